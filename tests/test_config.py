@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import json
+
+import pytest
+
+from zipvoice.config import (
+    ModelConfig,
+    ModelFile,
+    SynthesisOptions,
+    TokenizerConfig,
+    from_dict,
+    read_json,
+    to_dict,
+    write_json,
+)
+
+RELEASED = {
+    "model": {
+        "fm_decoder_downsampling_factor": [1, 2, 4, 2, 1],
+        "fm_decoder_num_layers": [2, 2, 4, 4, 4],
+        "fm_decoder_cnn_module_kernel": [31, 15, 7, 15, 31],
+        "fm_decoder_feedforward_dim": 1536,
+        "fm_decoder_num_heads": 4,
+        "fm_decoder_dim": 512,
+        "text_encoder_num_layers": 4,
+        "text_encoder_feedforward_dim": 512,
+        "text_encoder_cnn_module_kernel": 9,
+        "text_encoder_num_heads": 4,
+        "text_encoder_dim": 192,
+        "query_head_dim": 32,
+        "value_head_dim": 12,
+        "pos_head_dim": 4,
+        "pos_dim": 48,
+        "time_embed_dim": 192,
+        "text_embed_dim": 192,
+        "feat_dim": 100,
+    },
+    "feature": {"sampling_rate": 24000, "type": "vocos"},
+}
+
+
+def test_a_released_model_file_equals_the_defaults(tmp_path):
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(RELEASED))
+    assert read_json(ModelFile, path) == ModelFile()
+
+
+def test_json_round_trip(tmp_path):
+    value = ModelFile(
+        model=ModelConfig(fm_decoder_downsampling_factor=(1, 2, 1), feat_dim=20),
+        variant="zipvoice_dialog",
+        tokenizer=TokenizerConfig(type="espeak", language="de"),
+    )
+    write_json(value, tmp_path / "deep" / "model.json")
+    assert read_json(ModelFile, tmp_path / "deep" / "model.json") == value
+
+
+def test_optional_fields_that_are_unset_are_not_written():
+    assert set(to_dict(ModelFile())) == {"model", "feature"}
+    assert from_dict(SynthesisOptions, {"num_steps": None}) == SynthesisOptions()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"modell": {}}, "unknown key 'modell'; did you mean 'model'?"),
+        ({"model": {"text_embed_dims": 3}}, "at model: unknown key 'text_embed_dims'; did you mean 'text_embed_dim'?"),
+        ({"model": {"feat_dim": "100"}}, 'at model.feat_dim: expected int, found str "100"'),
+        ({"model": {"feat_dim": True}}, "at model.feat_dim: expected int, found bool true"),
+        ({"model": {"fm_decoder_num_layers": 2}}, "at model.fm_decoder_num_layers: expected a list, found int 2"),
+        ({"model": {"fm_decoder_num_layers": [2, "2"]}}, "at model.fm_decoder_num_layers[1]: expected int"),
+        ({"feature": {"type": "fbank"}}, "at feature.type: str \"fbank\" is not one of 'vocos'"),
+        ({"variant": "zipvoice2"}, "at variant: str \"zipvoice2\" is not one of 'zipvoice', 'zipvoice_distill'"),
+        ([], "expected an object with the keys of ModelFile, found list []"),
+    ],
+)
+def test_errors_name_the_file_and_the_key(tmp_path, change, message):
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(change))
+    with pytest.raises(ValueError) as error:
+        read_json(ModelFile, path)
+    assert str(error.value).startswith(str(path))
+    assert message in str(error.value)
+
+
+def test_broken_json_names_the_file_and_the_line(tmp_path):
+    path = tmp_path / "model.json"
+    path.write_text('{"model": \n{')
+    with pytest.raises(ValueError, match=r"model\.json is not valid JSON.*line 2"):
+        read_json(ModelFile, path)
+
+
+def test_integers_are_accepted_where_floats_are_expected():
+    assert from_dict(SynthesisOptions, {"speed": 2}).speed == 2.0
+    assert type(from_dict(SynthesisOptions, {"speed": 2}).speed) is float
+
+
+def test_a_missing_required_key_is_named():
+    @dataclasses.dataclass(frozen=True)
+    class Row:
+        path: str
+        weight: float = 1.0
+
+    with pytest.raises(ValueError, match="the key 'path' is missing"):
+        from_dict(Row, {"weight": 1.0})
+
+
+def test_settings_cannot_be_changed_in_place():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SynthesisOptions().speed = 2.0
