@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sound in memory and in files: wav, flac, ogg, opus, mp3 at any rate and with any number of channels."""
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+
+from zipvoice.files import whole_file
+
+ENCODINGS = {
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".opus": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+}
+"""Container and codec by suffix."""
+
+UNRECOGNISED_FORMAT = 1
+"""libsndfile's error code for content of no format it knows."""
+
+BLOCK = 1 << 16
+"""Samples passed to the codec at a time: given minutes at once, libsndfile's Vorbis encoder overflows its stack."""
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """A sound: samples (channels, N) float32, nominally in [-1, 1], and their rate in hertz."""
+
+    samples: Tensor
+    sampling_rate: int
+
+    def __post_init__(self) -> None:
+        samples, rate = self.samples, self.sampling_rate
+        if not isinstance(samples, Tensor) or samples.ndim != 2 or samples.shape[0] == 0:
+            shown = tuple(samples.shape) if hasattr(samples, "shape") else type(samples).__name__
+            raise ValueError(f"audio samples must be a tensor (channels, N), one channel is (1, N); got {shown}")
+        if samples.dtype != torch.float32:
+            raise ValueError(f"audio samples must be float32 in [-1, 1], got {samples.dtype}")
+        if not isinstance(rate, int) or isinstance(rate, bool) or rate <= 0:
+            raise ValueError(f"the sampling rate must be a positive whole number of hertz, got {rate!r}")
+
+    @property
+    def num_channels(self) -> int:
+        return self.samples.shape[0]
+
+    @property
+    def num_samples(self) -> int:
+        return self.samples.shape[1]
+
+    @property
+    def seconds(self) -> float:
+        return self.num_samples / self.sampling_rate
+
+    def mono(self) -> "Audio":
+        """The average of all channels, as one channel."""
+        return Audio(self.samples.mean(dim=0, keepdim=True), self.sampling_rate)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the sound to a file; see `write`."""
+        write(path, self)
+
+
+def read(path: str | os.PathLike[str]) -> Audio:
+    """The sound of a file, with the file's own rate and channels.
+
+    Raises FileNotFoundError, or ValueError that names the file and says why it is not a usable recording.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give an audio file")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such audio file")
+    return decode(path.read_bytes(), str(path))
+
+
+def decode(data: bytes, name: str = "the audio") -> Audio:
+    """The sound of an audio file's content, in any format that `read` knows; `name` is what errors call it."""
+    if not data:
+        raise ValueError(f"{name} is empty (0 bytes); record or download it again")
+    try:
+        samples, rate = _decode_blocks(data)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{name} is not readable as audio: {_reason(error)}; {_advice(data, error)}") from None
+    if samples.shape[1] == 0:
+        raise ValueError(f"{name} holds no samples; record or download it again")
+    if not np.isfinite(samples).all():
+        first = int((~np.isfinite(samples)).any(axis=0).argmax())
+        raise ValueError(f"{name} holds NaN or infinite samples, first at {first / rate:.3f} s; export it again")
+    return Audio(torch.from_numpy(samples), rate)
+
+
+def write(path: str | os.PathLike[str], audio: Audio) -> None:
+    """Write a sound in the format that the suffix names, whole or not at all; the folder is made if missing.
+
+    Raises ValueError for an unknown suffix or a rate or channel count that the format does not have.
+    """
+    data = encode(audio, Path(path).suffix, str(path))
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def encode(audio: Audio, suffix: str, name: str = "the audio") -> bytes:
+    """The content of an audio file of the format of `suffix`, one of `ENCODINGS`; see `write`.
+
+    Samples outside [-1, 1] are clipped. wav and flac have 16 bits, and give back exactly what came from 16 bits.
+    """
+    if suffix.lower() not in ENCODINGS:
+        raise ValueError(f"{name}: no known audio format has the suffix {suffix!r}; known: {', '.join(ENCODINGS)}")
+    container, codec = ENCODINGS[suffix.lower()]
+    if audio.num_samples == 0:
+        raise ValueError(f"{name} is not written: there are no samples")
+    if not audio.samples.isfinite().all():
+        raise ValueError(f"{name} is not written: the samples contain NaN or infinity")
+    samples = pcm16(audio) if codec == "PCM_16" else audio.samples.detach().cpu().clamp(-1, 1).T.numpy()
+    buffer = io.BytesIO()
+    try:
+        with soundfile.SoundFile(buffer, "w", audio.sampling_rate, audio.num_channels, codec, format=container) as file:
+            for start in range(0, len(samples), BLOCK):
+                file.write(samples[start : start + BLOCK])
+    except soundfile.LibsndfileError as error:
+        raise ValueError(
+            f"{name}: {suffix} cannot hold {audio.num_channels} channels at {audio.sampling_rate} Hz"
+            f" ({_reason(error)}); resample, mix down or choose .wav"
+        ) from None
+    return buffer.getvalue()
+
+
+def pcm16(audio: Audio) -> np.ndarray:
+    """The samples as 16-bit integers (N, channels), rounded and clipped: the inverse of reading 16-bit files."""
+    scaled = (audio.samples.detach().cpu() * 32768).round().clamp(-32768, 32767)
+    return scaled.to(torch.int16).T.contiguous().numpy()
+
+
+def resample(audio: Audio, sampling_rate: int) -> Audio:
+    """The sound at another rate, of N · sampling_rate / audio.sampling_rate samples, rounded.
+
+    soxr's "very high quality": linear phase, 28 bits; the same input gives the same bits.
+    """
+    if sampling_rate == audio.sampling_rate:
+        return audio
+    wave = audio.samples.detach().cpu().T.contiguous().numpy()  # (N, channels)
+    wave = soxr.resample(wave, audio.sampling_rate, sampling_rate, quality="VHQ")
+    return Audio(torch.from_numpy(np.ascontiguousarray(wave.T)), sampling_rate)
+
+
+def _decode_blocks(data: bytes) -> tuple[np.ndarray, int]:
+    """Samples (channels, N) and rate. By blocks, because a broken header may announce any number of samples."""
+    with soundfile.SoundFile(io.BytesIO(data)) as file:
+        blocks = [np.empty((0, file.channels), np.float32)]
+        while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+            blocks.append(block)
+        return np.ascontiguousarray(np.concatenate(blocks).T), file.samplerate
+
+
+def _advice(data: bytes, error: soundfile.LibsndfileError) -> str:
+    """What to do about content that is not audio."""
+    start = data[:512].lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it is a web page: download the recording itself, not its page"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer: run `git lfs pull`"
+    if error.code == UNRECOGNISED_FORMAT:
+        return f"known formats are {', '.join(ENCODINGS)}; convert others to wav, for example with ffmpeg"
+    return "the file seems damaged; record or download it again"
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return error.error_string.removeprefix("Error : ").rstrip(".")

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Silence within and around speech: long pauses shortened, edges trimmed, pieces joined.
+
+Levels are those of 16-bit samples over all channels, as whole numbers, and positions are whole milliseconds: the
+semantics of pydub, with which the released models are used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zipvoice.audio.files import Audio
+
+SILENCE_DBFS = -50.0
+"""Sound up to this level, relative to the largest 16-bit sample, is silence."""
+PAUSE_MS = 1000
+"""Silence from this length on is a pause; as much of it stays on either side."""
+STEP_MS = 10
+"""Pauses are searched, and edges trimmed, at multiples of this."""
+EDGE_MS = 100
+"""Silence left at either end."""
+
+
+def remove_silence(audio: Audio, *, only_edge: bool, trail_ms: int = 0) -> Audio:
+    """Trim silence at both ends to 100 ms and, unless `only_edge`, shorten pauses of more than 2 s to 2 s.
+
+    `trail_ms` of silence are appended. The result is quantised to 16 bits and never empty: of nothing but silence,
+    `only_edge` leaves 100 ms. Without it, as for prompts, silence is a ValueError: there is no voice in it.
+    """
+    clip = _Clip.of(audio)
+    if not only_edge:
+        clip = _shorten_pauses(clip)
+    clip = _trim_start(_trim_start(clip).reversed()).reversed()
+    tail = np.zeros((trail_ms * audio.sampling_rate // 1000, audio.num_channels), np.int16)
+    samples = np.concatenate([clip.samples, tail]).T.astype(np.float32) / 32768
+    return Audio(torch.from_numpy(samples), audio.sampling_rate)
+
+
+@dataclass(frozen=True, eq=False)
+class _Clip:
+    """16-bit sound addressed in milliseconds."""
+
+    samples: np.ndarray  # (N, channels)
+    sampling_rate: int
+    duration: int  # milliseconds
+
+    @staticmethod
+    def of(audio: Audio) -> "_Clip":
+        """The recording truncated to 16 bits and, by at most half a millisecond, cut or padded to whole ones."""
+        if not audio.samples.isfinite().all():
+            raise ValueError("the recording holds NaN or infinite samples; use another one")
+        samples = (audio.samples.detach().cpu() * 32768).clamp(-32768, 32767).to(torch.int16).T.numpy()
+        duration = round(1000 * audio.seconds)
+        if duration == 0:
+            raise ValueError(f"the recording has only {audio.num_samples} samples; use a longer one")
+        missing = duration * audio.sampling_rate // 1000 - len(samples)
+        samples = np.pad(samples, ((0, max(0, missing)), (0, 0)))[: len(samples) + missing]
+        return _Clip(samples, audio.sampling_rate, duration)
+
+    def part(self, start: int, end: int) -> "_Clip":
+        return _Clip(self.samples[self._at(start) : self._at(end)], self.sampling_rate, end - start)
+
+    def reversed(self) -> "_Clip":
+        return _Clip(self.samples[::-1], self.sampling_rate, self.duration)
+
+    def is_silent(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """Whether each span from `starts` of `length` milliseconds, or up to the end of the clip, is silent."""
+        energy = np.square(self.samples, dtype=np.int64).sum(axis=1).cumsum()
+        energy = np.concatenate([[0], energy])  # of the first n samples
+        begin, end = self._at(starts), self._at(np.minimum(starts + length, self.duration))
+        count = np.maximum(end - begin, 1) * self.samples.shape[1]
+        level = np.floor(np.sqrt((energy[end] - energy[begin]) / count))
+        return level <= 32768 * 10 ** (SILENCE_DBFS / 20)
+
+    def _at(self, milliseconds: np.ndarray | int) -> np.ndarray:
+        """The sample at a time; rounding can differ by one sample in a part of a clip of an odd rate."""
+        return np.minimum(np.asarray(milliseconds) * self.sampling_rate // 1000, len(self.samples))
+
+
+def _shorten_pauses(clip: _Clip) -> _Clip:
+    """Take the middle out of each pause, except PAUSE_MS beside speech."""
+    if _leading_silence(clip) == clip.duration:
+        raise ValueError(f"the recording never exceeds {SILENCE_DBFS:.0f} dBFS; use one that is louder")
+    kept, position = [], 0
+    for start, end in _pauses(clip):
+        cut_from = start + PAUSE_MS if start > 0 else 0
+        cut_to = end - PAUSE_MS if end < clip.duration else clip.duration
+        if cut_from < cut_to:
+            kept.append(clip.part(position, cut_from).samples)
+            position = cut_to
+    kept.append(clip.part(position, clip.duration).samples)
+    samples = np.concatenate(kept)
+    return _Clip(samples, clip.sampling_rate, round(1000 * len(samples) / clip.sampling_rate))
+
+
+def _pauses(clip: _Clip) -> list[tuple[int, int]]:
+    """Start and end, in milliseconds, of each union of overlapping silent windows of PAUSE_MS.
+
+    None if that would be the whole clip: sound just above the threshold or too short to lift a window is no pause.
+    """
+    last = clip.duration - PAUSE_MS
+    if last < 0:
+        return []
+    starts = np.append(np.arange(0, last, STEP_MS), last)
+    starts = starts[clip.is_silent(starts, PAUSE_MS)]
+    groups = np.split(starts, np.flatnonzero(np.diff(starts) > PAUSE_MS) + 1) if len(starts) else []
+    pauses = [(int(group[0]), int(group[-1]) + PAUSE_MS) for group in groups]
+    return [] if pauses == [(0, clip.duration)] else pauses
+
+
+def _trim_start(clip: _Clip) -> _Clip:
+    return clip.part(max(0, _leading_silence(clip) - EDGE_MS), clip.duration)
+
+
+def _leading_silence(clip: _Clip) -> int:
+    """Milliseconds before the first step that is not silent; the whole duration if there is none."""
+    starts = np.arange(0, clip.duration, STEP_MS)
+    sounding = starts[~clip.is_silent(starts, STEP_MS)]
+    return int(sounding[0]) if len(sounding) else clip.duration
+
+
+def cross_fade(chunks: Sequence[Audio], seconds: float = 0.1) -> Audio:
+    """Join chunks, each fading linearly into the next over `seconds`, or over the shorter of the two.
+
+    Raises ValueError for no chunks and for chunks of different rates or channel counts.
+    """
+    kinds = {(chunk.sampling_rate, chunk.num_channels) for chunk in chunks}
+    if len(kinds) != 1:
+        raise ValueError(f"cross-fading needs chunks of one rate and channel count, got {sorted(kinds) or 'no chunks'}")
+    rate = chunks[0].sampling_rate
+    joined = chunks[0].samples
+    for chunk in chunks[1:]:
+        joined = _fade(joined, chunk.samples, int(seconds * rate))
+    return Audio(joined, rate)
+
+
+def _fade(tail: Tensor, head: Tensor, length: int) -> Tensor:
+    """Two waves (channels, N) overlapping by up to `length` samples."""
+    length = min(length, tail.shape[1], head.shape[1])
+    fade = torch.linspace(1, 0, length, device=tail.device)
+    kept = tail.shape[1] - length
+    overlap = tail[:, kept:] * fade + head[:, :length] * (1 - fade)
+    return torch.cat([tail[:, :kept], overlap, head[:, length:]], dim=1)
