@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Word errors, mel distance and the closed listening test, on closed forms and on the recordings of egs/mini."""
+
+import math
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zipvoice.audio.files import Audio, read
+from zipvoice.evaluation.mel_distance import mel_distance, warped_distance
+from zipvoice.evaluation.word_errors import WordErrors, normalize, word_error_rate, word_errors
+
+CORPUS = Path(__file__).parents[1] / "egs/mini/corpus"
+
+
+# ---------------------------------------------------------------- word errors
+
+WORDS = st.lists(st.sampled_from("abc"), max_size=6)
+
+
+@cache
+def levenshtein(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    """The textbook recursion."""
+    if not first or not second:
+        return len(first) + len(second)
+    return min(
+        levenshtein(first[1:], second[1:]) + (first[0] != second[0]),
+        levenshtein(first[1:], second) + 1,
+        levenshtein(first, second[1:]) + 1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "expected"),
+    [
+        ("Will we ever forget it.", "will we ever forget it", WordErrors(0, 0, 0, 5)),
+        ("a b c d", "a x c d", WordErrors(1, 0, 0, 4)),
+        ("a b c d", "a c d", WordErrors(0, 1, 0, 4)),
+        ("a b c d", "a b b c d", WordErrors(0, 0, 1, 4)),
+        ("a b c d", "b c d e f", WordErrors(0, 1, 2, 4)),
+        ("a b", "", WordErrors(0, 2, 0, 2)),
+        ("", "a b", WordErrors(0, 0, 2, 0)),
+    ],
+)
+def test_word_errors_are_counted_by_kind(reference, hypothesis, expected):
+    assert word_errors(reference, hypothesis) == expected
+
+
+@given(WORDS, WORDS)
+def test_word_errors_are_the_fewest_possible(reference, hypothesis):
+    counts = word_errors(" ".join(reference), " ".join(hypothesis))
+    assert counts.errors == levenshtein(tuple(reference), tuple(hypothesis))
+    assert counts.words - counts.deletions + counts.insertions == len(hypothesis)
+
+
+def test_corpus_rate_weighs_utterances_by_their_words():
+    assert word_error_rate([("a", "b"), ("a b c d e f g", "a b c d e f g")]) == 1 / 8
+
+
+def test_no_reference_word_has_no_rate():
+    with pytest.raises(ValueError, match="without a reference word"):
+        word_error_rate([("...", "a")])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Nope, not the slightest idea.", "nope not the slightest idea"),
+        ("It’s  the\taurora -- borealis!", "it's the aurora borealis"),
+        ("'Come here,' said the boys' aunt", "come here said the boys aunt"),
+        ("twenty-seventh of 1837", "twenty seventh of 1837"),
+        ("!?", ""),
+    ],
+)
+def test_normalize(text, expected):
+    assert normalize(text) == expected
+
+
+@given(st.text())
+def test_normalizing_twice_changes_nothing(text):
+    assert normalize(normalize(text)) == normalize(text)
+
+
+# ---------------------------------------------------------------- mel distance
+
+
+def frames(num_frames: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(num_frames, 5, generator=torch.Generator().manual_seed(seed))
+
+
+def plainly_warped(first: torch.Tensor, second: torch.Tensor) -> float:
+    """The recursion of the docstring, cell by cell."""
+    best = {(-1, -1): 0.0}
+    for i, a in enumerate(first.double()):
+        for j, b in enumerate(second.double()):
+            here = float((a - b).square().mean().sqrt())
+            steps = {(i - 1, j - 1): 2 * here, (i - 1, j): here, (i, j - 1): here}
+            best[i, j] = min(best.get(cell, math.inf) + cost for cell, cost in steps.items())
+    return best[len(first) - 1, len(second) - 1] / (len(first) + len(second))
+
+
+def test_equal_frames_are_no_distance_apart():
+    assert warped_distance(frames(30), frames(30)) == 0
+
+
+def test_repeated_frames_are_free():
+    assert warped_distance(frames(30), frames(30).repeat_interleave(3, dim=0)) == 0
+
+
+@pytest.mark.parametrize("num_frames", [1, 7, 20])
+def test_constant_offset_is_the_distance(num_frames):
+    still = frames(1).expand(10, 5)
+    assert warped_distance(still, still[:1].expand(num_frames, 5) + 0.5) == pytest.approx(0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 1), (1, 9), (9, 1), (12, 12), (17, 8), (8, 17)])
+def test_warping_equals_the_cell_by_cell_recursion(first, second):
+    a, b = frames(first, seed=1), frames(second, seed=2)
+    assert warped_distance(a, b) == pytest.approx(plainly_warped(a, b), rel=1e-12)
+    assert warped_distance(a, b) == pytest.approx(warped_distance(b, a), rel=1e-12)
+
+
+@pytest.mark.parametrize("second", [torch.zeros(3, 4), torch.zeros(0, 5), torch.zeros(5)])
+def test_frames_that_cannot_be_compared_are_an_error(second):
+    with pytest.raises(ValueError, match=r"found \(3, 5\) and"):
+        warped_distance(torch.zeros(3, 5), second)
+
+
+def tone(seconds: int, amplitude: float, sampling_rate: int = 24000, num_channels: int = 1) -> Audio:
+    """937.5 Hz: ten periods in each hop, and symmetric about both ends, so that all frames are equal."""
+    time = torch.arange(seconds * sampling_rate + 1, dtype=torch.float64) / sampling_rate
+    wave = amplitude * torch.cos(2 * math.pi * 937.5 * time)
+    return Audio(wave.float().expand(num_channels, -1), sampling_rate)
+
+
+def test_level_difference_in_decibels():
+    assert mel_distance(tone(1, 0.4), tone(2, 0.1)) == pytest.approx(20 * math.log10(4), abs=1e-3)
+
+
+def test_rate_and_channels_do_not_matter():
+    assert mel_distance(tone(1, 0.4), tone(1, 0.4, sampling_rate=48000, num_channels=2)) < 0.5
+
+
+def test_another_take_is_nearer_than_another_sentence():
+    (first, _), (other, _) = recordings("train")[:2]
+    take, _ = recordings("dev")[0]
+    assert mel_distance(read(first), read(take)) < 0.75 * mel_distance(read(first), read(other))
+
+
+# ---------------------------------------------------------------- recognition
+
+
+def recordings(subset: str) -> list[tuple[Path, str]]:
+    rows = [line.split("\t") for line in (CORPUS / f"{subset}.tsv").read_text(encoding="utf-8").splitlines()]
+    return [(CORPUS / path, text) for _, text, path in rows]
+
+
+@pytest.fixture(scope="module")
+def recognition():
+    pytest.importorskip("pocketsphinx")
+    from zipvoice.evaluation import recognition
+
+    return recognition
+
+
+@pytest.mark.parametrize("subset", ["train", "dev", "heldout", "lj_train", "lj_heldout"])
+def test_real_recordings_are_all_recognised(recognition, subset):
+    result = recognition.closed_test(recordings(subset))
+    assert [choice.heard for choice in result.choices] == [text for _, text in recordings(subset)]
+    assert result.accuracy == 1
+
+
+def test_reversed_speech_is_not_recognised(recognition):
+    test = recognition.ClosedTest([text for _, text in recordings("train")])
+    backwards = [(Audio(read(path).samples.flip(1), 24000), text) for path, text in recordings("train")]
+    assert sum(test.choose(audio) == text for audio, text in backwards) <= 3  # one by chance
+
+
+def test_what_was_heard_before_does_not_matter(recognition):
+    path, _ = recordings("train")[2]
+    louder, _ = recordings("lj_train")[3]
+    dictation = recognition.Dictation()
+    first, _, again = (dictation.transcribe(read(p)) for p in (path, louder, path))
+    assert first == again == recognition.Dictation().transcribe(read(path))
+
+
+def test_silence_and_noise_are_no_sentence(recognition):
+    test = recognition.ClosedTest([text for _, text in recordings("train")])
+    noise = 0.1 * torch.randn(1, 24000, generator=torch.Generator().manual_seed(0))
+    assert test.choose(Audio(torch.zeros(1, 24000), 24000)) is None
+    assert test.choose(Audio(noise, 24000)) is None
+    assert test.choose(Audio(noise[:, :1], 24000)) is None
+
+
+def test_wrong_recordings_lower_the_accuracy(recognition):
+    (first, text), (second, other) = recordings("train")[:2]
+    result = recognition.closed_test([(first, text), (second, text)], sentences=[text, other])
+    assert [(choice.heard, choice.correct) for choice in result.choices] == [(text, True), (other, False)]
+    assert (result.num_correct, result.accuracy) == (1, 0.5)
+
+
+def test_dictation_writes_the_words_down(recognition):
+    path = next(path for path, text in recordings("heldout") if text.startswith("For a few moments"))
+    assert recognition.Dictation().transcribe(read(path)) == "for a few moments he ate in silence"
+
+
+def test_pronunciations_extend_the_dictionary(recognition):
+    with pytest.raises(ValueError, match="cannot pronounce 'zorgleblat', '1837'"):
+        recognition.ClosedTest(["Zorgleblat in 1837", "hello"])
+    spelled = {"knaif": "N AY F", "kanu": "K AH N UW"}
+    path = next(path for path, text in recordings("train") if text == "It was a large canoe.")
+    assert (
+        recognition.ClosedTest(["it was a large kanu", "it was a large knaif"], spelled)
+        .choose(read(path))
+        .endswith("kanu")
+    )
+    with pytest.raises(ValueError, match="'Q1' is no pronunciation of 'zorgleblat'"):
+        recognition.ClosedTest(["zorgleblat"], {"zorgleblat": "Q1"})
+
+
+@pytest.mark.parametrize(
+    ("sentences", "message"),
+    [(["hello", "你好"], "no English word"), (["Hello!", "hello"], "sound the same"), ([], "at least one sentence")],
+)
+def test_sentences_that_cannot_be_told_apart_are_an_error(recognition, sentences, message):
+    with pytest.raises(ValueError, match=message):
+        recognition.ClosedTest(sentences)
+
+
+def test_recordings_that_cannot_be_judged_are_an_error(recognition):
+    with pytest.raises(ValueError, match="at least one recording"):
+        recognition.closed_test([])
+    with pytest.raises(ValueError, match=r"did you mean 'hello there'\?"):
+        recognition.closed_test([("a.wav", "hello their")], sentences=["hello there", "goodbye"])
+
+
+def test_missing_recogniser_names_the_install_command(recognition, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    with pytest.raises(ImportError, match=r"pip install 'zipvoice-tts\[evaluation\]'"):
+        recognition.Dictation()

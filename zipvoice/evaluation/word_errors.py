@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Word error rate: how many words must be changed to turn what was heard into what should have been said."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WordErrors:
+    """Error counts of one utterance or, added up, of a corpus."""
+
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    words: int = 0
+    """Words of the reference."""
+
+    @property
+    def errors(self) -> int:
+        """All errors together."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Errors per reference word: 0 is perfect, above 1 is possible. Raises ValueError without reference words."""
+        if self.words == 0:
+            raise ValueError("no word error rate without a reference word; only a-z, 0-9 and apostrophes make words")
+        return self.errors / self.words
+
+    def __add__(self, other: "WordErrors") -> "WordErrors":
+        return WordErrors(
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+            self.words + other.words,
+        )
+
+
+def normalize(text: str) -> str:
+    """English text as it is compared: words of a-z, 0-9 and inner apostrophes, in lower case, one space between."""
+    return " ".join(re.findall(r"[a-z0-9]+(?:'[a-z0-9]+)*", text.lower().replace("’", "'")))
+
+
+def word_errors(reference: str, hypothesis: str) -> WordErrors:
+    """The fewest word errors between two texts after `normalize` (Levenshtein distance over words)."""
+    expected, heard = normalize(reference).split(), normalize(hypothesis).split()
+    row = [WordErrors(insertions=j) for j in range(len(heard) + 1)]
+    for i, word in enumerate(expected, start=1):
+        above, row = row, [WordErrors(deletions=i)]
+        for j, other in enumerate(heard):
+            matched = above[j] + WordErrors(substitutions=int(word != other))
+            deleted = above[j + 1] + WordErrors(deletions=1)
+            inserted = row[j] + WordErrors(insertions=1)
+            row.append(min(matched, deleted, inserted, key=lambda counts: counts.errors))
+    return row[-1] + WordErrors(words=len(expected))
+
+
+def word_error_rate(pairs: Iterable[tuple[str, str]]) -> float:
+    """Corpus word error rate of (reference, hypothesis) pairs: all errors over all reference words."""
+    return sum((word_errors(reference, hypothesis) for reference, hypothesis in pairs), WordErrors()).rate
