@@ -1,1 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Zero-shot text-to-speech by flow matching.
+
+>>> synthesizer = zipvoice.load("zipvoice")
+>>> prompt = synthesizer.prompt("me.wav", "What me.wav says.")
+>>> synthesizer.synthesize("Hello from my own voice.", prompt).save("out.wav")
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zipvoice.audio.files import Audio as Audio
+    from zipvoice.config import SynthesisOptions as SynthesisOptions
+    from zipvoice.synthesis.prompt import Prompt as Prompt
+    from zipvoice.synthesis.synthesizer import Synthesizer as Synthesizer
+    from zipvoice.synthesis.synthesizer import load as load
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Audio": "zipvoice.audio.files",
+    "Prompt": "zipvoice.synthesis.prompt",
+    "SynthesisOptions": "zipvoice.config",
+    "Synthesizer": "zipvoice.synthesis.synthesizer",
+    "load": "zipvoice.synthesis.synthesizer",
+}
+
+__all__ = ["Audio", "Prompt", "SynthesisOptions", "Synthesizer", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that `import zipvoice` and `zipvoice --help` need no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zipvoice' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

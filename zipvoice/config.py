@@ -10,7 +10,7 @@ import json
 import os
 import types
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -130,10 +130,253 @@ class SynthesisOptions:
     """Time shift in (0, 1]; below 1 more steps are spent close to noise."""
     speed: float = 1.0
     """Speaking rate relative to the prompt's."""
+    duration: float | None = None
+    """Length of the speech in seconds, to the sample; replaces speed."""
     target_rms: float = 0.1
     """Quieter prompts are raised to this root-mean-square level, and their speech lowered again; 0 leaves them."""
     seed: int = 666
     """Seed of the initial noise."""
+    max_chunk_seconds: float | None = None
+    """A longer text is spoken in chunks of about this length, prompt included; by default 25, dialogues 40."""
+    first_chunk_seconds: float | None = None
+    """Length of the first chunk, without the prompt; the next ones grow. By default it is like the others, or 3 in a
+    stream."""
+    max_batch_seconds: float = 100.0
+    """Chunks spoken at the same time have at most this length together, prompts and padding included."""
+    short_text_floor: bool = True
+    """Give words that would take less than 1.6 s more time; a model swallows very short texts otherwise."""
+    remove_long_silence: bool = False
+    """Shorten every silence to at most one second."""
+    raw: bool = False
+    """Evaluate the bare model: the text as it is, in one piece, nothing trimmed or added. Published scores use this."""
+
+    def __post_init__(self) -> None:
+        for name, valid, wanted in (
+            ("num_steps", self.num_steps is None or self.num_steps >= 1, "at least 1"),
+            ("speed", 0 < self.speed < float("inf"), "above 0"),
+            ("t_shift", 0 < self.t_shift <= 1, "above 0 and at most 1"),
+            ("target_rms", 0 <= self.target_rms <= 1, "from 0 to 1"),
+            ("guidance_scale", 0 <= (self.guidance_scale or 0) < float("inf"), "0 or more"),
+            *(
+                (name, getattr(self, name) is None or 0 < getattr(self, name) < float("inf"), "above 0 seconds")
+                for name in ("duration", "max_chunk_seconds", "first_chunk_seconds", "max_batch_seconds")
+            ),
+        ):
+            if not valid:
+                raise ValueError(f"{name} must be {wanted}, not {getattr(self, name)}")
+        if self.raw and self.duration is not None:
+            raise ValueError("raw speech has the length that the model predicts; leave out duration or raw")
+
+    def filled(self, variant: Variant) -> "SynthesisOptions":
+        """A copy in which what was left open has the published value of the model."""
+        num_steps, guidance_scale = PUBLISHED_SAMPLING[variant]
+        return replace(
+            self,
+            num_steps=num_steps if self.num_steps is None else self.num_steps,
+            guidance_scale=guidance_scale if self.guidance_scale is None else self.guidance_scale,
+            max_chunk_seconds=self.max_chunk_seconds or (40.0 if "dialog" in variant else 25.0),
+        )
+
+
+PUBLISHED_SAMPLING: dict[Variant, tuple[int, float]] = {
+    "zipvoice": (16, 1.0),
+    "zipvoice_distill": (8, 3.0),
+    "zipvoice_dialog": (16, 1.5),
+    "zipvoice_dialog_stereo": (16, 1.5),
+}
+"""Steps and guidance scale that each released model is used with."""
+
+
+# ---------------------------------------------------------------- training data
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How a corpus becomes a manifest that training reads."""
+
+    source: str
+    """TSV file with the columns id, text, audio file and optionally start and end in seconds; or a lhotse cut manifest
+    (.jsonl or .jsonl.gz). Audio paths are relative to the TSV file, else to the current folder."""
+    output_dir: str = "data/manifests"
+    """Folder of the manifest {prefix}_cuts_{subset}.jsonl.gz and of the features."""
+    prefix: str = "custom"
+    """Name of the corpus."""
+    subset: str = "train"
+    """Name of the part, such as train or dev."""
+    tokenizer: TokenizerConfig | None = None
+    """Store tokens made by this tokenizer; without it training makes them on the fly."""
+    features: bool = False
+    """Compute and store acoustic features; without them training computes them on the fly."""
+    storage: Literal["lilcom_chunky", "numpy_files"] | None = None
+    """Feature storage: lilcom_chunky is compact and rounds to 1/32, numpy_files is exact. By default the former where
+    the package lilcom is installed."""
+    stereo: bool = False
+    """Keep the channels apart, for the stereo dialogue model: left, right and mixture. Otherwise they are averaged."""
+    skip_bad_rows: bool = False
+    """Leave out what cannot be used and report it, rather than stop."""
+    num_workers: int = 0
+    """Worker processes; 0 works in this process."""
+
+
+@dataclass(frozen=True)
+class ManifestConfig:
+    """One manifest of a mixture."""
+
+    path: str
+    """Cut manifest, .jsonl or .jsonl.gz."""
+    weight: float = 1.0
+    """How often, relative to the others, the next utterance is taken from here, as long as there are some."""
+    repeat: int = 1
+    """How many times an epoch reads it."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < float("inf"):
+            raise ValueError(f"the weight of {self.path} must be above 0, not {self.weight}")
+        if self.repeat < 1:
+            raise ValueError(f"{self.path} must be read at least once (repeat), not {self.repeat} times")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a model is trained on, and how batches are made of it."""
+
+    train: tuple[ManifestConfig, ...] = ()
+    """Training manifests."""
+    dev: tuple[ManifestConfig, ...] = ()
+    """Validation manifests."""
+    max_duration: float = 200.0
+    """Seconds in a batch on each device, padding included; exceeded where the last utterance is the longest."""
+    min_len: float = 1.0
+    """Shorter utterances, in seconds, are left out."""
+    max_len: float = 30.0
+    """Longer utterances, in seconds, are left out."""
+    num_buckets: int = 30
+    """Groups of similar duration that batches are drawn from; a small corpus gets fewer."""
+    shuffle: bool = True
+    """Draw the training utterances in random order, another in each epoch."""
+    on_the_fly: bool = False
+    """Compute features from the audio rather than read stored ones."""
+    stereo: bool = False
+    """Features of the left channel, the right channel and their mixture side by side, for the stereo dialogue model."""
+    unknown_tokens: Literal["error", "skip"] = "error"
+    """What to do with an utterance that has tokens unknown to the model: stop, or leave it out and count it."""
+    num_workers: int = 8
+    """Loader processes; 0 loads in the training process."""
+
+    def __post_init__(self) -> None:
+        for name, value, valid, wanted in (
+            ("max_duration", self.max_duration, self.max_duration > 0, "above 0"),
+            ("min_len", self.min_len, self.min_len >= 0, "0 or more"),
+            ("max_len", self.max_len, self.max_len > self.min_len, f"above min_len, {self.min_len}"),
+            ("num_buckets", self.num_buckets, self.num_buckets >= 1, "at least 1"),
+            ("num_workers", self.num_workers, self.num_workers >= 0, "0 or more"),
+        ):
+            if not valid:
+                raise ValueError(f"{name} must be {wanted}, not {value}")
+
+
+# ---------------------------------------------------------------- training
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """ScaledAdam and its learning rate."""
+
+    base_lr: float = 0.02
+    """Learning rate before warm-up and decay."""
+    schedule: Literal["eden", "fixed"] = "eden"
+    """eden: warm-up, then decay with batches and epochs, for training from scratch; fixed: the base rate throughout."""
+    lr_batches: float = 7500.0
+    """Batches after which eden's decay sets in."""
+    lr_epochs: float = 10.0
+    """Epochs after which eden's second decay sets in, unless lr_hours is given."""
+    lr_hours: float | None = 30_000.0
+    """Hours of audio, over all devices, after which eden's second decay sets in; null counts epochs instead."""
+    clipping_scale: float = 2.0
+    """Gradients are clipped to this multiple of the median of their recent norms."""
+    freeze: tuple[str, ...] = ()
+    """Parts of the model that are not trained: fm_decoder, text_encoder, embed, spk_embed."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What training minimises; the kind of objective follows from the variant of the model."""
+
+    condition_drop_ratio: float = 0.2
+    """Probability that the text of an utterance is withheld, for classifier-free guidance."""
+    exclusive_weight: float = 1.0
+    """Stereo only: weight of the penalty on both speakers talking at once."""
+    teacher: str | None = None
+    """Distillation only: model directory of the teacher, a base model (first stage) or a distilled one (second)."""
+    ema_decay: float = 0.9999
+    """Second stage of distillation: how slowly the teacher follows the student."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A training run. The defaults are those of the published base model."""
+
+    exp_dir: str = "exp/zipvoice"
+    """Folder of everything the run writes. A run that finds checkpoints there goes on from the newest."""
+    seed: int = 42
+    """Decides initial weights, order of the data, noise and masks."""
+    variant: Variant = "zipvoice"
+    """Which of the four models is trained."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """Sizes of the networks."""
+    feature: FeatureConfig = field(default_factory=FeatureConfig)
+    """Acoustic features."""
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    """How texts become tokens."""
+    tokens: str = "data/tokens_emilia.txt"
+    """The token table."""
+    init_from: str | None = None
+    """Model directory to take the initial weights from: the same variant to fine-tune it; a base model for a dialogue
+    model, a dialogue model for a stereo model. A distilled model starts from its teacher."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Training and validation data."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """What is minimised."""
+    optim: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimizer and learning rate."""
+    num_epochs: int = 11
+    """Passes over the data, unless num_steps is given."""
+    num_steps: int | None = None
+    """Optimizer steps to stop after."""
+    max_seconds: float | None = None
+    """Stop after this many seconds, wherever the run is then; starting it again continues."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """Arithmetic of the model in training; weights and validation are float32."""
+    device: str | None = None
+    """cpu, cuda, cuda:1; by default the best there is."""
+    ref_duration: float = 50.0
+    """Seconds of audio in the batches that the model's own schedules count in."""
+    average_period: int = 200
+    """The running average of the weights takes in every so many steps."""
+    log_every: int = 50
+    """Steps between lines in the log."""
+    valid_every: int = 5000
+    """Steps between validations."""
+    save_every: int = 5000
+    """Steps between checkpoints."""
+    keep_last: int = 30
+    """Newest checkpoints that are kept."""
+    sample_every: int = 0
+    """Steps between pictures and sounds of validation samples in TensorBoard; 0 makes none."""
+    vocoder: str = "griffin-lim"
+    """What makes the sounds of the samples: griffin-lim, or a Vocos directory."""
+
+
+@dataclass(frozen=True)
+class AverageOptions:
+    """How checkpoints become a model: the mean of the weights over the last part of a run."""
+
+    exp_dir: str
+    """Folder of the run."""
+    step: int | None = None
+    """Checkpoint to end with; by default the newest."""
+    num: int = 1
+    """How many intervals between checkpoints to average over; they need one checkpoint more."""
 
 
 # ---------------------------------------------------------------- strict JSON

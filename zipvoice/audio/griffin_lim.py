@@ -20,6 +20,8 @@ NUM_SPREADING = 20
 """Updates that spread mel bands over linear frequencies; their log-mel error is then below 0.001."""
 MOMENTUM = 0.99
 """The acceleration α of the paper."""
+LOUDEST = 10.0
+"""Log-mel values above this are cut: a full-scale sine has about 6, and an untrained model may say anything."""
 TINY = 1e-10
 
 
@@ -37,7 +39,7 @@ class GriffinLim(nn.Module):
     @torch.no_grad()
     def forward(self, mel: Tensor) -> Tensor:
         check_mel(mel)
-        mel = mel.exp().clamp(min=FLOOR)
+        mel = mel.clamp(max=LOUDEST).exp().clamp(min=FLOOR)
         magnitude = self._with_bands(torch.ones_like(self._filters @ mel), mel, NUM_SPREADING)
         spectrum = magnitude * _first_phase(*magnitude.shape[1:]).to(mel.device)
         previous = torch.zeros_like(spectrum)

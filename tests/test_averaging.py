@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from zipvoice.training.averaging import RunningAverage, between, exponential
+
+DATA = Path(__file__).parent / "data" / "optimizer"
+CASES = {case["name"]: case for case in json.loads((DATA / "schedules.json").read_text())["averaging"]}
+VECTORS = load_file(DATA / "averaging.safetensors")
+
+
+def weights(prefix):
+    return {key.removeprefix(prefix): value for key, value in VECTORS.items() if key.startswith(prefix)}
+
+
+def history(num_steps, seed=0):
+    """Weights after each step of a random walk, the initial ones first."""
+    generator = torch.Generator().manual_seed(seed)
+    walk = torch.randn(num_steps + 1, 3, generator=generator).cumsum(0)
+    return [{"w": walk[step], "n": torch.tensor(step)} for step in range(num_steps + 1)]
+
+
+def test_running_average_follows_the_reference():
+    case = CASES["avg"]
+    average = RunningAverage(weights("avg.init."), case["average_period"])
+    for number, step in enumerate(case["batch_idx"], start=1):
+        average.update(weights(f"avg.k{number}.current."), step)
+        for name, expected in weights(f"avg.k{number}.average.").items():
+            torch.testing.assert_close(average.average[name].float(), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["range0", "range1"])
+def test_average_between_checkpoints_follows_the_reference(name):
+    case = CASES[name]
+    start, end = weights(f"{name}.start."), weights(f"{name}.end.")
+    result = between(start, end, case["batch_idx_start"], case["batch_idx_end"], case["average_period"])
+    for key, expected in weights(f"{name}.result.").items():
+        torch.testing.assert_close(result[key], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_exponential_average_follows_the_reference():
+    result = exponential(weights("ema.old."), weights("ema.new."), CASES["ema"]["decay"])
+    torch.testing.assert_close(result, weights("ema.result."), atol=1e-6, rtol=1e-6)
+
+
+def test_running_average_is_the_mean_and_so_is_a_range_of_it():
+    steps, period = history(40), 4
+    average = RunningAverage(steps[0], period)
+    saved = {}
+    for step in range(1, 41):
+        average.update(steps[step], step)
+        saved[step] = {name: tensor.clone() for name, tensor in average.state_dict().items()}
+    whole = torch.stack([steps[step]["w"] for step in range(4, 41, 4)]).double().mean(0)
+    torch.testing.assert_close(average.average["w"], whole)
+    part = torch.stack([steps[step]["w"] for step in range(24, 37, 4)]).double().mean(0)
+    torch.testing.assert_close(between(saved[21], saved[38], 21, 38, period)["w"], part)
+    assert average.average["n"] == 40
+
+
+def test_saving_keeps_every_digit(tmp_path):
+    steps = history(12)
+    average = RunningAverage(steps[0], 3)
+    for step in range(1, 7):
+        average.update(steps[step], step)
+    torch.save(average.state_dict(), tmp_path / "average.pt")
+    restored = RunningAverage(steps[0], 3)
+    restored.load_state_dict(torch.load(tmp_path / "average.pt", weights_only=True))
+    for step in range(7, 13):
+        average.update(steps[step], step)
+        restored.update(steps[step], step)
+    assert average.average["w"].dtype == torch.float64
+    assert torch.equal(average.average["w"], restored.average["w"])
+
+
+def test_errors_say_what_is_wrong():
+    steps = history(2)
+    with pytest.raises(ValueError, match="at least 1"):
+        RunningAverage(steps[0], 0)
+    with pytest.raises(ValueError, match="between steps 201 and 399"):
+        between(steps[0], steps[1], 201, 399, 200)
+    with pytest.raises(ValueError, match="other weights"):
+        RunningAverage(steps[0], 1).load_state_dict({"w": torch.zeros(3)})

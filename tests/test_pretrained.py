@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import pathlib
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from zipvoice.config import ModelConfig, ModelFile, TokenizerConfig, Vocabulary, from_dict, write_json
+from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.pretrained import (
+    dialog_from_base,
+    distilled_from_base,
+    find_model,
+    infer_variant,
+    load_pretrained,
+    save_pretrained,
+    stereo_from_dialog,
+)
+from zipvoice.text.tokens import TokenTable
+from zipvoice.weights import read_weights
+
+DATA = Path(__file__).parent / "data"
+CASES = {
+    "zipvoice_u3": "zipvoice",
+    "distill_u3": "zipvoice_distill",
+    "dialog_u3": "zipvoice_dialog",
+    "stereo_u5": "zipvoice_dialog_stereo",
+}
+SIMPLE = TokenizerConfig("simple")
+
+
+def reference(case: str) -> tuple[dict[str, torch.Tensor], ModelFile, TokenTable]:
+    """Weights, configuration and a made-up token table of a small reference model."""
+    path = DATA / "models" / f"{case}.weights.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    sizes = json.loads(metadata["tokenizer"])
+    names = {sizes["pad_id"]: "_", sizes.get("spk_a_id"): "[S1]", sizes.get("spk_b_id"): "[S2]"}
+    table = TokenTable(tuple(names.get(i, chr(0x4E00 + i)) for i in range(sizes["vocab_size"])))
+    return load_file(path), from_dict(ModelFile, json.loads(metadata["config"])), table
+
+
+def fresh(config: ModelConfig, size: int, variant: str) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return ZipVoice(config, Vocabulary(size, 0, size - 2, size - 1), variant).state_dict()
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A model directory in the released layout."""
+    weights, file, table = reference("zipvoice_u3")
+    save_pretrained(tmp_path, weights, file, table)
+    return tmp_path
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_variant_is_inferred_from_its_weights_and_loads_strictly(tmp_path, case):
+    weights, file, table = reference(case)
+    save_pretrained(tmp_path, weights, file, table)
+    loaded = load_pretrained(tmp_path, tokenizer=SIMPLE)
+    assert infer_variant(weights) == loaded.variant == loaded.file.variant == CASES[case]
+    assert equal(loaded.model.state_dict(), weights)
+    assert not loaded.model.training
+
+
+def test_torch_and_safetensors_files_give_the_same_weights(directory):
+    weights = load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").unlink()
+    wrapped = {f"module.{name}": value for name, value in weights.items()}
+    torch.save({"model": wrapped, "exp_dir": pathlib.PosixPath("exp"), "epoch": 3}, directory / "model.pt")
+    assert equal(load_pretrained(directory, tokenizer=SIMPLE).model.state_dict(), weights)
+
+
+def test_the_tokenizer_and_variant_of_the_model_file_win_over_the_published_ones(directory):
+    weights, file, table = reference("zipvoice_u3")
+    tokenizer = TokenizerConfig("espeak", "de")
+    save_pretrained(directory, weights, ModelFile(file.model, file.feature, "zipvoice", tokenizer), table)
+    assert load_pretrained(directory).file.tokenizer == tokenizer
+
+
+class Harmful:
+    def __reduce__(self):
+        return (pathlib.Path.touch, (pathlib.Path("harm"),))
+
+
+def write_pickle(path):
+    torch.save({"model": Harmful()}, path)
+
+
+def write_truncated(path):
+    torch.save({"model": {"a": torch.zeros(10_000)}}, path)
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("model.pt", write_pickle, "holds Python objects beside tensors; these can run code and are never loaded"),
+        ("model.pt", write_truncated, "damaged or no torch file"),
+        ("model.pt", lambda path: path.write_bytes(b""), "damaged or no torch file"),
+        ("model.pt", lambda path: path.write_text("<html>"), "model.pt is"),
+        ("model.pt", lambda path: path.write_bytes(pickle.dumps({"a": 1})), "model.pt"),
+        ("model.pt", lambda path: torch.save({"optimizer": {}}, path), "holds no weights"),
+        ("model.pt", lambda path: torch.save(torch.zeros(3), path), "holds no weights"),
+        ("model.safetensors", lambda path: path.write_bytes(b"\x10"), "damaged or no safetensors file"),
+        ("model.safetensors", lambda path: save_file({"a": torch.zeros(1)}, path), "does not fit the model"),
+    ],
+)
+def test_a_wrong_weight_file_is_named_with_the_reason(directory, monkeypatch, name, write, message):
+    monkeypatch.chdir(directory)
+    (directory / "model.safetensors").unlink()
+    write(directory / name)
+    with pytest.raises(ValueError, match=message) as error:
+        load_pretrained(directory, tokenizer=SIMPLE)
+    assert name in str(error.value)
+    assert not Path("harm").exists()
+
+
+def test_a_truncated_safetensors_file_is_named(directory):
+    path = directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
+        load_pretrained(directory, tokenizer=SIMPLE)
+
+
+def test_missing_files_are_named(directory):
+    for name in ("model.safetensors", "tokens.txt", "model.json"):
+        (directory / name).unlink()
+        with pytest.raises(FileNotFoundError, match=name):
+            load_pretrained(directory, tokenizer=SIMPLE)
+
+
+def test_a_training_folder_without_weights_says_how_to_make_them(directory):
+    (directory / "model.safetensors").rename(directory / "checkpoint-100.pt")
+    with pytest.raises(FileNotFoundError, match="zipvoice average"):
+        load_pretrained(directory, tokenizer=SIMPLE)
+
+
+def test_a_token_table_of_another_model_is_an_error_that_says_so(directory):
+    _, _, table = reference("zipvoice_u3")
+    TokenTable((*table.tokens, "extra")).write(directory / "tokens.txt")
+    with pytest.raises(ValueError, match=r"embed.weight has shape \(37, 28\) instead of \(38, 28\).*tokens.txt"):
+        load_pretrained(directory, tokenizer=SIMPLE)
+
+
+def test_only_the_first_differences_are_listed(directory):
+    write_json(ModelFile(ModelConfig(feat_dim=100)), directory / "model.json")
+    with pytest.raises(ValueError, match=r"and \d+ more differences") as error:
+        load_pretrained(directory, tokenizer=SIMPLE)
+    assert len(str(error.value)) < 1000
+
+
+def test_an_unknown_model_name_lists_the_near_one(tmp_path):
+    with pytest.raises(ValueError, match="did you mean 'zipvoice_distill'"):
+        find_model("zipvoice_distil")
+    (tmp_path / "model.pt").touch()
+    with pytest.raises(ValueError, match="is a file; give the directory"):
+        find_model(tmp_path / "model.pt")
+
+
+def test_weights_survive_a_round_trip_through_safetensors(directory):
+    assert equal(read_weights(directory / "model.safetensors"), reference("zipvoice_u3")[0])
+
+
+# ---------------------------------------------------------------- surgery
+
+
+def test_dialogue_from_base_meets_the_reference():
+    expected = load_file(DATA / "surgery.safetensors")
+    base, file, _ = reference("zipvoice_u3")
+    new = fresh(file.model, 65, "zipvoice_dialog")
+    new |= {name.removeprefix("extend.new_model."): v for name, v in expected.items() if "new_model" in name}
+    result = dialog_from_base(base, new)
+    for name in ("embed.weight", "spk_embed.weight"):
+        assert torch.equal(result.pop(name), expected[f"extend.result.{name}"])
+    assert equal(result, {name: value for name, value in base.items() if name != "embed.weight"})
+
+
+def test_stereo_from_dialogue_meets_the_reference():
+    expected = load_file(DATA / "surgery.safetensors")
+    dialog, file, table = reference("dialog_u3")
+    result = stereo_from_dialog(dialog, fresh(file.model, len(table), "zipvoice_dialog_stereo"))
+    for name, value in expected.items():
+        if name.startswith("stereo.result."):
+            torch.testing.assert_close(result.pop(name.removeprefix("stereo.result.")), value, atol=1e-6, rtol=0)
+    assert all(torch.equal(value, dialog[name]) for name, value in result.items())
+
+
+def test_a_distilled_model_starts_as_its_teacher_with_a_fresh_guidance_embedding():
+    base, file, table = reference("zipvoice_u3")
+    new = fresh(file.model, len(table), "zipvoice_distill")
+    result = distilled_from_base(base, new)
+    name = "fm_decoder.guidance_scale_embed.weight"
+    assert torch.equal(result.pop(name), new[name])
+    assert equal(result, base)
+
+
+def test_surgery_refuses_the_wrong_kind_of_weights():
+    base, base_file, _ = reference("zipvoice_u3")
+    dialog, _, _ = reference("dialog_u3")
+    with pytest.raises(
+        ValueError, match="starts from the weights of a zipvoice_dialog model; these are those of a zipvoice"
+    ):
+        stereo_from_dialog(base, fresh(base_file.model, 65, "zipvoice_dialog_stereo"))
+    with pytest.raises(ValueError, match="these are those of a zipvoice_dialog model"):
+        distilled_from_base(dialog, fresh(base_file.model, 37, "zipvoice_distill"))
+    with pytest.raises(ValueError, match="not those of a ZipVoice model"):
+        dialog_from_base({"a": torch.zeros(1)}, fresh(base_file.model, 65, "zipvoice_dialog"))
+    with pytest.raises(ValueError, match="knows 37 tokens, more than the 30"):
+        dialog_from_base(base, fresh(base_file.model, 30, "zipvoice_dialog"))
+
+
+def test_surgery_names_the_first_differences_of_weights_of_another_size():
+    base, file, _ = reference("zipvoice_u3")
+    other = ModelConfig(**{**file.model.__dict__, "fm_decoder_dim": 32})
+    with pytest.raises(ValueError, match=r"the base model does not fit.*has shape .* instead of .*more differences"):
+        distilled_from_base(base, fresh(other, 37, "zipvoice_distill"))

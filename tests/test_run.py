@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole training runs on six recordings."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from zipvoice.config import (
+    DataConfig,
+    ManifestConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    PrepareOptions,
+    RunConfig,
+    TokenizerConfig,
+    read_json,
+    write_json,
+)
+from zipvoice.pretrained import load_pretrained
+from zipvoice.text.tokens import TokenTable
+
+pytest.importorskip("lhotse")
+from zipvoice.training import checkpoint
+from zipvoice.training.prepare import prepare
+from zipvoice.training.run import train
+
+CORPUS = Path(__file__).parent / "data" / "corpus"
+LETTERS = ("_", *sorted(set(" ',.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")))
+SIZES = ModelConfig(
+    fm_decoder_downsampling_factor=(1, 2, 1),
+    fm_decoder_num_layers=(1, 1, 1),
+    fm_decoder_cnn_module_kernel=(5, 3, 5),
+    fm_decoder_feedforward_dim=16,
+    fm_decoder_num_heads=2,
+    fm_decoder_dim=16,
+    text_encoder_num_layers=1,
+    text_encoder_feedforward_dim=16,
+    text_encoder_cnn_module_kernel=3,
+    text_encoder_num_heads=2,
+    text_encoder_dim=16,
+    time_embed_dim=16,
+    text_embed_dim=8,
+    query_head_dim=4,
+    value_head_dim=4,
+    pos_head_dim=2,
+    pos_dim=8,
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Manifest and token tables of the recordings."""
+    folder = tmp_path_factory.mktemp("corpus")
+    TokenTable(LETTERS).write(folder / "tokens.txt")
+    TokenTable((*LETTERS, "[S1]", "[S2]")).write(folder / "dialog_tokens.txt")
+    options = PrepareOptions(str(CORPUS / "utterances.tsv"), str(folder), features=True, storage="numpy_files")
+    prepare(options)
+    return folder
+
+
+def run_config(corpus, exp_dir, **changes):
+    manifests = (ManifestConfig(str(next(corpus.glob("*_cuts_*.jsonl.gz")))),)
+    config = RunConfig(
+        exp_dir=str(exp_dir),
+        model=SIZES,
+        tokenizer=TokenizerConfig("simple"),
+        tokens=str(corpus / "tokens.txt"),
+        data=DataConfig(train=manifests, dev=manifests, max_duration=3.0, min_len=0.1, num_workers=0),
+        optim=OptimizerConfig(lr_hours=None),
+        num_steps=6,
+        precision="fp32",
+        average_period=1,
+        log_every=1,
+        valid_every=3,
+        save_every=2,
+        keep_last=2,
+        device="cpu",
+    )
+    return replace(config, **changes)
+
+
+@pytest.fixture(scope="module")
+def finished(corpus, tmp_path_factory):
+    """The folder of a run that went through."""
+    exp_dir = tmp_path_factory.mktemp("finished")
+    assert train(run_config(corpus, exp_dir)) == "finished"
+    return exp_dir
+
+
+def test_the_folder_is_a_model_directory(corpus, finished):
+    pretrained = load_pretrained(finished)
+    assert pretrained.variant == "zipvoice"
+    assert pretrained.file.model == SIZES
+    assert pretrained.file.tokenizer == TokenizerConfig("simple")
+    assert pretrained.table == TokenTable(LETTERS)
+    # The mean of the weights after steps 5 and 6: twice the mean, less what is known of the last.
+    states = {step: checkpoint.load(checkpoint.checkpoint_path(finished, step)) for step in (4, 6)}
+    name = "fm_decoder.in_proj.weight"
+    sums = {step: state["model_avg"][name] * step for step, state in states.items()}
+    torch.testing.assert_close(load_file(finished / "model.safetensors")[name], ((sums[6] - sums[4]) / 2).float())
+
+
+def test_the_run_describes_itself(corpus, finished):
+    assert read_json(RunConfig, finished / "run.json") == run_config(corpus, finished)
+    assert checkpoint.steps_saved(finished) == [4, 6]
+    records = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if record["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert [record["step"] for record in records if record["kind"] == "valid"] == [0, 3, 6]
+    assert "step 6: validation loss" in (finished / "train.log").read_text()
+    assert list((finished / "tensorboard").glob("events.*"))
+
+
+def test_a_run_continues_by_itself(corpus, finished, tmp_path):
+    train(run_config(corpus, tmp_path, num_steps=3))
+    assert train(run_config(corpus, tmp_path)) == "finished"
+    whole, parts = load_file(finished / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    state, other = (checkpoint.load(checkpoint.checkpoint_path(folder, 6)) for folder in (finished, tmp_path))
+    assert all(torch.equal(state["model"][name], other["model"][name]) for name in whole)
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert "continuing from" in (tmp_path / "train.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": replace(SIZES, fm_decoder_dim=32)}, "model was"),
+        ({"tokenizer": TokenizerConfig("libritts")}, "tokenizer was"),
+        ({"average_period": 3}, "average_period was 1, is 3"),
+        ({"tokens": "dialog_tokens.txt"}, "dialog_tokens.txt differs from"),
+    ],
+)
+def test_what_cannot_change_is_refused(corpus, finished, changes, message):
+    if "tokens" in changes:
+        changes = {"tokens": str(corpus / changes["tokens"])}
+    before = (finished / "run.json").read_text()
+    with pytest.raises(ValueError, match=f"checkpoints of a run with other settings.*{message}"):
+        train(run_config(corpus, finished, **changes))
+    assert (finished / "run.json").read_text() == before
+
+
+def test_fine_tuning_starts_from_the_given_weights(corpus, finished, tmp_path):
+    optim = OptimizerConfig(base_lr=0.0001, schedule="fixed", freeze=("text_encoder",))
+    train(run_config(corpus, tmp_path, init_from=str(finished), optim=optim, num_steps=2))
+    before, after = load_file(finished / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    for name in before:
+        assert torch.equal(before[name], after[name]) == name.startswith("text_encoder"), name
+        torch.testing.assert_close(before[name], after[name], atol=1e-3, rtol=1e-2)
+
+
+def test_dialogue_and_stereo_models_are_made_of_each_other(corpus, finished, tmp_path):
+    tokens = str(corpus / "dialog_tokens.txt")
+    slow = OptimizerConfig(base_lr=1e-8, schedule="fixed")
+    settings = {"tokens": tokens, "tokenizer": TokenizerConfig("simple"), "optim": slow, "num_steps": 1}
+    dialog = tmp_path / "dialog"
+    train(run_config(corpus, dialog, variant="zipvoice_dialog", init_from=str(finished), **settings))
+    base, weights = load_file(finished / "model.safetensors"), load_file(dialog / "model.safetensors")
+    torch.testing.assert_close(weights["embed.weight"][:-2], base["embed.weight"])
+    with pytest.raises(ValueError, match="zipvoice_dialog_stereo model cannot start from the weights of a zipvoice"):
+        train(run_config(corpus, tmp_path / "x", variant="zipvoice_dialog_stereo", init_from=str(finished), **settings))
+
+
+def test_both_stages_of_distillation(corpus, finished, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    distilled = {"variant": "zipvoice_distill", "num_steps": 2}
+    train(run_config(corpus, first, objective=ObjectiveConfig(teacher=str(finished)), **distilled))
+    train(run_config(corpus, second, objective=ObjectiveConfig(teacher=str(first)), **distilled))
+    base, student = load_file(finished / "model.safetensors"), load_file(second / "model.safetensors")
+    assert load_pretrained(second).model.is_distilled
+    assert all(torch.equal(base[name], student[name]) for name in base if not name.startswith("fm_decoder"))
+    last = json.loads((second / "log.jsonl").read_text().splitlines()[-1])
+    assert {"loss", "ref_loss", "mean_ref_loss"} <= last.keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"variant": "zipvoice_distill"}, "objective.teacher is for the variant zipvoice_distill"),
+        ({"objective": ObjectiveConfig(teacher="x")}, "objective.teacher is for the variant zipvoice_distill"),
+        ({"optim": OptimizerConfig(freeze=("decoder",))}, "no part 'decoder' to freeze; did you mean 'fm_decoder'"),
+        ({"data": DataConfig()}, "no manifest"),
+        ({"save_every": 0}, "save_every must be at least 1, not 0"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(corpus, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        train(run_config(corpus, tmp_path, **changes))
+
+
+def test_another_token_order_is_refused(corpus, finished, tmp_path):
+    TokenTable(("_", *reversed(LETTERS[1:]))).write(tmp_path / "tokens.txt")
+    with pytest.raises(ValueError, match=r"token 1 is ' ' in .* but is 'z' in the token table of the run"):
+        train(run_config(corpus, tmp_path, init_from=str(finished), tokens=str(tmp_path / "tokens.txt")))
+
+
+def test_a_run_file_is_read_as_it_was_written(corpus, tmp_path):
+    config = run_config(corpus, tmp_path)
+    write_json(config, tmp_path / "conf.json")
+    assert read_json(RunConfig, tmp_path / "conf.json") == config
+
+
+@pytest.mark.slow
+def test_samples_are_recorded(corpus, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(run_config(corpus, tmp_path, num_steps=1, sample_every=1))
+    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"images": 0, "audio": 0})
+    events.Reload()
+    tags = events.Tags()
+    assert len(tags["images"]) == len(tags["audio"]) == 2
+    assert all(tag.startswith("samples/arctic_") for tag in tags["audio"])
+    sound = events.Audio(tags["audio"][0])[0]
+    assert sound.sample_rate == 24000
+    assert 0.5 < sound.length_frames / 24000 < 3
+
+
+def test_logging_is_left_as_it_was(finished):
+    assert logging.getLogger("zipvoice").handlers == []

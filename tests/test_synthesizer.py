@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_models import FAST, FIVE_STACKS, RATE, make_synthesizer, tone
+
+from zipvoice import SynthesisOptions
+from zipvoice.audio.loudness import normalize_rms
+from zipvoice.audio.mel import LogMel
+from zipvoice.model.sampling import sample
+from zipvoice.synthesis.synthesizer import batches, initial_noise, joined, seeded_generator
+
+
+@pytest.fixture(scope="module")
+def synthesizer(tmp_path_factory):
+    return make_synthesizer(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def prompt(synthesizer):
+    """0.8 s (0.2 s of silence are added) with 11 tokens."""
+    return synthesizer.prompt(tone(0.6), "a low tone")
+
+
+def chunks(synthesizer, text, prompt, options=FAST, name=""):
+    options = options.filled("zipvoice")
+    return list(synthesizer.planner.plan(text, synthesizer.voice(prompt), options, name))
+
+
+LONG = "one two three, four five six. seven eight nine ten! eleven twelve? " * 3
+
+
+# ---------------------------------------------------------------- seeds
+
+
+def test_the_same_seed_and_name_give_the_same_samples(synthesizer, prompt):
+    first = synthesizer.synthesize("hello", prompt, FAST, name="a")
+    synthesizer.synthesize("something else", prompt, FAST)
+    again = synthesizer.synthesize("hello", prompt, FAST, name="a")
+    other_seed = synthesizer.synthesize("hello", prompt, FAST, name="a", seed=1)
+    other_name = synthesizer.synthesize("hello", prompt, FAST, name="b")
+    assert torch.equal(first.samples, again.samples)
+    assert not torch.equal(first.samples, other_seed.samples)
+    assert not torch.equal(first.samples, other_name.samples)
+
+
+def test_seeds_names_and_chunks_draw_different_noise():
+    keys = [(0, "", 0), (1, "", 0), (0, "a", 0), (0, "", 1), (0, "1", 0)]
+    draws = [torch.randn(4, generator=seeded_generator(*key)).tolist() for key in keys]
+    assert len({tuple(draw) for draw in draws}) == len(keys)
+
+
+def test_threads_do_not_disturb_each_other(synthesizer, prompt):
+    texts = ["hello", "good morning to all", "abc"]
+    alone = [synthesizer.synthesize(text, prompt, FAST).samples for text in texts]
+    together = {}
+
+    def speak(index):
+        together[index] = synthesizer.synthesize(texts[index], prompt, FAST).samples
+
+    threads = [threading.Thread(target=speak, args=(index,)) for index in range(len(texts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(together[index], alone[index]) for index in range(len(texts)))
+
+
+# ---------------------------------------------------------------- batches
+
+
+def test_a_batch_of_different_prompts_gives_what_its_members_give_alone(tmp_path):
+    synthesizer = make_synthesizer(tmp_path, config=FIVE_STACKS)
+    options = SynthesisOptions(num_steps=4, guidance_scale=1.0).filled("zipvoice")
+    prompts = [synthesizer.prompt(tone(1.0), "a low tone"), synthesizer.prompt(tone(1.33, hertz=300), "higher")]
+    texts = ["hello", "hi there you", "a somewhat longer text, spoken beside short ones."]
+    batch = [
+        chunk for i, text in enumerate(texts) for chunk in chunks(synthesizer, text, prompts[i % 2], options, str(i))
+    ]
+    together = synthesizer.mels(batch, options)
+    for chunk, mel in zip(batch, together, strict=True):
+        assert chunk.total_frames % 4 == 0
+        torch.testing.assert_close(mel, synthesizer.mels([chunk], options)[0], atol=1e-4, rtol=0)
+
+
+def test_without_rounded_lengths_an_utterance_would_feel_its_neighbours(tmp_path):
+    synthesizer = make_synthesizer(tmp_path, config=FIVE_STACKS)
+    options = FAST.filled("zipvoice")
+    prompt = synthesizer.prompt(tone(1.0), "a low tone")
+    short, long = (chunks(synthesizer, text, prompt)[0] for text in ("hello", "hello there"))
+    short = replace(short, num_frames=short.num_frames - 3)
+    together, alone = synthesizer.mels([short, long], options)[0], synthesizer.mels([short], options)[0]
+    assert (together - alone).abs().max() > 1e-2
+
+
+def test_batches_stay_within_their_length_and_keep_the_order(synthesizer, prompt):
+    planned = chunks(synthesizer, LONG, prompt, replace(FAST, max_chunk_seconds=2.0))
+    frames = 900
+    grouped = list(batches(planned, frames * 256 / RATE))
+    assert [chunk for group in grouped for chunk in group] == planned
+    assert all(len(group) * max(chunk.total_frames for chunk in group) <= frames for group in grouped)
+    assert any(len(group) > 1 for group in grouped)
+    assert [len(group) for group in batches(planned, 1e-3)] == [1] * len(planned)
+
+
+def test_the_size_of_batches_does_not_change_the_speech(synthesizer, prompt):
+    options = replace(FAST, max_chunk_seconds=2.0)
+    whole = synthesizer.synthesize(LONG, prompt, options)
+    single = synthesizer.synthesize(LONG, prompt, options, max_batch_seconds=0.1)
+    torch.testing.assert_close(whole.samples, single.samples, atol=1e-4, rtol=0)
+
+
+# ---------------------------------------------------------------- chunks
+
+
+def test_chunks_and_their_lengths_follow_the_published_rule(synthesizer, prompt):
+    # The prompt of 0.8 s with 11 tokens leaves 1.2 s for a chunk of 2 s: 16 tokens.
+    assert prompt.num_frames == 75
+    options = replace(FAST, max_chunk_seconds=2.0, short_text_floor=False)
+    planned = chunks(synthesizer, "one two, three four, five six. seventeen.", prompt, options)
+    spoken = ["".join(synthesizer.table.tokens[i] for i in chunk.ids) for chunk in planned]
+    assert spoken == ["one two, ", "three four, ", "five six. ", "seventeen."]
+    for chunk in planned:
+        natural = math.ceil(prompt.num_frames / 11 * len(chunk.ids))
+        assert natural <= chunk.num_frames < natural + 2
+    assert [chunk.seed for chunk in planned] == [(666, "", index) for index in range(4)]
+
+
+def test_a_text_that_fits_into_one_chunk_is_spoken_in_one(synthesizer, prompt):
+    long, short = (replace(FAST, max_chunk_seconds=seconds) for seconds in (25.0, 12.0))
+    text = "one two three. four five six."
+    assert len(chunks(synthesizer, text, prompt, short)) == 1
+    assert torch.equal(
+        synthesizer.synthesize(text, prompt, short).samples, synthesizer.synthesize(text, prompt, long).samples
+    )
+
+
+def test_a_prompt_longer_than_a_chunk_leaves_room_for_text(synthesizer):
+    prompt = synthesizer.prompt(tone(4.0), "a low tone that lasts for very long, for longer than the others")
+    planned = chunks(synthesizer, LONG, prompt, replace(FAST, max_chunk_seconds=3.0))
+    assert max(len(chunk.ids) for chunk in planned) <= 0.2 * 3.0 / (prompt.seconds / len(prompt.tokens))
+    assert max(len(chunk.ids) for chunk in planned) > 4
+
+
+def test_final_punctuation_is_added_where_it_is_missing_and_before_pauses(synthesizer, prompt):
+    bare, ended = (synthesizer.synthesize(text, prompt, FAST) for text in ("hello", "hello."))
+    paused, ended_paused = (
+        synthesizer.synthesize(text, prompt, FAST) for text in ("hello [pause 1s]", "hello. [pause 1s]")
+    )
+    assert torch.equal(bare.samples, ended.samples)
+    assert torch.equal(paused.samples, ended_paused.samples)
+
+
+# ---------------------------------------------------------------- length
+
+
+def test_short_texts_get_more_time_unless_switched_off(synthesizer, prompt):
+    for text in ("a", "hello", "good day to you all my dear friends and others"):
+        (floored,), (plain,) = (
+            chunks(synthesizer, text, prompt, replace(FAST, short_text_floor=floor)) for floor in (True, False)
+        )
+        natural = prompt.seconds / 11 * len(plain.ids)
+        expected = natural if natural > 1.6 else 3 * natural / (1.4 + natural)
+        assert floored.num_frames * 256 / RATE == pytest.approx(expected, abs=0.035)
+        assert plain.num_frames * 256 / RATE == pytest.approx(natural, abs=0.035)
+
+
+def test_speed_divides_the_length(synthesizer, prompt):
+    frames = [
+        chunks(synthesizer, "hello there", prompt, replace(FAST, speed=speed))[0].num_frames
+        for speed in (0.5, 1.0, 2.0)
+    ]
+    assert frames[0] == pytest.approx(2 * frames[1], abs=4)
+    assert frames[2] == pytest.approx(frames[1] / 2, abs=4)
+
+
+@pytest.mark.parametrize("duration", [1.0, 2.345678, 7.5])
+@pytest.mark.parametrize(
+    "text", ["hello there", "one, two three. four five, six.", "one [pause 300ms] two", "one.\n\ntwo"]
+)
+def test_a_duration_is_met_to_the_sample(synthesizer, prompt, duration, text):
+    audio = synthesizer.synthesize(text, prompt, FAST, duration=duration, max_chunk_seconds=2.0)
+    assert audio.num_samples == round(duration * RATE)
+
+
+def test_a_duration_without_time_to_speak_is_refused(synthesizer, prompt):
+    with pytest.raises(ValueError, match=r"no time to speak: the pauses take 2 s"):
+        synthesizer.synthesize("one [pause 2s] two", prompt, FAST, duration=1.5)
+    with pytest.raises(ValueError, match=r"more tokens \(\d+\) than frames"):
+        synthesizer.synthesize("much too much text for so short a time", prompt, FAST, duration=0.1)
+
+
+# ---------------------------------------------------------------- raw
+
+
+def test_raw_speech_is_the_bare_procedure(synthesizer):
+    recording, text = tone(1.0, level=0.02), "hello there"
+    prompt = synthesizer.prompt(recording, "a low tone", raw=True)
+    audio = synthesizer.synthesize(text, prompt, FAST, raw=True)
+
+    normal, gain = normalize_rms(recording, 0.1)
+    mel = LogMel()(normal.samples)
+    ids, prompt_ids = (synthesizer.table.ids(list(words)) for words in (text, "a low tone"))
+    frames = math.ceil(94 / 10 * 11)
+    noise = torch.randn(1, 94 + frames, 100, generator=seeded_generator(666))
+    (features,) = sample(
+        synthesizer.model, [ids], [prompt_ids], mel * 0.1, [94], num_steps=1, guidance_scale=0.0, noise=noise
+    )
+    expected = synthesizer.vocoder((features / 0.1).T[None]) / gain
+    assert audio.num_samples == 256 * (frames - 1)
+    torch.testing.assert_close(audio.samples, expected, atol=1e-5, rtol=0)
+
+
+def test_raw_speech_has_no_target_length():
+    with pytest.raises(ValueError, match="leave out duration or raw"):
+        SynthesisOptions(raw=True, duration=3.0)
+
+
+# ---------------------------------------------------------------- options
+
+
+def test_guidance_zero_equals_no_guidance_and_one_does_not(synthesizer, prompt):
+    plain = synthesizer.synthesize("hello", prompt, FAST)
+    strong = synthesizer.synthesize("hello", prompt, FAST, guidance_scale=1.0)
+    assert not torch.allclose(plain.samples[:, :10_000], strong.samples[:, :10_000])
+
+
+def test_published_options_fill_what_is_left_open():
+    distilled = SynthesisOptions().filled("zipvoice_distill")
+    dialogue = SynthesisOptions(num_steps=4).filled("zipvoice_dialog")
+    assert (distilled.num_steps, distilled.guidance_scale, distilled.max_chunk_seconds) == (8, 3.0, 25.0)
+    assert (dialogue.num_steps, dialogue.guidance_scale, dialogue.max_chunk_seconds) == (4, 1.5, 40.0)
+
+
+def test_lower_precision_gives_nearly_the_same_features(tmp_path, synthesizer, prompt):
+    half = make_synthesizer(tmp_path, dtype=torch.bfloat16)
+    (chunk,) = chunks(synthesizer, "hello", prompt)
+    options = FAST.filled("zipvoice")
+    exact, rounded = synthesizer.mels([chunk], options)[0], half.mels([chunk], options)[0]
+    assert rounded.dtype == torch.float32
+    assert 0 < (exact - rounded).abs().mean() < 0.02 * exact.abs().mean()
+
+
+def test_noise_does_not_depend_on_what_is_asked_of_the_accelerator(synthesizer, prompt):
+    (chunk,) = chunks(synthesizer, "hello", prompt)
+    assert initial_noise(chunk).device.type == "cpu"
+    assert torch.equal(initial_noise(chunk), initial_noise(replace(chunk, pause=3.0)))
+
+
+def test_the_sound_leaves_as_loud_as_the_recording(synthesizer):
+    quiet = synthesizer.prompt(tone(1.0, level=0.02), "a low tone")
+    spoken = synthesizer.synthesize("hello", quiet, FAST)
+    louder = synthesizer.synthesize("hello", replace(quiet, gain=1.0), FAST)
+    ratio = louder.samples.abs().max() / spoken.samples.abs().max()
+    assert ratio == pytest.approx(quiet.gain, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "message"),
+    [
+        ("", {}, "the text"),
+        (" \n ", {}, "the text"),
+        ("[pause 1s]", {}, "the text has nothing that can be spoken"),
+        ("дом", {}, "the text.*no token for"),
+        ("hello", {"num_steps": 0}, "num_steps must be at least 1, not 0"),
+        ("hello", {"num_steps": -3}, "num_steps must be at least 1, not -3"),
+        ("hello", {"speed": 0.0}, "speed must be above 0, not 0"),
+        ("hello", {"speed": -1.0}, "speed must be above 0"),
+        ("hello", {"speed": math.nan}, "speed must be above 0"),
+        ("hello", {"t_shift": 0.0}, "t_shift must be above 0"),
+        ("hello", {"guidance_scale": -1.0}, "guidance_scale must be 0 or more"),
+        ("hello", {"duration": 0.0}, "duration must be above 0 seconds"),
+        ("hello there, this is fast", {"speed": 100.0}, "more tokens .* lower the speed"),
+    ],
+)
+def test_a_useless_request_is_refused_with_the_reason(synthesizer, prompt, text, changes, message):
+    with pytest.raises(ValueError, match=message):
+        synthesizer.synthesize(text, prompt, FAST, **changes)
+
+
+def test_damaged_weights_are_an_error_rather_than_noise(tmp_path, prompt):
+    broken = make_synthesizer(tmp_path)
+    with torch.no_grad():
+        broken.model.fm_decoder.out_proj.bias.fill_(math.nan)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        broken.synthesize("hello", prompt, FAST)
+
+
+def test_parts_are_the_whole(synthesizer, prompt):
+    options = replace(FAST, max_chunk_seconds=2.0, max_batch_seconds=3.0)
+    parts = list(synthesizer.parts(LONG, prompt, options))
+    assert len(parts) > 2
+    assert torch.equal(joined(parts).samples, synthesizer.synthesize(LONG, prompt, options).samples)

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import nn
+
+from zipvoice.model.activations import swoosh_l, swoosh_linear, swoosh_r
+from zipvoice.model.attention import relative_positions
+from zipvoice.model.decoder import sinusoid
+from zipvoice.model.depthwise import depthwise_convolution
+from zipvoice.model.layers import BiasNorm, Bypass, kept
+from zipvoice.model.relative_attention import MASKED_SCORE, attention_weights, relative_shift, softmax_gradient
+from zipvoice.model.schedule import Progress, Schedule
+from zipvoice.model.zipformer import Downsample, Stack, Widths, Zipformer
+
+DATA = Path(__file__).parent / "data"
+MODULES = load_file(DATA / "modules" / "modules.safetensors")
+EMBEDDINGS = load_file(DATA / "models" / "embeddings.safetensors")
+WIDTHS = Widths(dim=16, feedforward_dim=24, num_heads=2, query_head_dim=4, pos_head_dim=4, value_head_dim=4, pos_dim=8)
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_swoosh_equals_reference():
+    grid = MODULES["swoosh.grid"]
+    for name, swoosh in (("left", swoosh_l), ("right", swoosh_r)):
+        torch.testing.assert_close(swoosh(grid), MODULES[f"swoosh.{name}"], atol=3e-5, rtol=1e-6)
+        torch.testing.assert_close(swoosh.derivative(grid), MODULES[f"swoosh.{name}_derivative"], atol=1e-6, rtol=1e-5)
+
+
+def test_swoosh_does_not_overflow():
+    assert swoosh_l(torch.tensor(1e4)).item() == pytest.approx(1e4 * 0.92 - 4.035)
+    assert swoosh_r(torch.tensor(-1e4)).item() == pytest.approx(800 - 0.313261687)
+
+
+@pytest.mark.parametrize(("index", "swoosh"), [(0, swoosh_l), (1, swoosh_r), (2, swoosh_l)])
+def test_swoosh_linear_equals_reference(index, swoosh):
+    name = f"activation_linear_{index}"
+    weight, bias = MODULES[f"{name}.weight"], MODULES.get(f"{name}.bias")
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    linear.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
+    x = MODULES[f"{name}.x"].clone().requires_grad_()
+    output = swoosh_linear(swoosh, x, linear)
+    torch.testing.assert_close(output, MODULES[f"{name}.output"], atol=1e-4, rtol=0)
+    output.backward(MODULES[f"{name}.output_grad"])
+    torch.testing.assert_close(x.grad, MODULES[f"{name}.input_grad"], atol=1e-4, rtol=0)
+    for parameter in linear._parameters:
+        if linear._parameters[parameter] is not None:
+            expected = MODULES[f"{name}.{parameter}_grad"]
+            torch.testing.assert_close(getattr(linear, parameter).grad, expected, atol=1e-4, rtol=0)
+
+
+def test_swoosh_linear_with_dropped_channels():
+    x, linear = random(2, 600, 6).requires_grad_(), nn.Linear(6, 3)
+    mask = torch.tensor([0.0, 1.25]).repeat(2, 1, 3)
+    expected = linear(F.softplus(x - 4) * mask - (0.08 * x + 0.035) * mask)
+    torch.testing.assert_close(swoosh_linear(swoosh_l, x, linear, mask), expected)
+    gradients = torch.autograd.grad(expected.square().sum(), [x, *linear.parameters()])
+    found = torch.autograd.grad(swoosh_linear(swoosh_l, x, linear, mask).square().sum(), [x, *linear.parameters()])
+    torch.testing.assert_close(found, gradients, atol=1e-3, rtol=1e-4)
+
+
+def test_positional_table_equals_reference():
+    for dim in (int(name[7:-3]) for name in EMBEDDINGS if name.startswith("pos_dim") and name.endswith(".T7")):
+        prefix = f"pos_dim{dim}"
+        torch.testing.assert_close(relative_positions(7, dim), EMBEDDINGS[f"{prefix}.T7"], atol=1e-5, rtol=0)
+        torch.testing.assert_close(relative_positions(1, dim), EMBEDDINGS[f"{prefix}.T1"], atol=1e-5, rtol=0)
+        rows = relative_positions(1203, dim)[EMBEDDINGS[f"{prefix}.T1203.rows"]]
+        torch.testing.assert_close(rows, EMBEDDINGS[f"{prefix}.T1203.values"], atol=1e-4, rtol=0)
+
+
+def test_sinusoid_equals_reference():
+    names = [name for name in EMBEDDINGS if name.startswith("timestep.dim")]
+    assert any(int(name[12:]) % 2 for name in names)
+    for name in names:
+        found = sinusoid(EMBEDDINGS["timestep.values"], int(name[12:]))
+        torch.testing.assert_close(found, EMBEDDINGS[name], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("rows", "frames"), [(1, 1), (1, 5), (2, 5), (5, 5)])
+def test_relative_shift(rows, frames):
+    """With rows i and source frames j every score is its offset j - i."""
+    by_offset = torch.arange(1 - rows, frames).float().expand(1, 1, rows, -1).contiguous()
+    expected = torch.arange(frames)[None] - torch.arange(rows)[:, None]
+    assert torch.equal(relative_shift(by_offset)[0, 0], expected.float())
+
+
+def naive_weights(query, key, position, table, padding_mask):
+    """One score at a time."""
+    frames = query.shape[2]
+    scores = query @ key.transpose(-1, -2)
+    offsets = torch.arange(frames)[None] - torch.arange(frames)[:, None] + frames - 1
+    scores = scores + torch.einsum("bhip,hijp->bhij", position, table[0][:, offsets])
+    return scores.masked_fill(padding_mask[:, None, None], MASKED_SCORE).softmax(-1)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 63, 65, 150])
+def test_attention_in_blocks_equals_the_definition(frames):
+    shapes = (2, 3, frames, 5), (2, 3, frames, 5), (2, 3, frames, 4), (1, 3, 2 * frames - 1, 4)
+    inputs = [random(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes)]
+    mask = torch.arange(frames) >= torch.tensor([[frames], [max(1, frames - 7)]])
+    expected = naive_weights(*inputs, mask)
+    found = attention_weights(*inputs, mask)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+    with torch.no_grad():
+        assert torch.equal(attention_weights(*inputs, mask), found)
+    direction = random(2, 3, frames, frames, seed=9)
+    expected_gradients = torch.autograd.grad((expected * direction).sum(), inputs)
+    gradients = torch.autograd.grad((found * direction).sum(), inputs)
+    torch.testing.assert_close(gradients, expected_gradients, atol=1e-4, rtol=1e-4)
+
+
+def test_score_penalty_is_a_gradient_only():
+    query, key = random(1, 1, 70, 4).mul(10).requires_grad_(), random(1, 1, 70, 4, seed=1) * 3
+    position, table = torch.zeros(1, 1, 70, 2), torch.zeros(1, 1, 139, 2)
+    penalized = attention_weights(query, key, position, table, penalty=1e-4)
+    plain = attention_weights(query, key, position, table)
+    assert torch.equal(penalized, plain)
+    ones = torch.ones_like(plain)
+    (found,) = torch.autograd.grad(penalized, query, ones)
+    (without,) = torch.autograd.grad(plain, query, ones)
+    loss = 1e-4 * ((query @ key.transpose(-1, -2)).abs() - 25).relu().sum()
+    torch.testing.assert_close(found - without, torch.autograd.grad(loss, query)[0], atol=1e-5, rtol=1e-4)
+
+
+def test_softmax_gradient_equals_reference():
+    for name, axis in (("softmax_0", -1), ("softmax_1", 1)):
+        x, grad = MODULES[f"{name}.x"].movedim(axis, -1), MODULES[f"{name}.output_grad"].movedim(axis, -1)
+        found = softmax_gradient(grad, x.softmax(-1)).movedim(-1, axis)
+        torch.testing.assert_close(found, MODULES[f"{name}.input_grad"], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, 15, 16, 50])
+@pytest.mark.parametrize("kernel", [1, 3, 31])
+def test_depthwise_convolution_equals_conv1d(frames, kernel):
+    inputs = [random(*shape).requires_grad_() for shape in [(2, frames, 6), (6, 1, kernel), (6,)]]
+    x, weight, bias = inputs
+    expected = F.conv1d(x.transpose(1, 2), weight, bias, padding=kernel // 2, groups=6).transpose(1, 2)
+    found = depthwise_convolution(*inputs)
+    torch.testing.assert_close(found, expected)
+    with torch.no_grad():
+        torch.testing.assert_close(depthwise_convolution(*inputs), expected)
+    direction = random(2, frames, 6, seed=3)
+    gradients = torch.autograd.grad((found * direction).sum(), inputs)
+    expected_gradients = torch.autograd.grad((expected * direction).sum(), inputs)
+    torch.testing.assert_close(gradients, expected_gradients, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["bias_norm_0", "bias_norm_1"])
+def test_bias_norm_equals_reference(name):
+    axis, log_scale = (-1, 0.8) if name == "bias_norm_0" else (1, 1.2)
+    norm = BiasNorm(len(MODULES[f"{name}.bias"]), Progress())
+    norm.load_state_dict({"bias": MODULES[f"{name}.bias"], "log_scale": torch.tensor(log_scale)})
+    x = MODULES[f"{name}.x"].clone().requires_grad_()
+    output = norm(x.movedim(axis, -1)).movedim(-1, axis)
+    torch.testing.assert_close(output, MODULES[f"{name}.output"])
+    output.backward(MODULES[f"{name}.output_grad"])
+    torch.testing.assert_close(x.grad, MODULES[f"{name}.input_grad"], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(norm.bias.grad, MODULES[f"{name}.bias_grad"], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(norm.log_scale.grad, MODULES[f"{name}.log_scale_grad"], atol=1e-4, rtol=1e-4)
+
+
+def test_bypass_mixes_channels():
+    bypass = Bypass(3, Progress())
+    bypass.bypass_scale.data = torch.tensor([0.0, 0.25, 1.0])
+    before, after = torch.zeros(1, 2, 3), torch.ones(1, 2, 3)
+    assert torch.equal(bypass(before, after)[0, 1], torch.tensor([0.0, 0.25, 1.0]))
+
+
+def test_bypass_skips_utterances():
+    bypass = Bypass(3, Progress(0.0), skip_rate=Schedule((0, 0.5))).train()
+    torch.manual_seed(0)
+    mixed = bypass(torch.zeros(400, 1, 3), torch.ones(400, 1, 3))
+    assert set(mixed.flatten().tolist()) == {0.0, 0.5}
+    assert 0.4 < mixed.eq(0).float().mean() < 0.6
+
+
+def test_kept_at_the_ends():
+    x = torch.zeros(50, 2, 3)
+    assert kept(x, 0.0).all()
+    assert not kept(x, 1.0).any()
+
+
+def test_downsampling_repeats_the_last_frame():
+    downsample = Downsample(4)
+    downsample.bias.data = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()
+    x = random(1, 6, 3)
+    frames = downsample(x)
+    weights = torch.tensor([0.1, 0.4, 0.2, 0.3])[:, None]
+    torch.testing.assert_close(frames[0, 0], (x[0, :4] * weights).sum(0))
+    torch.testing.assert_close(frames[0, 1], 0.1 * x[0, 4] + 0.9 * x[0, 5])
+
+
+def zipformer(factors=(1, 2, 1), num_layers=(1, 1, 1), kernels=(3, 3, 3)):
+    return Zipformer([8], [8], WIDTHS, factors, num_layers, kernels, Progress())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"factors": (1, 2, 2)}, "double up to the middle"),
+        ({"factors": (2, 4, 2)}, "double up to the middle"),
+        ({"factors": (1, 4, 1)}, "double up to the middle"),
+        ({"num_layers": (1, 1)}, "each stack needs one of each"),
+        ({"kernels": (3, 4, 3)}, "odd, not 4"),
+        ({"num_layers": (1, 0, 1)}, "at least one layer"),
+    ],
+)
+def test_impossible_stacks(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        zipformer(**sizes)
+
+
+def test_training_routes_agree_with_evaluation():
+    """With all rates at zero, training and evaluation are the same function."""
+    network = zipformer()
+    x, mask = random(2, 70, 8), torch.arange(70) >= torch.tensor([[70], [33]])
+    with torch.no_grad():
+        expected = network.eval()(x, padding_mask=mask)
+    torch.testing.assert_close(network.train()(x, padding_mask=mask), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_time_per_frame():
+    """One time for all frames is the same as that time at every frame."""
+    stack = Stack(WIDTHS, 3, [Schedule((0, 0))], time_embed_dim=6, progress=Progress()).eval()
+    x, time = random(2, 9, 16), random(2, 1, 6, seed=1)
+    torch.testing.assert_close(stack(x, time, None), stack(x, time.expand(-1, 9, -1), None))
+
+
+def test_dropout_is_shared_over_time():
+    mask, x = MODULES["shared_dropout.uniform_draws"] > 0.3, MODULES["shared_dropout.x"]
+    torch.testing.assert_close(x * mask / 0.7, MODULES["shared_dropout.output"])
+    feed_forward = Stack(WIDTHS, 3, [Schedule((0, 0))], None, Progress(0.0)).layers[0].feed_forward1.train()
+    torch.manual_seed(0)
+    channels = feed_forward._channel_mask(torch.zeros(64, 5, 16))
+    assert channels.shape == (64, 1, 18)
+    assert sorted(set(channels.flatten().tolist())) == pytest.approx([0.0, 1 / 0.7])
+    assert channels.eq(0).float().mean().item() == pytest.approx(0.3, abs=0.05)

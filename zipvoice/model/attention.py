@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attention with compact relative positions (Yao et al., 2024, section 3.2).
+
+The weights are computed once per layer and used by three modules. Shapes: B batch, H heads, T frames, D width.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from zipvoice.model.initialization import scaled_linear
+from zipvoice.model.relative_attention import attention_weights
+from zipvoice.model.schedule import Progress, Schedule
+
+SCORE_PENALTY = 1e-4
+SCORE_PENALTY_RATE = Schedule((0, 0.1))
+POSITION_SKIP = Schedule((0, 0.5), (4000, 0.0))
+
+
+def relative_positions(num_frames: int, dim: int, device: torch.device | None = None) -> Tensor:
+    """Fourier features of the offsets -(T - 1) … T - 1, compressed so that near offsets are told apart best.
+
+    Args:
+        num_frames: T.
+        dim: number of features, even; the last one is constant.
+        device: where the result lives.
+
+    Returns:
+        (2 T - 1, dim), float32.
+    """
+    offset = torch.arange(1 - num_frames, num_frames, device=device, dtype=torch.float32)
+    compression = math.sqrt(dim)
+    compressed = compression * offset.sign() * ((offset.abs() + compression).log() - math.log(compression))
+    angle = (compressed * (2 * math.pi / dim)).atan()
+    angles = angle[:, None] * torch.arange(1, dim // 2 + 1, device=device)
+    features = torch.stack([angles.cos(), angles.sin()], dim=-1).flatten(1)
+    features[:, -1] = 1.0
+    return features
+
+
+class AttentionWeights(nn.Module):
+    """Who listens to whom: softmax over source frames j of q_i · k_j + p_i · R_(j - i)."""
+
+    def __init__(
+        self, dim: int, num_heads: int, query_head_dim: int, pos_head_dim: int, pos_dim: int, progress: Progress
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.widths = [num_heads * query_head_dim, num_heads * query_head_dim, num_heads * pos_head_dim]
+        self.progress = progress
+        self.in_proj = scaled_linear(dim, sum(self.widths), scale=query_head_dim**-0.25)
+        self.linear_pos = scaled_linear(pos_dim, num_heads * pos_head_dim, scale=0.05, bias=False)
+
+    def forward(self, x: Tensor, positions: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """From x (B, T, D) and positions (2 T - 1, pos_dim) the weights (B, H, T, T); rows sum to one."""
+        query, key, position = (_heads(part, self.num_heads) for part in self.in_proj(x).split(self.widths, dim=-1))
+        table = _heads(self.linear_pos(positions)[None], self.num_heads)  # (1, H, 2 T - 1, pos_head_dim)
+        if self.training and POSITION_SKIP.happens(self.progress):
+            table = torch.zeros_like(table)
+        penalized = self.training and SCORE_PENALTY_RATE.happens(self.progress)
+        return attention_weights(query, key, position, table, padding_mask, SCORE_PENALTY if penalized else 0.0)
+
+
+def _heads(x: Tensor, num_heads: int) -> Tensor:
+    """(B, T, H d) as (B, H, T, d)."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+class SelfAttention(nn.Module):
+    """Averages values with given attention weights."""
+
+    def __init__(self, dim: int, num_heads: int, value_head_dim: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.in_proj = nn.Linear(dim, num_heads * value_head_dim)
+        self.out_proj = scaled_linear(num_heads * value_head_dim, dim, scale=0.05)
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        """(B, T, D) and (B, H, T, T) to (B, T, D)."""
+        value = self.in_proj(x).unflatten(-1, (self.num_heads, -1)).permute(0, 2, 3, 1)  # (B, H, value_head_dim, T)
+        value = value @ weights.transpose(-1, -2)  # twice as fast as weights @ value where the heads are narrow
+        return self.out_proj(value.flatten(1, 2).transpose(1, 2))
+
+
+class NonlinAttention(nn.Module):
+    """Averages gated values with the weights of one head, then gates them again."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        hidden = 3 * dim // 4
+        self.in_proj = nn.Linear(dim, 3 * hidden)
+        self.out_proj = scaled_linear(hidden, dim, scale=0.05)
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        """(B, T, D) and (B, T, T) to (B, T, D)."""
+        gate, value, second_gate = self.in_proj(x).chunk(3, dim=-1)
+        return self.out_proj((weights @ (value * gate.tanh())) * second_gate)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a Zipformer layer other than attention. Shapes: B batch, T frames, D width."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zipvoice.model.activations import ROWS_PER_BLOCK, swoosh_l, swoosh_linear, swoosh_r
+from zipvoice.model.blocks import row_blocks
+from zipvoice.model.depthwise import depthwise_convolution
+from zipvoice.model.gradients import limit
+from zipvoice.model.initialization import scaled_linear
+from zipvoice.model.schedule import Progress, Schedule
+
+LIMIT_RATE = Schedule((0, 0.6))
+LOG_SCALE_LIMIT = 1.5
+BYPASS_MINIMUM = Schedule((0, 0.9), (20000, 0.2))
+BYPASS_MAXIMUM = 1.0
+FEED_FORWARD_DROPOUT = Schedule((0, 0.3), (20000, 0.1))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a Swoosh between them; in training, dropout of whole hidden channels of an utterance."""
+
+    def __init__(self, dim: int, hidden: int, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+        self.in_proj = nn.Linear(dim, hidden)
+        self.out_proj = scaled_linear(hidden, dim, scale=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        mask = self._channel_mask(x) if self.training else None
+        if torch.is_grad_enabled():
+            return swoosh_linear(swoosh_l, self.in_proj(x), self.out_proj, mask)
+        blocks = [x[:, rows] for rows in row_blocks(x.shape[1], ROWS_PER_BLOCK, x)]
+        return torch.cat([swoosh_linear(swoosh_l, self.in_proj(block), self.out_proj, mask) for block in blocks], dim=1)
+
+    def _channel_mask(self, x: Tensor) -> Tensor:
+        """(B, 1, hidden), zero for dropped channels."""
+        ones = torch.ones(x.shape[0], 1, self.in_proj.out_features, device=x.device)
+        return F.dropout(ones, FEED_FORWARD_DROPOUT(self.progress))
+
+
+class DepthwiseConvolution(nn.Conv1d):
+    """A convolution over time of each channel by itself, (B, T, D) to (B, T, D)."""
+
+    def __init__(self, dim: int, kernel: int) -> None:
+        super().__init__(dim, dim, kernel, padding=kernel // 2, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.bias is not None
+        return depthwise_convolution(x, self.weight, self.bias)
+
+
+class Convolution(nn.Module):
+    """A gated depthwise convolution over time."""
+
+    def __init__(self, dim: int, kernel: int) -> None:
+        super().__init__()
+        self.in_proj = nn.Linear(dim, 2 * dim)
+        self.depthwise_conv = DepthwiseConvolution(dim, kernel)
+        self.out_proj = scaled_linear(dim, dim, scale=0.05)
+
+    def forward(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """(B, T, D) to (B, T, D); padded frames count as zero."""
+        x = F.glu(self.in_proj(x))
+        if padding_mask is not None:
+            x = x.masked_fill(padding_mask[:, :, None], 0.0)
+        return swoosh_linear(swoosh_r, self.depthwise_conv(x), self.out_proj)
+
+
+class BiasNorm(nn.Module):
+    """y = x · exp(s) / rms(x - β): a norm that keeps some information about lengths (section 3.3)."""
+
+    def __init__(self, dim: int, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+        self.log_scale = nn.Parameter(torch.tensor(1.0))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        limited = self.training and LIMIT_RATE.happens(self.progress)
+        log_scale = limit(self.log_scale, -LOG_SCALE_LIMIT, LOG_SCALE_LIMIT) if limited else self.log_scale
+        mean_square = (x - self.bias).square().mean(dim=-1, keepdim=True)
+        return x * (mean_square.rsqrt() * log_scale.exp())
+
+
+class Bypass(nn.Module):
+    """A learned mixture of a module's input and output, one scale per channel."""
+
+    def __init__(self, dim: int, progress: Progress, skip_rate: Schedule | None = None) -> None:
+        super().__init__()
+        self.progress = progress
+        self.skip_rate = skip_rate
+        self.bypass_scale = nn.Parameter(torch.full((dim,), 0.5))
+
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:
+        """Mix two (B, T, D)."""
+        scale = self._training_scale(before) if self.training else self.bypass_scale
+        return torch.addcmul(before, after - before, scale)
+
+    def _training_scale(self, x: Tensor) -> Tensor:
+        """The scale with its gradient limited, zero for utterances that skip the module."""
+        scale: Tensor = self.bypass_scale
+        if LIMIT_RATE.happens(self.progress):
+            scale = limit(scale, BYPASS_MINIMUM(self.progress), BYPASS_MAXIMUM)
+        return scale if self.skip_rate is None else scale * kept(x, self.skip_rate(self.progress))
+
+
+def plus(x: Tensor, y: Tensor, kept: Tensor | None = None) -> Tensor:
+    """X + kept · y for a y that nobody else uses."""
+    if kept is not None:
+        y = y * kept
+    return x + y if torch.is_grad_enabled() else y.add_(x)
+
+
+def kept(x: Tensor, skip_rate: float) -> Tensor:
+    """(B, 1, 1), zero with probability `skip_rate` for each utterance of x, else one."""
+    return (torch.rand(x.shape[0], 1, 1, device=x.device) >= skip_rate).to(x.dtype)

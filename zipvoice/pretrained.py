@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model directory <-> objects: reading, checking and writing weights, the hub, and weight surgery.
+
+A model directory holds `model.safetensors` or `model.pt`, `model.json` and `tokens.txt`.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zipvoice.config import ModelFile, TokenizerConfig, Variant, read_json, suggestion, write_json
+from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.text.tokenizers import Tokenizer, build_tokenizer
+from zipvoice.text.tokens import TokenTable
+from zipvoice.weights import Weights, check_fit, load_strictly, read_weights, shapes, write_weights
+
+RELEASED: tuple[Variant, ...] = ("zipvoice", "zipvoice_distill", "zipvoice_dialog", "zipvoice_dialog_stereo")
+HUB_MODELS = "k2-fsa/ZipVoice"
+HUB_VOCODER = "charactr/vocos-mel-24khz"
+WEIGHT_FILES = ("model.safetensors", "model.pt")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """All that a model directory holds."""
+
+    model: ZipVoice
+    file: ModelFile
+    """With the variant and the tokenizer filled in."""
+    table: TokenTable
+    tokenizer: Tokenizer
+
+    @property
+    def variant(self) -> Variant:
+        return self.model.variant
+
+
+# ---------------------------------------------------------------- directories
+
+
+def load_pretrained(
+    source: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    variant: Variant | None = None,
+    tokenizer: TokenizerConfig | None = None,
+    revision: str | None = None,
+) -> Pretrained:
+    """The model of a directory, or a released one by name (downloaded once), on the CPU in evaluation mode.
+
+    `weights` names another weight file than the usual two, relative to the directory. The variant is the given one,
+    else that of model.json, else inferred from the weights. Loading is strict. `revision` pins a branch, tag or commit
+    of the hub's repository. Raises ValueError or FileNotFoundError that names the file and the reason.
+    """
+    directory = find_model(source, revision)
+    file = read_json(ModelFile, _existing(directory / "model.json"))
+    table = TokenTable.read(_existing(directory / "tokens.txt"))
+    path = _weights_path(directory, weights)
+    state = read_weights(path)
+    variant = variant or file.variant or infer_variant(state)
+    file = ModelFile(file.model, file.feature, variant, tokenizer or file.tokenizer or published_tokenizer(variant))
+    model = ZipVoice(file.model, table.vocabulary, variant)
+    load_strictly(model, state, str(path))
+    assert file.tokenizer is not None
+    return Pretrained(model.eval(), file, table, build_tokenizer(file.tokenizer, table.tags))
+
+
+def save_pretrained(
+    directory: str | os.PathLike[str], weights: Mapping[str, Tensor], file: ModelFile, table: TokenTable
+) -> None:
+    """Write a model directory that `load_pretrained` reads; each file whole or not at all, the weights last."""
+    directory = Path(directory)
+    write_json(file, directory / "model.json")
+    table.write(directory / "tokens.txt")
+    write_weights(weights, directory / "model.safetensors")
+
+
+def published_tokenizer(variant: Variant) -> TokenizerConfig:
+    """The tokenizer of the released model of a variant; their model.json does not say."""
+    return TokenizerConfig(type="dialog" if "dialog" in variant else "emilia")
+
+
+def find_model(source: str | os.PathLike[str], revision: str | None = None) -> Path:
+    """The directory itself, or that of a released model in the hub's cache, downloaded if need be."""
+    directory = Path(source)
+    if directory.is_dir():
+        return directory
+    if directory.exists():
+        raise ValueError(f"{source} is a file; give the directory that holds model.json, tokens.txt and the weights")
+    if str(source) in RELEASED:
+        return _download(HUB_MODELS, str(source), ("model.json", "tokens.txt"), WEIGHT_FILES, revision)
+    raise ValueError(
+        f"there is no directory {source}, and no released model of that name{suggestion(str(source), RELEASED)}"
+    )
+
+
+def find_vocoder() -> Path:
+    """The directory of the published Vocos in the hub's cache, downloaded if need be."""
+    return _download(HUB_VOCODER, "", ("config.yaml",), ("model.safetensors", "pytorch_model.bin"))
+
+
+def _download(
+    repository: str, folder: str, files: tuple[str, ...], either: tuple[str, ...], revision: str | None = None
+) -> Path:
+    """Fetch `files` and the first of `either` that the repository has; returns the local folder."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    prefix = f"{folder}/" if folder else ""
+    try:
+        paths = [hf_hub_download(repository, prefix + name, revision=revision) for name in files]
+        for name in either:
+            try:
+                hf_hub_download(repository, prefix + name, revision=revision)
+                break
+            except LocalEntryNotFoundError:
+                raise
+            except EntryNotFoundError:
+                if name == either[-1]:
+                    raise
+    except (HfHubHTTPError, LocalEntryNotFoundError, EntryNotFoundError, OSError) as error:
+        wanted = f"{repository}/{folder}".rstrip("/")
+        reason = str(error).strip().splitlines()[0]
+        raise OSError(
+            f"could not download {wanted}: {reason}. Check the connection (HF_ENDPOINT names a mirror), "
+            "or give a local directory instead"
+        ) from error
+    return Path(paths[0]).parent
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent} is not a model directory: it has no {path.name}")
+    return path
+
+
+def _weights_path(directory: Path, name: str | os.PathLike[str] | None) -> Path:
+    names = WEIGHT_FILES if name is None else (name,)
+    for candidate in names:
+        if (directory / candidate).is_file():
+            return directory / candidate
+    hint = _checkpoint_hint(directory) if name is None else ""
+    raise FileNotFoundError(f"{directory} has no {' or '.join(map(str, names))}{hint}")
+
+
+def _checkpoint_hint(directory: Path) -> str:
+    if not any(directory.glob("checkpoint-*.pt")):
+        return ""
+    return f"; it has checkpoints: `zipvoice average {directory}` makes the weights from them"
+
+
+def infer_variant(state: Mapping[str, Tensor]) -> Variant:
+    """Which of the four models these weights are, by the parameters that only one of them has."""
+    if "fm_decoder.guidance_scale_embed.weight" in state:
+        return "zipvoice_distill"
+    if "fm_decoder.in_proj.0.weight" in state:
+        return "zipvoice_dialog_stereo"
+    return "zipvoice_dialog" if "spk_embed.weight" in state else "zipvoice"
+
+
+# ---------------------------------------------------------------- surgery: weights of one model -> weights of the next
+
+
+def distilled_from_base(base: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> Weights:
+    """A base model's weights, and the guidance-scale embedding of a freshly initialised distilled model."""
+    _require_variant(base, "zipvoice", "distillation")
+    new = "fm_decoder.guidance_scale_embed.weight"
+    return _fitted({**base, new: fresh[new]}, fresh, "the base model")
+
+
+def dialog_from_base(base: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> Weights:
+    """A base model's weights, and what a freshly initialised dialogue model has beyond them.
+
+    New are the speaker-turn embedding and the last rows of the token embedding (the tags that the longer token table
+    adds at its end).
+    """
+    _require_variant(base, "zipvoice", "a dialogue model")
+    known, wanted = base["embed.weight"], fresh["embed.weight"]
+    if len(known) > len(wanted):
+        raise ValueError(f"the base model knows {len(known)} tokens, more than the {len(wanted)} of the dialogue model")
+    new = {"embed.weight": torch.cat([known, wanted[len(known) :]]), "spk_embed.weight": fresh["spk_embed.weight"]}
+    return _fitted({**base, **new}, fresh, "the base model")
+
+
+def stereo_from_dialog(dialog: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> Weights:
+    """A dialogue model's weights with its projections doubled: stream 0 for two channels, stream 1 as before."""
+    _require_variant(dialog, "zipvoice_dialog", "a stereo model")
+    w_in, b_in = dialog["fm_decoder.in_proj.weight"], dialog["fm_decoder.in_proj.bias"]
+    w_out, b_out = dialog["fm_decoder.out_proj.weight"], dialog["fm_decoder.out_proj.bias"]
+    w_x, w_text, w_speech = w_in.chunk(3, dim=1)
+    doubled = {
+        "fm_decoder.in_proj.0.weight": torch.cat([w_x / 2, w_x / 2, w_text, w_speech / 2, w_speech / 2], dim=1),
+        "fm_decoder.in_proj.0.bias": b_in,
+        "fm_decoder.in_proj.1.weight": w_in,
+        "fm_decoder.in_proj.1.bias": b_in.clone(),
+        "fm_decoder.out_proj.0.weight": torch.cat([w_out, w_out]),
+        "fm_decoder.out_proj.0.bias": torch.cat([b_out, b_out]),
+        "fm_decoder.out_proj.1.weight": w_out,
+        "fm_decoder.out_proj.1.bias": b_out,
+    }
+    single = ("fm_decoder.in_proj.", "fm_decoder.out_proj.")
+    weights = {name: value for name, value in dialog.items() if not name.startswith(single)} | doubled
+    return _fitted(weights, fresh, "the dialogue model")
+
+
+def _require_variant(weights: Mapping[str, Tensor], variant: Variant, goal: str) -> None:
+    found = infer_variant(weights)
+    if found != variant or "embed.weight" not in weights or "fm_decoder.in_proj.weight" not in weights:
+        what = f"those of a {found} model" if "embed.weight" in weights else "not those of a ZipVoice model"
+        raise ValueError(f"{goal} starts from the weights of a {variant} model; these are {what}")
+
+
+def _fitted(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], origin: str) -> Weights:
+    """`weights` in the order of `fresh`, once they are known to fit."""
+    check_fit(weights, shapes(fresh), origin)
+    return {name: weights[name] for name in fresh}

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Characters: white space, compatibility forms, scripts, and the error about those that a model cannot speak."""
+
+import logging
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+logger = logging.getLogger(__name__)
+
+Speakable = Callable[[str], bool]
+
+
+def separate(text: str) -> str:
+    """Line breaks, tabs and other white space and control characters as single spaces; runs of plain spaces stay."""
+    return _SEPARATORS.sub(" ", text)
+
+
+def fold(text: str) -> str:
+    """Letters and digits in their usual form: full-width and mathematical letters, ligatures, digits of other scripts.
+
+    ① and Ⅳ and ½ become 1, IV and 1/2 between spaces, since they are words of their own. Invisible format characters
+    (byte order mark, zero-width space, soft hyphen, direction marks) vanish. The superscripts ² and ³ stay: they are
+    read as words.
+    """
+    if text.isascii():
+        return text
+    text = _MICRO.sub("\u00b5", unicodedata.normalize("NFC", text))
+    return _NOT_ASCII.sub(lambda match: _folded(match[0]), text)
+
+
+def script(character: str) -> str:
+    """The writing system of a letter, LATIN, CJK, HANGUL, ..., by the first word of its Unicode name."""
+    return unicodedata.name(character, "UNKNOWN").split()[0].split("-")[0]
+
+
+def is_han(character: str) -> bool:
+    """True for Chinese characters of all planes, and for 〇 and 々."""
+    return _HAN.fullmatch(character) is not None
+
+
+def is_surrogate(character: str) -> bool:
+    """True for half a character, a trace of text read with the wrong encoding."""
+    return "\ud800" <= character <= "\udfff"
+
+
+def only_speakable(text: str, speakable: Speakable, speaker: str, where: int, skip_unknown: bool) -> str:
+    """`text` if every letter and digit in it is speakable.
+
+    Args:
+        text: a stretch of the user's text.
+        speakable: tells whether a character has a sound.
+        speaker: who cannot speak it, for the message.
+        where: position of `text` in the whole input.
+        skip_unknown: leave unspeakable characters out, with a warning, instead of raising ValueError.
+    """
+    bad = {c for c in set(text) if (c.isalnum() or is_surrogate(c)) and not speakable(c)}
+    if not bad:
+        return text
+    message = _unspeakable_message(text, bad, speaker, where)
+    if not skip_unknown:
+        raise ValueError(message)
+    logger.warning("%s; left out", message)
+    return "".join(" " if c in bad else c for c in text)
+
+
+def excerpt(text: str, first: int, last: int, width: int = 20) -> str:
+    """text[first:last] between `>` and `<` with some context on both sides, for messages."""
+    before, after = text[max(0, first - width) : first], text[last : last + width]
+    left, right = "…" if first > width else "", "…" if last + width < len(text) else ""
+    return f"{left}{before}>{text[first:last]}<{after}{right}".translate(_VISIBLE)
+
+
+def shown(characters: Iterable[str], limit: int = 10) -> str:
+    """A short list of characters or tokens for a message."""
+    distinct = list(dict.fromkeys(characters))
+    rest = f" and {len(distinct) - limit} more" if len(distinct) > limit else ""
+    return ", ".join(map(_named, distinct[:limit])) + rest
+
+
+_SEPARATORS = re.compile(r"[^\S ]|[\x00-\x08\x0e-\x1b\x7f-\x9f]")
+_MICRO = re.compile(r"\u03bc(?=[gms]\b)")  # the Greek letter for the sign in µm
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+_HAN = re.compile("[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
+_VISIBLE = dict.fromkeys(range(32), "␣")
+
+
+def _folded(run: str) -> str:
+    return "".join(map(_folded_character, run))
+
+
+@lru_cache(maxsize=4096)
+def _folded_character(c: str) -> str:
+    category = unicodedata.category(c)
+    if category == "Cf":
+        return ""
+    if category == "Nd":
+        return str(unicodedata.decimal(c))
+    if c in "²³µ" or _HAN.fullmatch(c):
+        return c
+    if category == "No" or category == "Nl":
+        return f" {unicodedata.normalize('NFKC', c)} ".replace("\u2044", "/")
+    if category[0] == "L" or "\u3300" <= c <= "\u33ff":  # letters, and the squared units of East Asian text: ㎏ ㎡
+        return unicodedata.normalize("NFKC", c)
+    return c
+
+
+def _unspeakable_message(text: str, bad: set[str], speaker: str, where: int) -> str:
+    found = [c for c in text if c in bad]
+    first = next(i for i, c in enumerate(text) if c in bad)
+    last = next((i for i in range(first, len(text)) if text[i] not in bad), len(text))
+    place = excerpt(text, first, min(last, first + 20))
+    return f"{speaker} cannot speak {shown(found)}, first at character {where + first}: {place}"
+
+
+def _named(c: str) -> str:
+    if len(c) > 1:
+        return repr(c)
+    name = "half a character; was the text read with the wrong encoding?" if is_surrogate(c) else script(c).title()
+    return f"{c!r} ({name})"

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chinese and typographic punctuation in the forms that the models know, and punctuation at the end of a text."""
+
+import re
+
+PUNCTUATION = frozenset(";:,.!?；：，。！？")
+"""The marks after which a text may be cut."""
+
+_ASCII = str.maketrans("，。！？；：、‘’“”⋯", ",.!?;:,''\"\"…")
+_ELLIPSIS = re.compile(r"···|・・・|\.\.\.")
+
+
+def to_ascii(text: str) -> str:
+    """Punctuation of Chinese text as ASCII, any three dots as one ellipsis."""
+    return _ELLIPSIS.sub("…", text.translate(_ASCII))
+
+
+def add_punctuation(text: str) -> str:
+    """`text` without outer white space, and with a full stop unless it ends in punctuation.
+
+    Raises ValueError for an empty text.
+    """
+    text = text.strip()
+    if not text:
+        raise ValueError("the text is empty")
+    return text if text[-1] in PUNCTUATION else text + "."

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text to tokens: markup, then the words in between, each tokenizer in its own way."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
+
+from zipvoice.config import TokenizerConfig
+from zipvoice.text import chinese, chinese_numbers, compatible, english, espeak, libritts
+from zipvoice.text.characters import fold, is_han, is_surrogate, only_speakable, script, separate
+from zipvoice.text.markup import Element, parse
+from zipvoice.text.punctuation import PUNCTUATION, to_ascii
+from zipvoice.text.segments import Segment, segments
+from zipvoice.text.syllables import syllable_tokens
+
+DIALOG_TAGS = (
+    "[S1]", "[S2]", "[LAUGHS]", "[CLEARS THROAT]", "[SIGHS]", "[GASPS]", "[COUGHS]", "[SINGING]", "[SCREAMS]",
+)  # fmt: skip
+"""Tags of the released dialogue vocabulary; `TokenTable.tags` has those of any other."""
+
+
+class Tokenizer(Protocol):
+    """Anything that turns a text into tokens."""
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens of `text`; raises ValueError for text that cannot be spoken."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of the input and its tokens."""
+
+    kind: str
+    """The language; for marks speaker, tag, pause, pinyin or phonemes."""
+    text: str
+    """The text as it was spoken: white space, numbers and abbreviations normalised."""
+    start: int
+    """Where the stretch starts in the input."""
+    tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MarkupTokenizer(ABC):
+    """What all tokenizers share: markup, white space, and the report of what cannot be spoken."""
+
+    tags: Sequence[str] = ()
+    """The bracketed tokens of the model, which the text may use: `TokenTable.tags`."""
+    skip_unknown: bool = False
+    """Leave out what cannot be spoken, with a warning, instead of raising ValueError."""
+    compatible: bool = False
+    """Do as the reference does, with its losses and its own idea of markup; for comparison."""
+
+    marks: ClassVar[Sequence[str]] = ("speaker", "tag", "pause")
+    """The kinds of markup that this tokenizer has tokens for."""
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens of `text`, pauses as `[pause 0.6s]`; docs/text.md says what becomes of it.
+
+        Raises ValueError for mistyped markup, for letters and digits that this tokenizer cannot speak, and for an
+        unknown language; ImportError, with the install command, for a missing phonemizer or dictionary.
+        """
+        return [token for piece in self.pieces(text) for token in piece.tokens]
+
+    def pieces(self, text: str) -> list[Piece]:
+        """The stretches of `text` with their tokens, in order; errors as `tokens`."""
+        if self.compatible:
+            return list(self._compatible_pieces(text))
+        elements = parse(text, self.tags)
+        self._check_marks(elements)
+        return _spaced(list(self._pieces(_without_spaces_around_turns(elements))))
+
+    def _pieces(self, elements: Sequence[Element]) -> Iterator[Piece]:
+        """Pieces of marks and of the text between them."""
+        for element in _joined_text(elements):
+            if element.kind == "text":
+                element = self._speakable(element)
+                yield self._piece(element.kind, element.content, element.start)
+            else:
+                yield _mark(element.kind, element.content, element.start)
+
+    @abstractmethod
+    def _piece(self, kind: str, text: str, start: int) -> Piece:
+        """The tokens of text without marks."""
+
+    @abstractmethod
+    def _compatible_pieces(self, text: str) -> Iterator[Piece]:
+        """Pieces as the reference has them."""
+
+    @abstractmethod
+    def _speaks(self, character: str) -> bool:
+        """True if a letter or digit has tokens."""
+
+    @abstractmethod
+    def _speaker(self) -> str:
+        """Who cannot speak a character, for the message."""
+
+    def _speakable(self, element: Element) -> Element:
+        """Plain text with usual white space, and only what can be spoken."""
+        text = only_speakable(element.content, self._speaks, self._speaker(), element.start, self.skip_unknown)
+        return replace(element, content=separate(text))
+
+    def _check_marks(self, elements: Sequence[Element]) -> None:
+        for element in elements:
+            if element.kind not in ("text", *self.marks):
+                raise ValueError(
+                    f"{element.content!r} at character {element.start}: {self._speaker()} has no {element.kind}; "
+                    "to have the bracket read as text, write \\< for it"
+                )
+
+
+@dataclass(frozen=True)
+class EmiliaTokenizer(MarkupTokenizer):
+    """Chinese as pinyin and English as phonemes, of the released single-speaker models."""
+
+    marks: ClassVar[Sequence[str]] = ("speaker", "tag", "pause", "pinyin", "phonemes")
+
+    def _pieces(self, elements: Sequence[Element]) -> Iterator[Piece]:
+        texts = (self._speakable(element) if element.kind == "text" else element for element in elements)
+        folded = [replace(e, content=fold(e.content)) if e.kind == "text" else e for e in texts]
+        for segment in segments(folded):
+            yield self._piece(segment.kind, segment.text, segment.start)
+
+    def _piece(self, kind: str, text: str, start: int) -> Piece:
+        if kind == "zh":
+            text = to_ascii(chinese_numbers.spoken(text))
+            return Piece(kind, text, start, tuple(chinese.pinyin_tokens(text)))
+        if kind == "en":
+            text = english.spoken(to_ascii(text))
+            return Piece(kind, text, start, tuple(_english_tokens(text)))
+        return _mark(kind, text, start)
+
+    def _compatible_pieces(self, text: str) -> Iterator[Piece]:
+        for segment in compatible.segments(to_ascii(text)):
+            yield Piece(segment.kind, segment.text, segment.start, tuple(_compatible_tokens(segment)))
+
+    def _speaks(self, character: str) -> bool:
+        return all(_is_chinese_or_english(c) for c in fold(character))
+
+    def _speaker(self) -> str:
+        return "the Chinese and English tokenizer"
+
+
+@dataclass(frozen=True)
+class DialogTokenizer(EmiliaTokenizer):
+    """As Emilia, for two speakers; by default with the tags of the released dialogue models."""
+
+    tags: Sequence[str] = DIALOG_TAGS
+
+    def _compatible_pieces(self, text: str) -> Iterator[Piece]:
+        return super()._compatible_pieces(re.sub(r"\s*(\[S[12]\])\s*", r"\1", text))
+
+
+@dataclass(frozen=True)
+class EspeakTokenizer(MarkupTokenizer):
+    """Phonemes of one espeak-ng language, which also reads the numbers."""
+
+    language: str = "en-us"
+
+    marks: ClassVar[Sequence[str]] = ("speaker", "tag", "pause", "phonemes")
+
+    def _piece(self, kind: str, text: str, start: int) -> Piece:
+        return Piece(self.language, text, start, tuple(espeak.speak(text, self.language)))
+
+    def _compatible_pieces(self, text: str) -> Iterator[Piece]:
+        yield Piece(self.language, text, 0, tuple(espeak.phonemes(text, self.language)))
+
+    def _speaks(self, character: str) -> bool:
+        return espeak.is_speakable(character, self.language)
+
+    def _speaker(self) -> str:
+        return f"the espeak-ng language {self.language!r}"
+
+
+@dataclass(frozen=True)
+class LibriTTSTokenizer(MarkupTokenizer):
+    """Upper-case English characters, with numbers and abbreviations in words."""
+
+    def _piece(self, kind: str, text: str, start: int) -> Piece:
+        return _characters(libritts.spoken(text), start)
+
+    def _compatible_pieces(self, text: str) -> Iterator[Piece]:
+        yield _characters(libritts.compatible(text), 0)
+
+    def _speaks(self, character: str) -> bool:
+        return libritts.has_ascii(fold(character))
+
+    def _speaker(self) -> str:
+        return "the tokenizer of English characters"
+
+
+@dataclass(frozen=True)
+class SimpleTokenizer(MarkupTokenizer):
+    """One token per character, as written."""
+
+    def _piece(self, kind: str, text: str, start: int) -> Piece:
+        return _characters(text, start)
+
+    def _compatible_pieces(self, text: str) -> Iterator[Piece]:
+        yield _characters(text, 0)
+
+    def _speaks(self, character: str) -> bool:
+        return not is_surrogate(character)
+
+    def _speaker(self) -> str:
+        return "the character tokenizer"
+
+
+def build_tokenizer(
+    config: TokenizerConfig,
+    tags: Sequence[str] | None = None,
+    skip_unknown: bool = False,
+    compatible: bool = False,
+) -> MarkupTokenizer:
+    """The tokenizer that `config` describes.
+
+    Args:
+        config: which tokenizer, and its language.
+        tags: the bracketed tokens of the model (`TokenTable.tags`); by default those of the released dialogue models
+            for the dialogue tokenizer and none for the others.
+        skip_unknown: leave out what cannot be spoken, with a warning, instead of raising ValueError.
+        compatible: do as the reference does, with its losses; for comparison.
+    """
+    tokenizer = _KINDS[config.type](skip_unknown=skip_unknown, compatible=compatible)
+    if isinstance(tokenizer, EspeakTokenizer):
+        tokenizer = replace(tokenizer, language=config.language)
+    return tokenizer if tags is None else replace(tokenizer, tags=tuple(tags))
+
+
+_KINDS: dict[str, Callable[..., MarkupTokenizer]] = {
+    "emilia": EmiliaTokenizer,
+    "dialog": DialogTokenizer,
+    "espeak": EspeakTokenizer,
+    "libritts": LibriTTSTokenizer,
+    "simple": SimpleTokenizer,
+}
+
+_LEADING_MARKS = re.compile(r"\A[\s.,!?;:]+")
+
+
+def _characters(text: str, start: int) -> Piece:
+    return Piece("characters", text, start, tuple(text))
+
+
+def _mark(kind: str, content: str, start: int) -> Piece:
+    """A mark with its tokens."""
+    if kind == "pinyin":
+        tokens = [token for syllable in content.split() for token in syllable_tokens(syllable)]
+    else:
+        tokens = list(content) if kind == "phonemes" else [content]
+    return Piece(kind, content, start, tuple(tokens))
+
+
+def _english_tokens(text: str) -> list[str]:
+    """Phonemes; a stretch of punctuation alone, of which espeak-ng says nothing, stays as it is."""
+    return espeak.speak(text, "en-us") or [c for c in text if c in PUNCTUATION or c == "…"]
+
+
+def _compatible_tokens(segment: Segment) -> list[str]:
+    if segment.kind == "zh":
+        return chinese.pinyin_tokens(compatible.chinese(segment.text))
+    if segment.kind == "en":
+        text = compatible.english(segment.text)
+        return espeak.phonemes(text, "en-us") if text is not None else []
+    if segment.kind == "pinyin":
+        syllable = segment.text.strip("<>")
+        return syllable_tokens(syllable) if syllable[:-1].isalpha() and syllable[-1] in "12345" else []
+    return [segment.text] if segment.kind == "tag" else []
+
+
+def _is_chinese_or_english(character: str) -> bool:
+    if character.isascii() or not character.isalnum() or character in "²³µ":
+        return not is_surrogate(character)
+    if is_han(character):
+        return chinese.is_readable(character)
+    return script(character) == "LATIN" and espeak.is_speakable(character, "en-us")
+
+
+def _without_spaces_around_turns(elements: Sequence[Element]) -> list[Element]:
+    """White space beside speakers and pauses has no sound."""
+    turn = [e.kind in ("speaker", "pause") for e in elements]
+    result = []
+    for i, element in enumerate(elements):
+        content = element.content
+        if element.kind == "text" and i > 0 and turn[i - 1]:
+            content = content.lstrip()
+        if element.kind == "text" and i + 1 < len(elements) and turn[i + 1]:
+            content = content.rstrip()
+        result.append(replace(element, content=content))
+    return result
+
+
+def _joined_text(elements: Sequence[Element]) -> Iterator[Element]:
+    """Plain text that escapes had split, in one piece again."""
+    pending: Element | None = None
+    parts: list[str] = []
+    for element in elements:
+        if element.kind == "text":
+            pending = pending or element
+            parts.append(element.content)
+            continue
+        if pending:
+            yield replace(pending, content="".join(parts))
+        pending, parts = None, []
+        yield element
+    if pending:
+        yield replace(pending, content="".join(parts))
+
+
+def _spaced(pieces: list[Piece]) -> list[Piece]:
+    """Space tokens between phonemes given in the text and the words beside them, and the punctuation after them.
+
+    espeak-ng strips white space and leading punctuation of each stretch, which matters in the middle of a sentence.
+    """
+    result = list(pieces)
+    for i, piece in enumerate(pieces):
+        if piece.kind != "phonemes":
+            continue
+        before, after = pieces[i - 1 : i], pieces[i + 1 : i + 2]
+        if before and _is_phonemic(before[0]) and before[0].text.strip() and before[0].text[-1].isspace():
+            result[i] = replace(piece, tokens=(" ", *piece.tokens))
+        if after and _is_phonemic(after[0]):
+            result[i + 1] = replace(after[0], tokens=_with_leading_marks(after[0]))
+    return result
+
+
+def _with_leading_marks(piece: Piece) -> tuple[str, ...]:
+    rest = _LEADING_MARKS.sub("", piece.text, count=1)
+    lead = re.sub(r"\s+", " ", piece.text[: len(piece.text) - len(rest)])
+    return (*lead, *piece.tokens) if rest else tuple(lead)
+
+
+def _is_phonemic(piece: Piece) -> bool:
+    return piece.kind not in ("zh", "pinyin", "phonemes", "speaker", "tag", "pause")

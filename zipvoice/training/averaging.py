@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Averages of weights: over a whole run, between two checkpoints of it, and exponential."""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zipvoice.config import AverageOptions
+from zipvoice.training.checkpoint import averaged_weights, checkpoint_path, load, steps_saved
+from zipvoice.weights import write_weights
+
+Weights = Mapping[str, Tensor]
+
+logger = logging.getLogger(__name__)
+
+
+class RunningAverage:
+    """The plain mean of the weights at the multiples of `period` since the start of training, in float64 on the CPU.
+
+    It costs nothing between the multiples, and the difference of two of them gives the mean over any part of the run
+    (see `between`). Tensors that are not floating-point are kept as they last were.
+    """
+
+    def __init__(self, weights: Weights, period: int) -> None:
+        if period < 1:
+            raise ValueError(f"average_period must be at least 1, not {period}")
+        self.period = period
+        self.average = {name: _double(tensor).clone() for name, tensor in weights.items()}
+
+    @torch.no_grad()
+    def update(self, weights: Weights, step: int) -> None:
+        """Take in the weights after `step` (from 1) optimizer steps; does nothing between multiples of the period."""
+        if step % self.period != 0:
+            return
+        for name, tensor in weights.items():
+            if tensor.is_floating_point():
+                self.average[name].lerp_(_double(tensor), self.period / step)
+            else:
+                self.average[name].copy_(tensor)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The mean itself, in float64."""
+        return self.average
+
+    def load_state_dict(self, state: Weights) -> None:
+        """Take over a saved mean; raises ValueError when it is of another model."""
+        if state.keys() != self.average.keys():
+            raise ValueError(f"the saved average has other weights: {sorted(state.keys() ^ self.average.keys())[:5]}")
+        self.average = {name: _double(tensor).clone() for name, tensor in state.items()}
+
+
+def between(start: Weights, end: Weights, start_step: int, end_step: int, period: int) -> dict[str, Tensor]:
+    """The mean weights over the steps after `start_step` up to `end_step`, from the running averages at both.
+
+    With n multiples of the period summed up in each average, (n_e avg_e - n_s avg_s) / (n_e - n_s). Tensors that are
+    not floating-point are those of the end. Raises ValueError when no multiple of the period lies in between.
+    """
+    num_start, num_end = start_step // period, end_step // period
+    if num_end <= num_start:
+        raise ValueError(
+            f"no weights were averaged between steps {start_step} and {end_step}: "
+            f"the average takes in every {period}th step; use checkpoints further apart"
+        )
+    weight = num_end / (num_end - num_start)
+    mean = {}
+    for name, tensor in end.items():
+        if tensor.is_floating_point():
+            mixed = torch.lerp(start[name].double(), tensor.double(), weight)
+            mean[name] = mixed.to(tensor.dtype)
+        else:
+            mean[name] = tensor.clone()
+    return mean
+
+
+def average(options: AverageOptions) -> Path:
+    """Write the mean weights between two checkpoints as model.safetensors into the folder of the run.
+
+    Returns its path. Raises ValueError when there are too few checkpoints or they are too close together.
+    """
+    exp_dir, saved = Path(options.exp_dir), steps_saved(options.exp_dir)
+    if options.num < 1:
+        raise ValueError(f"num must be at least 1, not {options.num}")
+    if options.step is not None and options.step not in saved:
+        raise ValueError(f"{exp_dir} has no checkpoint of step {options.step}; it has those of {saved or 'no step'}")
+    usable = [step for step in saved if options.step is None or step <= options.step]
+    if len(usable) <= options.num:
+        raise ValueError(
+            f"averaging over {options.num} intervals needs {options.num + 1} checkpoints; {exp_dir} has {len(usable)}"
+        )
+    start_path, end_path = (checkpoint_path(exp_dir, step) for step in (usable[-1 - options.num], usable[-1]))
+    start, end = load(start_path), load(end_path)
+    averages = averaged_weights(start, start_path), averaged_weights(end, end_path)
+    return _write(exp_dir, between(*averages, start["step"], end["step"], end["average_period"]))
+
+
+def publish(exp_dir: str | os.PathLike[str]) -> Path:
+    """Write the result of a run as model.safetensors: what `average` gives for the last interval, without fail.
+
+    A last interval that is too short for an average is joined with the one before it; of a run without any other
+    checkpoint to start from, the last weights themselves are taken.
+    """
+    *earlier, last = steps_saved(exp_dir)
+    end = load(checkpoint_path(exp_dir, last))
+    period = end["average_period"]
+    starts = [step for step in earlier if step // period < last // period]
+    if not starts:
+        logger.info("the run is too short to average over; its last weights are the model")
+        return _write(exp_dir, end["model"])
+    start = load(checkpoint_path(exp_dir, starts[-1]))
+    return _write(exp_dir, between(start["model_avg"], end["model_avg"], starts[-1], last, period))
+
+
+def _write(exp_dir: str | os.PathLike[str], weights: Weights) -> Path:
+    path = Path(exp_dir) / "model.safetensors"
+    write_weights({name: w.float() if w.is_floating_point() else w for name, w in weights.items()}, path)
+    return path
+
+
+def exponential(old: Weights, new: Weights, decay: float) -> dict[str, Tensor]:
+    """One step of an exponential average: decay * old + (1 - decay) * new; other than floating-point as the new."""
+    return {
+        name: torch.lerp(tensor, old[name], decay) if tensor.is_floating_point() else tensor.clone()
+        for name, tensor in new.items()
+    }
+
+
+def _double(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", torch.float64 if tensor.is_floating_point() else tensor.dtype)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of a training run on disk: checkpoint-{step}.pt, whole or not at all."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zipvoice.files import whole_file
+from zipvoice.weights import read_torch_file
+
+NAME = re.compile(r"checkpoint-(\d+)\.pt")
+
+
+def checkpoint_path(exp_dir: str | os.PathLike[str], step: int) -> Path:
+    """Where the state after `step` steps is kept."""
+    return Path(exp_dir) / f"checkpoint-{step}.pt"
+
+
+def steps_saved(exp_dir: str | os.PathLike[str]) -> list[int]:
+    """The steps that have a checkpoint, in ascending order."""
+    matches = (NAME.fullmatch(path.name) for path in Path(exp_dir).glob("checkpoint-*.pt"))
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def save(exp_dir: str | os.PathLike[str], step: int, state: Mapping[str, Any]) -> Path:
+    """Write the state of a run: a mapping of plain containers, numbers, strings and tensors.
+
+    Raises OSError that names the last good checkpoint if it cannot be written, for instance to a full disk; no partial
+    file is left behind.
+    """
+    path = checkpoint_path(exp_dir, step)
+    try:
+        # Through an open file, so that the operating system's error arrives rather than one of the archive's writer.
+        with whole_file(path) as temporary, temporary.open("wb") as file:
+            torch.save(dict(state), file)
+    except (OSError, RuntimeError) as error:
+        earlier = [saved for saved in steps_saved(exp_dir) if saved != step]
+        kept = f"; the last good one is {checkpoint_path(exp_dir, earlier[-1]).name}" if earlier else ""
+        raise OSError(
+            f"could not write {path}: {_reason(error)}{kept}. Free some space and start the run again"
+        ) from error
+    return path
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The state that `save` wrote, or that the reference implementation wrote, on the CPU.
+
+    A `module.` prefix of weight names (DistributedDataParallel) is removed, and the reference's name of the number of
+    steps is understood. Raises ValueError that names the file and the reason for anything else.
+    """
+    state = read_torch_file(path)
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+        raise ValueError(f"{path} is not a training checkpoint: it has no weights under the key 'model'")
+    for key in ("model", "model_avg"):
+        if isinstance(state.get(key), dict):
+            state[key] = {name.removeprefix("module."): value for name, value in state[key].items()}
+    if "step" not in state and "batch_idx_train" in state:
+        state["step"] = state["batch_idx_train"]
+    return state
+
+
+def prune(exp_dir: str | os.PathLike[str], keep: int) -> None:
+    """Delete all checkpoints but the newest `keep`."""
+    for step in steps_saved(exp_dir)[:-keep]:
+        checkpoint_path(exp_dir, step).unlink()
+
+
+def averaged_weights(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The running average of a loaded checkpoint. Raises ValueError when it has none."""
+    average = state.get("model_avg")
+    if not isinstance(average, dict) or not {"step", "average_period"} <= state.keys():
+        raise ValueError(f"{path} has no running average to work with: it needs model_avg, step and average_period")
+    return average
+
+
+def _reason(error: BaseException) -> str:
+    """The first system error behind `error`, which the archive's writer may have covered with one of its own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return str(cause.strerror or cause) if isinstance(cause, OSError) else str(error)

@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What training minimises: objectives are called as `(model, batch, generator) -> Loss`.
+
+Shapes: B batch, T frames, F mel bins of one channel, C mel bins of all channels.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from zipvoice.model.condition import Condition, padding_mask
+from zipvoice.model.sampling import guided_velocity
+from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.training.averaging import exponential
+from zipvoice.training.data import Batch
+
+BASE_MASK = (0.7, 1.0)
+DIALOG_MASK = (0.5, 1.0)
+LONGEST_STEP = 0.3  # of the teacher, in units of time
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The value of an objective on one batch."""
+
+    value: Tensor
+    """The scalar to differentiate, a mean over frames and channels."""
+    num_frames: int
+    """Real frames of the batch, the weight of the value in averages over batches."""
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    """Scalars to be logged beside the value, detached."""
+
+
+class Objective(Protocol):
+    """What the trainer needs of an objective."""
+
+    def __call__(self, model: ZipVoice, batch: Batch, generator: torch.Generator) -> Loss:
+        """The loss of a batch; whatever is random comes from the generator or from the model's own layers."""
+        ...
+
+    def validate(self, model: ZipVoice, batch: Batch, generator: torch.Generator) -> Loss:
+        """The same with a fixed grid of times and no condition dropped, for curves without needless noise."""
+        ...
+
+    def after_step(self, model: ZipVoice) -> None:
+        """Called after each update of the model."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What must survive a restart."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore it."""
+        ...
+
+
+# ---------------------------------------------------------------- pieces
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Everything random in the flow-matching loss of one batch."""
+
+    noise: Tensor
+    """x_0 (B, T, C), standard normal."""
+    t: Tensor
+    """(B, 1, 1) times in [0, 1)."""
+    mask: Tensor
+    """(B, T), True at the frames to be generated; they are removed from the speech condition."""
+    keep_text: Tensor
+    """(B, 1, 1), False where the text condition is dropped."""
+
+
+@dataclass(frozen=True)
+class ConditionMask:
+    """Which frames are to be generated: a span anywhere (base model) or the end (dialogue) of each utterance."""
+
+    fraction: tuple[float, float]
+    """Least and greatest fraction of an utterance."""
+    place: Literal["span", "suffix"]
+
+    def draw(self, feature_lens: Tensor, num_frames: int, generator: torch.Generator) -> Tensor:
+        """A random mask (B, num_frames) for utterances of the given lengths (B)."""
+        least, greatest = self.fraction
+        fraction = least + (greatest - least) * _uniform(len(feature_lens), feature_lens, generator)
+        start = _uniform(len(feature_lens), feature_lens, generator) if self.place == "span" else None
+        return self.mask(feature_lens, num_frames, fraction, start)
+
+    def mask(self, feature_lens: Tensor, num_frames: int, fraction: Tensor, start: Tensor | None) -> Tensor:
+        """The mask that covers `fraction` (B) of each utterance, `start` (B) saying where in what remains it begins."""
+        size = (fraction * feature_lens).long()
+        rest = feature_lens - size
+        first = rest if start is None else (start * rest).long()
+        frames = torch.arange(num_frames, device=feature_lens.device)
+        return (frames >= first[:, None]) & (frames < (first + size)[:, None])  # (B, T)
+
+
+def interpolate(x_0: Tensor, x_1: Tensor, t: float | Tensor) -> Tensor:
+    """The state on the straight path from noise to speech: x_t = t x_1 + (1 - t) x_0."""
+    return t * x_1 + (1 - t) * x_0
+
+
+def condition(model: ZipVoice, batch: Batch, mask: Tensor, keep_text: Tensor | None = None) -> Condition:
+    """What the model is told about a batch whose frames under `mask` are to be generated."""
+    text = model.condition_text(batch.tokens, batch.feature_lens.tolist())
+    text = text if keep_text is None else text * keep_text
+    speech = batch.features.masked_fill(mask[:, :, None], 0.0)
+    return Condition(text, speech, padding_mask(batch.feature_lens, batch.features.shape[1]))
+
+
+def mean_over(values: Tensor, frames: Tensor) -> Tensor:
+    """The mean of `values` (B, T) or (B, T, C) over the `frames` (B, T) that are True; 0 where none is."""
+    # Sums rather than boolean indexing, whose size a GPU would have to tell the CPU first.
+    weight = (frames if values.dim() == 2 else frames[:, :, None]).expand_as(values)
+    return (values * weight).sum() / weight.sum().clamp(min=1)
+
+
+def _uniform(size: int, like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(size, generator=generator, device=generator.device).to(like.device)
+
+
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, device=generator.device).to(like.device)
+
+
+# ---------------------------------------------------------------- flow matching
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The model's answer to some draws."""
+
+    x_t: Tensor
+    """(B, T, C) the state it was shown."""
+    v: Tensor
+    """(B, T, C) its velocity there."""
+    frames: Tensor
+    """(B, T), True at the frames that count: to be generated and not padding."""
+    error: Tensor
+    """Scalar, the flow-matching loss."""
+
+
+def predict(model: ZipVoice, batch: Batch, draws: Draws) -> Prediction:
+    """Ask the model for the velocity at x_t and compare it with x_1 - x_0."""
+    x_1, x_0, t = batch.features, draws.noise, draws.t
+    x_t = interpolate(x_0, x_1, t)
+    v = model(t, x_t, condition(model, batch, draws.mask, draws.keep_text))
+    frames = draws.mask & ~padding_mask(batch.feature_lens, x_1.shape[1])
+    return Prediction(x_t, v, frames, mean_over((v - (x_1 - x_0)).square(), frames))
+
+
+class FlowMatching:
+    """Conditional flow matching, (v(x_t, t) - (x_1 - x_0))² over the frames to be generated.
+
+    After Zhu et al., "ZipVoice: Fast and high-quality zero-shot text-to-speech with flow matching" (2025).
+
+    Args:
+        mask: which frames are to be generated.
+        condition_drop_ratio: probability that the text of an utterance is withheld, for classifier-free guidance.
+    """
+
+    def __init__(self, mask: ConditionMask, condition_drop_ratio: float = 0.2) -> None:
+        self.mask = mask
+        self.condition_drop_ratio = condition_drop_ratio
+
+    def __call__(self, model: ZipVoice, batch: Batch, generator: torch.Generator) -> Loss:
+        return self.loss(model, batch, self.draw(batch, generator))
+
+    def validate(self, model: ZipVoice, batch: Batch, generator: torch.Generator) -> Loss:
+        return self.loss(model, batch, _validation_draws(self.draw(batch, generator)))
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> Draws:
+        """Draw noise, times, mask and dropped texts of a batch."""
+        lengths, num_frames = batch.feature_lens, batch.features.shape[1]
+        return Draws(
+            noise=_normal(batch.features, generator),
+            t=_uniform(len(lengths), batch.features, generator)[:, None, None],
+            mask=self.mask.draw(lengths, num_frames, generator),
+            keep_text=(_uniform(len(lengths), lengths, generator) > self.condition_drop_ratio)[:, None, None],
+        )
+
+    def loss(self, model: ZipVoice, batch: Batch, draws: Draws) -> Loss:
+        """The loss for given draws."""
+        return Loss(predict(model, batch, draws).error, int(batch.feature_lens.sum()))
+
+    def after_step(self, model: ZipVoice) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        pass
+
+
+def validation_times(batch_size: int) -> Tensor:
+    """Evenly spaced times 0, 1/B, 2/B, … below 1, shape (B, 1, 1)."""
+    return (torch.arange(batch_size) / batch_size)[:, None, None]
+
+
+def _validation_draws(draws: Draws) -> Draws:
+    times = validation_times(len(draws.t)).to(draws.t.device)
+    return replace(draws, t=times, keep_text=torch.ones_like(draws.keep_text))
+
+
+# ---------------------------------------------------------------- two channels
+
+
+class StereoFlowMatching:
+    """Flow matching on one and on two channels in turn, with a penalty on both speakers talking at once.
+
+    Batches hold the left, the right and the mixed channel side by side, (B, T, 3 F). Validation uses two channels.
+    After Zhu et al., "ZipVoice-Dialog: Non-autoregressive spoken dialogue generation with flow matching" (2025).
+
+    Args:
+        mask: which frames are to be generated.
+        condition_drop_ratio: probability that the text of an utterance is withheld.
+        exclusive_weight: weight of the speaker-exclusive penalty, which two channels only have.
+    """
+
+    def __init__(self, mask: ConditionMask, condition_drop_ratio: float = 0.2, exclusive_weight: float = 1.0) -> None:
+        self.flow = FlowMatching(mask, condition_drop_ratio)
+        self.exclusive_weight = exclusive_weight
+        self.num_steps = 0
+
+    def __call__(self, model: ZipVoice, batch: Batch, generator: torch.Generator) -> Loss:
+        if self.num_steps % 2 == 0:
+            return self.flow(model, channels(batch, slice(2, 3)), generator)
+        batch = channels(batch, slice(0, 2))
+        return self.loss(model, batch, self.flow.draw(batch, generator))
+
+    def validate(self, model: ZipVoice, batch: Batch, generator: torch.Generator) -> Loss:
+        batch = channels(batch, slice(0, 2))
+        return self.loss(model, batch, _validation_draws(self.flow.draw(batch, generator)))
+
+    def loss(self, model: ZipVoice, batch: Batch, draws: Draws) -> Loss:
+        """The loss of a two-channel batch (B, T, 2 F) for given draws."""
+        answer = predict(model, batch, draws)
+        x_1_hat = answer.x_t + (1 - draws.t) * answer.v
+        penalty = mean_over(both_speaking(x_1_hat, speech_threshold(batch.features)), answer.frames)
+        value = answer.error + self.exclusive_weight * penalty
+        parts = {"flow_matching": answer.error.detach(), "speaker_exclusive": penalty.detach()}
+        return Loss(value, int(batch.feature_lens.sum()), parts)
+
+    def after_step(self, model: ZipVoice) -> None:
+        self.num_steps += 1
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"num_steps": torch.tensor(self.num_steps)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.num_steps = int(state["num_steps"])
+
+
+def speech_threshold(x_1: Tensor) -> Tensor:
+    """The median frame energy of both channels of (B, T, 2 F), above which a channel counts as speaking, (B, 1).
+
+    Padding is included, as in the training of the released model.
+    """
+    left, right = _energies(x_1)
+    return torch.cat([left, right], dim=1).quantile(0.5, dim=1, keepdim=True)
+
+
+def both_speaking(x_1: Tensor, threshold: Tensor) -> Tensor:
+    """How far both channels of (B, T, 2 F) are above the threshold (B, 1), as a product, (B, T); 0 unless both are."""
+    left, right = (energy - threshold for energy in _energies(x_1))
+    return left.relu() * right.relu()
+
+
+def _energies(x: Tensor) -> tuple[Tensor, Tensor]:
+    left, right = x.chunk(2, dim=2)
+    return left.mean(dim=2), right.mean(dim=2)
+
+
+def channels(batch: Batch, which: slice) -> Batch:
+    """Some of the three channels (left, right, mixture) that lie side by side in a stereo batch."""
+    return replace(batch, features=torch.cat(batch.features.chunk(3, dim=2)[which], dim=2))
+
+
+# ---------------------------------------------------------------- distillation
+
+
+@dataclass(frozen=True)
+class DistillationDraws:
+    """Everything random in the distillation loss of one batch."""
+
+    noise: Tensor
+    """x_0 (B, T, C)."""
+    mask: Tensor
+    """(B, T), True at the frames to be generated."""
+    guidance_scale: Tensor
+    """(B, 1, 1)."""
+    t: float
+    """Where the student's step begins."""
+    delta_1: float
+    """The teacher's first step."""
+    delta_2: float
+    """The teacher's second step."""
+
+
+class Distillation:
+    """One step of the student shall go as far as two of the teacher, with guidance built in.
+
+    The student's velocity at t is compared with the teacher's mean velocity over [t, t + δ_1 + δ_2]. In the first stage
+    the teacher is a base model under classifier-free guidance; in the second a distilled model, which follows the
+    student as an exponential average. Comparing velocities is the same as comparing end points divided by the step, but
+    short steps do not amplify rounding errors.
+
+    Args:
+        teacher: is kept in evaluation mode and without gradients.
+        ema_decay: of the teacher's average of the student in the second stage; None leaves the teacher as it is.
+    """
+
+    def __init__(self, teacher: ZipVoice, ema_decay: float | None = None) -> None:
+        if teacher.is_distilled != (ema_decay is not None):
+            raise ValueError("the teacher is a base model in the first stage and a distilled model in the second")
+        self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
+        self.ema_decay = ema_decay
+        self.mask = ConditionMask(BASE_MASK, "span")
+
+    def __call__(self, model: ZipVoice, batch: Batch, generator: torch.Generator) -> Loss:
+        return self.loss(model, batch, self.draw(batch, generator))
+
+    validate = __call__
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> DistillationDraws:
+        """Draw noise, mask and guidance scales, and one pair of steps for the whole batch."""
+        size, num_frames = batch.features.shape[:2]
+        noise = _normal(batch.features, generator)
+        mask = self.mask.draw(batch.feature_lens, num_frames, generator)
+        guidance_scale = 2 * _uniform(size, batch.features, generator)[:, None, None]
+        u, u_1, u_2 = _uniform(3, torch.empty(0), generator).tolist()
+        delta_1 = u_1 * min(LONGEST_STEP, 1 - u)
+        delta_2 = u_2 * min(LONGEST_STEP, 1 - u - delta_1)
+        return DistillationDraws(noise, mask, guidance_scale + self.teacher.is_distilled, u, delta_1, delta_2)
+
+    def loss(self, model: ZipVoice, batch: Batch, draws: DistillationDraws) -> Loss:
+        """The loss for given draws."""
+        x_1, x_0, w = batch.features, draws.noise, draws.guidance_scale
+        x_t = interpolate(x_0, x_1, draws.t)
+        v_teacher = self.teacher_velocity(x_t, batch, draws)
+        v_student = guided_velocity(model, w)(draws.t, x_t, condition(model, batch, draws.mask))
+        frames = draws.mask & ~padding_mask(batch.feature_lens, x_1.shape[1])
+        value = mean_over((v_student - v_teacher).square(), frames)
+        ref_loss = mean_over((v_student.detach() - (x_1 - x_0)).square(), frames)
+        return Loss(value, int(batch.feature_lens.sum()), {"ref_loss": ref_loss})
+
+    @torch.no_grad()
+    def teacher_velocity(self, x_t: Tensor, batch: Batch, draws: DistillationDraws) -> Tensor:
+        """The mean velocity (B, T, C) of the teacher's two Euler steps from x_t."""
+        velocity = guided_velocity(self.teacher, draws.guidance_scale)
+        known = condition(self.teacher, batch, draws.mask)
+        v_1 = velocity(draws.t, x_t, known)
+        v_2 = velocity(draws.t + draws.delta_1, x_t + draws.delta_1 * v_1, known)
+        share = draws.delta_1 / max(draws.delta_1 + draws.delta_2, 1e-9)
+        return share * v_1 + (1 - share) * v_2
+
+    def after_step(self, model: ZipVoice) -> None:
+        if self.ema_decay is not None:
+            average = exponential(self.teacher.state_dict(), model.state_dict(), self.ema_decay)
+            self.teacher.load_state_dict(average)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {} if self.ema_decay is None else self.teacher.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        if self.ema_decay is not None:
+            self.teacher.load_state_dict(dict(state))

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ScaledAdam: Adam whose step is proportional to the size of each parameter, with that size learned as well.
+
+After Yao et al., "Zipformer: A faster and better encoder for automatic speech recognition" (ICLR 2024), section 3.5.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from zipvoice.config import suggestion
+
+EARLY_CLIPPING_UPDATES = (10, 20, 40)  # steps at which a first, generous threshold is set
+
+
+class ScaledAdam(Optimizer):
+    """Adam with updates scaled by each parameter's root mean square, learned sizes and median-based gradient clipping.
+
+    Parameters with one element ("scalars") take plain Adam steps at a tenth of the rate and are clamped. Gradients are
+    never changed; a missing one counts as zero. All parameters are updated by the same few list operations, which a
+    GPU runs as fused kernels; what is one number per parameter is kept on the CPU and costs one transfer per step.
+
+    Args:
+        params: parameters, or groups of them with their own `lr`, as for every torch optimizer.
+        lr: relative change of a parameter per step, roughly.
+        clipping_scale: gradients are clipped to this multiple of the median gradient norm; None does not clip.
+        betas: decay of the averaged update and of the averaged squared gradient.
+        scalar_lr_scale: rate of scalars, and of the learned sizes, relative to `lr`.
+        eps: added to the root of the averaged squared gradient.
+        param_min_rms: smallest size assumed for a parameter; smaller ones are not rescaled.
+        param_max_rms: largest size a parameter is allowed to grow to.
+        scalar_max: largest absolute value of a scalar.
+        size_update_period: steps between updates of the sizes.
+        clipping_update_period: steps between updates of the clipping threshold.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 0.03,
+        clipping_scale: float | None = None,
+        betas: tuple[float, float] = (0.9, 0.98),
+        scalar_lr_scale: float = 0.1,
+        eps: float = 1e-8,
+        param_min_rms: float = 1e-5,
+        param_max_rms: float = 3.0,
+        scalar_max: float = 10.0,
+        size_update_period: int = 4,
+        clipping_update_period: int = 100,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "clipping_scale": clipping_scale,
+            "betas": betas,
+            "scalar_lr_scale": scalar_lr_scale,
+            "eps": eps,
+            "param_min_rms": param_min_rms,
+            "param_max_rms": param_max_rms,
+            "scalar_max": scalar_max,
+            "size_update_period": size_update_period,
+            "clipping_update_period": clipping_update_period,
+        }
+        super().__init__(params, defaults)
+        # One record per group beside the records of the parameters; string keys travel through state_dict as they are.
+        for number, group in enumerate(self.param_groups):
+            self.state[_record(number)] = _initial_record(group)  # type: ignore[index]
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of every parameter."""
+        assert closure is None, "ScaledAdam evaluates no closure"
+        for number, group in enumerate(self.param_groups):
+            self._update_group(group, self.state[_record(number)])  # type: ignore[index]
+
+    def clipping(self) -> list[tuple[float, float]]:
+        """Gradient norm and clipping factor of the last step, per group, for logs."""
+        records = [self.state[_record(number)] for number in range(len(self.param_groups))]  # type: ignore[index]
+        return [(record["norm"], record["factor"]) for record in records]
+
+    def _update_group(self, group: dict[str, Any], record: dict[str, Any]) -> None:
+        params, grads = _flat(group["params"])
+        states = [self._parameter_state(p) for p in group["params"]]
+        if record["step"] == 0:
+            record["param_rms"] = _rms(params, record)
+        record["norm"], record["factor"] = _clip(group, record, _to_cpu(torch._foreach_norm(grads)))
+        if record["factor"] == 0.0:  # infinite or undefined gradients: multiplying would leave NaN
+            grads = [torch.zeros_like(g) for g in grads]
+        growth = _size_growth(group, record, params, grads)
+        _adam(group, record, params, grads, states, growth)
+        for p in params:
+            if p.numel() == 1:
+                p.clamp_(-group["scalar_max"], group["scalar_max"])
+        record["step"] += 1
+
+    def _parameter_state(self, param: Tensor) -> dict[str, Tensor]:
+        state = self.state[param]
+        if not state:
+            state["exp_avg_sq"] = torch.zeros_like(param, memory_format=torch.contiguous_format)
+            state["delta"] = torch.zeros_like(param, memory_format=torch.contiguous_format)
+        return state
+
+
+def parameter_groups(model: nn.Module, lr: float, lr_scales: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
+    """The trainable parameters of a model, grouped by learning rate, for an optimizer.
+
+    Args:
+        model: parameters that do not require gradients are left out.
+        lr: learning rate.
+        lr_scales: factors by module name ("" is the whole model); the rate of a parameter is multiplied by those of all
+            modules it lies in.
+
+    Returns:
+        Groups `{"lr", "lr_scale", "params", "names"}` in order of first appearance. Raises ValueError when nothing is
+        left to train.
+    """
+    groups: dict[float, dict[str, Any]] = {}
+    for name, param in model.named_parameters():
+        if not param.requires_grad:
+            continue
+        parts = name.split(".")
+        prefixes = [".".join(parts[:depth]) for depth in range(len(parts))]
+        scale = math.prod((lr_scales or {}).get(prefix, 1.0) for prefix in prefixes)
+        group = groups.setdefault(scale, {"lr": lr * scale, "lr_scale": scale, "params": [], "names": []})
+        group["params"].append(param)
+        group["names"].append(name)
+    if not groups:
+        raise ValueError("no parameter is left to train: all parts of the model are frozen")
+    return list(groups.values())
+
+
+def freeze(model: nn.Module, parts: Iterable[str]) -> None:
+    """Exclude top-level parts of a model from training. Raises ValueError for a part it does not have."""
+    children = dict(model.named_children())
+    for part in parts:
+        if part not in children:
+            raise ValueError(f"the model has no part {part!r} to freeze{suggestion(part, children)}")
+        children[part].requires_grad_(False)
+
+
+def _record(number: int) -> str:
+    return f"group {number}"
+
+
+def _initial_record(group: dict[str, Any]) -> dict[str, Any]:
+    """The state of a group that is not per element: all on the CPU, one entry per parameter where it is a vector."""
+    num_params = len(group["params"])
+    return {
+        "step": 0,
+        "num_elements": torch.tensor([p.numel() for p in group["params"]]),
+        "param_rms": torch.zeros(num_params),
+        "scale_grads": torch.zeros(group["size_update_period"], num_params),
+        "scale_exp_avg_sq": torch.zeros(num_params),
+        "norms": torch.zeros(group["clipping_update_period"]),
+        "threshold": None,
+        "norm": 0.0,
+        "factor": 1.0,
+    }
+
+
+def _flat(params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Parameters and gradients as vectors; those of the parameters share their memory."""
+    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in params]
+    return [p.view(-1) for p in params], [g.reshape(-1) for g in grads]
+
+
+def _to_cpu(scalars: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(scalars)).float().cpu()
+
+
+def _rms(params: list[Tensor], record: dict[str, Any]) -> Tensor:
+    return _to_cpu(torch._foreach_norm(params)) / record["num_elements"].sqrt()
+
+
+def _for_scalars(value: float, others: Tensor, record: dict[str, Any]) -> Tensor:
+    """`value` where a parameter has one element, `others` elsewhere, shape (parameters,)."""
+    return others.where(record["num_elements"] > 1, torch.tensor(value))
+
+
+def _clip(group: dict[str, Any], record: dict[str, Any], norms: Tensor) -> tuple[float, float]:
+    """Gradient norm relative to the sizes of the parameters, and the factor that limits it."""
+    k, scale, period = record["step"], group["clipping_scale"], group["clipping_update_period"]
+    if scale is None or k == 0:
+        return 0.0, 1.0
+    weights = _for_scalars(group["scalar_lr_scale"], record["param_rms"], record)
+    norm = float(torch.linalg.vector_norm(norms * weights))
+    record["norms"][k % period] = norm
+    early = k in EARLY_CLIPPING_UPDATES and k < period
+    if early or k % period == 0:
+        seen = record["norms"][1 : k + 1] if early else record["norms"]  # the first step has no norm
+        record["threshold"] = (2 if early else 1) * scale * _median(seen)
+    if not math.isfinite(norm):
+        return norm, 0.0
+    if record["threshold"] is None:
+        return norm, 1.0
+    return norm, min(1.0, record["threshold"] / (norm + 1e-20))
+
+
+def _median(norms: Tensor) -> float:
+    """The median gradient norm, of an even number the upper one."""
+    median = float(norms.sort().values[min(len(norms) - 1, len(norms) // 4 * 2)])
+    if not math.isfinite(median):
+        raise ValueError("too many gradients are infinite or undefined: the median of the recent norms is not finite")
+    return median
+
+
+def _size_growth(
+    group: dict[str, Any], record: dict[str, Any], params: list[Tensor], grads: list[Tensor]
+) -> list[float]:
+    """Relative change of the size of each parameter, by Adam on the logarithm of the size; 0 between its updates."""
+    k, period = record["step"], group["size_update_period"]
+    gradients = record["scale_grads"]
+    dots = [torch.dot(p, g) for p, g in zip(params, grads, strict=True)]
+    gradients[k % period] = record["factor"] * _to_cpu(dots)
+    if k % period != period - 1:
+        return [0.0] * len(params)
+
+    rms = record["param_rms"] = _rms(params, record)
+    decay = group["betas"][1] ** period
+    squares = record["scale_exp_avg_sq"]
+    squares.mul_(decay).add_(gradients.square().mean(dim=0), alpha=1 - decay)
+    rate = group["lr"] * group["scalar_lr_scale"] * math.sqrt(1 - decay ** ((k + 1) // period))
+    growth = -rate * gradients.sum(dim=0) / (squares.sqrt() + group["eps"])
+    growth = growth.where(rms >= group["param_min_rms"], torch.tensor(0.0)).clamp(-0.1, 0.1)
+    growth = torch.minimum(growth, (group["param_max_rms"] - rms) / rms)
+    return _for_scalars(0.0, growth, record).tolist()
+
+
+def _adam(
+    group: dict[str, Any],
+    record: dict[str, Any],
+    params: list[Tensor],
+    grads: list[Tensor],
+    states: list[dict[str, Tensor]],
+    growth: list[float],
+) -> None:
+    """Move the parameters: delta <- beta_1 delta + (1 - beta_1) (growth p - rate g / root of the averaged g^2)."""
+    beta_1, beta_2 = group["betas"]
+    bias = 1 - beta_2 ** (record["step"] + 1)
+    correction = math.sqrt(bias) if bias < 0.99 else 1.0
+    sizes = record["param_rms"].clamp(min=group["param_min_rms"])
+    rates = group["lr"] * _for_scalars(group["scalar_lr_scale"], sizes, record)
+    factors = (-(1 - beta_1) * record["factor"] * correction * rates).tolist()
+    squares = [state["exp_avg_sq"].view(-1) for state in states]
+    deltas = [state["delta"].view(-1) for state in states]
+
+    torch._foreach_mul_(squares, beta_2)
+    torch._foreach_addcmul_(squares, grads, grads, (1 - beta_2) * record["factor"] ** 2)
+    roots = torch._foreach_sqrt(squares)
+    torch._foreach_add_(roots, group["eps"] * correction)
+    torch._foreach_mul_(deltas, beta_1)
+    torch._foreach_addcdiv_(deltas, grads, roots, factors)
+    if any(growth):
+        torch._foreach_add_(deltas, torch._foreach_mul(params, [(1 - beta_1) * q for q in growth]))
+    torch._foreach_add_(params, deltas)
