@@ -52,7 +52,7 @@ def test_other_marks_come_before_words():
 
 
 def test_without_spaces_syllables_stay_whole():
-    tokens = "n0 i3 h0 ao3 sh0 i4 a1".split()
+    tokens = ["n0", "i3", "h0", "ao3", "sh0", "i4", "a1"]
     assert [chunk.tokens for chunk in chunks(tokens, 3)] == [["n0", "i3"], ["h0", "ao3"], ["sh0", "i4", "a1"]]
 
 

@@ -37,14 +37,15 @@ def reference(name):
 
 
 def is_latin(text):
-    return not re.search("[^\u0000-\u024f\u2000-\u206f\u20ac]", text)
+    return not re.search("[^\u0000-\u00bb\u00bf-\u024f\u2010-\u206f\u20ac]", text)
 
 
 # Text that the reference reads without a loss: plain words and punctuation, Chinese or in the Latin script.
-PLAIN = re.compile("[\\w ,.!?;:'\"()“”‘’…—，。！？；：、《》-]*")
+PLAIN = re.compile("([\\w ,.!?;:'\"()“”‘’…—，。！？；：、《》-]|\\[S[12]\\]|<(?!r5)[a-z]+[1-5]>)*")
 QUIRK = re.compile(
-    r"[0-9_²³½¾]|[^\u0000-\u017f\u2010-\u2030\u3001-\u3020\u4e00-\u9fa5\uff01-\uff1f]|^[^A-Za-z\u4e00-\u9fa5]*$"
-    r"|\b(mrs?|dr|drs|st|co|jr|maj|gen|rev|lt|hon|sgt|capt|esq|ltd|col|ft|etc|btw|vs|www)\b|[１-９]|\u01b0",
+    r"(?<!\[S)(?<![a-z])[0-9]|[_²³½¾]|[^\u0000-\u017f\u2010-\u2030\u3001-\u3020\u4e00-\u9fa5\uff01-\uff1f]|^[^A-Za-z\u4e00-\u9fa5]*$"
+    r"|\b(mrs?|dr|drs|st|co|jr|maj|gen|rev|lt|hon|sgt|capt|esq|ltd|col|ft|etc|btw|vs|www)\b|[１-９]|\u01b0"
+    r"|\]\s*[.!?…，。！？]+\s*(\[|$)",
     re.IGNORECASE,
 )
 
@@ -62,9 +63,9 @@ def test_compatible_tokens_are_those_of_the_reference(name):
         assert tokenizer.tokens(record["text"]) == record["tokens"], record["text"]
 
 
-@pytest.mark.parametrize(("name", "at_least"), zip(KINDS, (150, 25, 90, 40, 40, 55), strict=True))
+@pytest.mark.parametrize(("name", "at_least"), list(zip(KINDS, (130, 40, 35, 25, 25, 35), strict=True)))
 def test_plain_text_has_the_tokens_of_the_reference(name, at_least):
-    tokenizer = build_tokenizer(KINDS[name])
+    tokenizer = build_tokenizer(KINDS[name], tags=("[S1]", "[S2]"))
     records = [r for r in reference(name) if is_plain(r["text"]) and not isinstance(r["tokens"], dict)]
     if name.startswith("tokens_espeak") or name == "tokens_libritts_char":
         records = [r for r in records if is_latin(r["text"])]
@@ -119,7 +120,7 @@ def tokens(text, kind="emilia", **options):
         ("𝐁old", "Bold"),
         ("ﬁne", "fine"),
         (r"\<ni3>", "ni three"),
-        ("<b>bold</b>", "b bold b"),
+        ("<b>bold</b>", "b bold slash b"),
         ("Đường", "Duong"),
         ("<NI3>", "<ni3>"),
         ("<ni3 hao3>", "<ni3><hao3>"),
@@ -188,7 +189,7 @@ def test_the_dialogue_tokenizer_knows_the_released_tags():
 
 @pytest.mark.parametrize(("kind", "text"), [("espeak", "<ni3>"), ("simple", "<ni3>"), ("libritts", "</a/>")])
 def test_marks_without_tokens_are_an_error(kind, text):
-    with pytest.raises(ValueError, match="has no (pinyin|phonemes)"):
+    with pytest.raises(ValueError, match=r"has no (pinyin|phonemes)"):
         tokens(text, kind)
 
 
@@ -196,13 +197,13 @@ def test_marks_without_tokens_are_an_error(kind, text):
 def test_given_phonemes_stand_in_the_sentence(kind):
     found = "".join(tokens("You say </təˈmeɪtoʊ/>, I don't. </ˈhɛloʊ/> </wɜːld/>!", kind))
     words = "".join(tokens("You say", kind)), "".join(tokens("I don't.", kind))
-    assert found == f"{words[0]} təˈmeɪtoʊ, {words[1]} ˈhɛloʊ wɜːld!".replace(". ˈ", ".ˈ")
+    assert found == f"{words[0]} təˈmeɪtoʊ, {words[1]} ˈhɛloʊ wɜːld!"
 
 
 def test_unknown_language_is_an_error_that_lists_near_ones():
     for compatible_ in (False, True):
         tokenizer = build_tokenizer(TokenizerConfig("espeak", "en_US"), compatible=compatible_)
-        with pytest.raises(ValueError, match="does not know the language 'en_US'; near: en, .*en-us"):
+        with pytest.raises(ValueError, match=r"does not know the language 'en_US'; near: en, .*en-us"):
             tokenizer.tokens("hello")
 
 
@@ -214,7 +215,7 @@ def test_inspection_marks_unknown_tokens():
     assert [p.kind for p in inspection.pieces] == ["zh", "pause"]
     assert inspection.normalized == "《你好》😀 五[pause 1s]"
     assert ">😀<" in render(inspection)
-    assert json.loads(json.dumps(to_json(inspection)))["pieces"][1]["start"] == 9
+    assert json.loads(json.dumps(to_json(inspection)))["pieces"][1]["start"] == 8
 
 
 def test_inspection_without_a_table():

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zipvoice.config import TokenizerConfig, Vocabulary
@@ -49,7 +49,7 @@ def test_text_to_ids_of_reference_vectors(reference):
 @pytest.mark.parametrize("table", REFERENCE["tables"], ids=lambda t: t["kind"])
 def test_malformed_tables(table):
     if "error" in table["result"] or table["kind"] == "repeated id":
-        with pytest.raises(ValueError, match="line|missing|twice"):
+        with pytest.raises(ValueError, match=r"line|missing|twice"):
             TokenTable.parse(table["content"])
     else:
         assert len(TokenTable.parse(table["content"])) == table["result"]["vocab_size"]
@@ -74,6 +74,7 @@ def test_error_names_the_line(tmp_path, content, message):
     assert str(path) in str(error.value)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\t\n\r", codec="utf-8"), min_size=1), unique=True))
 def test_write_then_read(tmp_path_factory, tokens):
     path = tmp_path_factory.mktemp("table") / "tokens.txt"

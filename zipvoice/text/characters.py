@@ -55,7 +55,7 @@ def only_speakable(text: str, speakable: Speakable, speaker: str, where: int, sk
         where: position of `text` in the whole input.
         skip_unknown: leave unspeakable characters out, with a warning, instead of raising ValueError.
     """
-    bad = {c for c in set(text) if (c.isalnum() or is_surrogate(c)) and not speakable(c)}
+    bad = {c for c in set(text) if is_surrogate(c) or (c.isalnum() and not speakable(c))}
     if not bad:
         return text
     message = _unspeakable_message(text, bad, speaker, where)

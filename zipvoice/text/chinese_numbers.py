@@ -52,18 +52,21 @@ _HALF_WIDTH = str.maketrans("％＋－＝＜＞／＄＆￥−", "%+-=<>/$&¥-")
 # A whole number or decimal. It starts where no digit precedes: tried at every digit of a long one, a rule that fails at
 # its end would take quadratic time.
 _NUM = r"(?:(?<!\d)(?<!\d\.)\d+(?:\.\d+)?)"
-_CURRENCIES = {"¥": "元", "$": "美元", "US$": "美元", "HK$": "港元", "€": "欧元", "£": "英镑", "₩": "韩元", "₽": "卢布"}
+_CURRENCIES = {
+    "¥": "元", "$": "美元", "US$": "美元", "HK$": "港元", "€": "欧元", "£": "英镑", "₩": "韩元", "₽": "卢布",
+}  # fmt: skip
 UNITS = {
-    "km/h": "公里每小时", "m/s": "米每秒", "km²": "平方公里", "km2": "平方公里", "m²": "平方米", "m2": "平方米", "m³": "立方米",
-    "m3": "立方米", "cm²": "平方厘米", "km": "公里", "cm": "厘米", "mm": "毫米", "kg": "千克", "mg": "毫克", "ml": "毫升", "mL": "毫升",
-    "kW": "千瓦", "kHz": "千赫", "MHz": "兆赫", "GHz": "吉赫", "Hz": "赫兹", "ms": "毫秒", "µm": "微米", "µg": "微克", "min": "分钟", "m": "米", "g": "克", "L": "升",
+    "km/h": "公里每小时", "m/s": "米每秒", "km²": "平方公里", "km2": "平方公里", "m²": "平方米", "m2": "平方米",
+    "m³": "立方米", "m3": "立方米", "cm²": "平方厘米", "km": "公里", "cm": "厘米", "mm": "毫米", "kg": "千克",
+    "mg": "毫克", "ml": "毫升", "mL": "毫升", "kW": "千瓦", "kHz": "千赫", "MHz": "兆赫", "GHz": "吉赫",
+    "Hz": "赫兹", "ms": "毫秒", "µm": "微米", "µg": "微克", "min": "分钟", "m": "米", "g": "克", "L": "升",
     "°C": "摄氏度", "℃": "摄氏度", "°F": "华氏度", "℉": "华氏度", "°": "度",
 }  # fmt: skip
 """What a unit after a number is called in Chinese."""
 
 _OPERATORS = {
-    "+": "加", "=": "等于", "×": "乘以", "÷": "除以", "<": "小于", ">": "大于", "≤": "小于等于", "≥": "大于等于", "≈": "约等于",
-    "≠": "不等于", "&": "和", "±": "正负",
+    "+": "加", "=": "等于", "×": "乘以", "÷": "除以", "<": "小于", ">": "大于", "≤": "小于等于", "≥": "大于等于",
+    "≈": "约等于", "≠": "不等于", "&": "和", "±": "正负",
 }  # fmt: skip
 
 
@@ -111,6 +114,6 @@ _RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"(?<![0-9A-Za-z)])\+(?=\d)"), "正"),
     (re.compile(r"²"), "平方"),
     (re.compile(r"³"), "立方"),
-    (re.compile(r"\d+(?:\.\d+){2,}"), lambda m: "点".join(map(number, m[0].split(".")))),
+    (re.compile(r"(?<!\d)\d+(?:\.\d+){2,}"), lambda m: "点".join(map(number, m[0].split(".")))),
     (re.compile(r"\d+(?:\.\d+)?"), lambda m: number(m[0])),
 ]

@@ -40,9 +40,9 @@ _NUM = rf"{_START}(?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+)(?:\.\d+)?"
 # ---------------------------------------------------------------- addresses
 
 _SYMBOL_NAMES = {
-    ".": "dot", "/": "slash", ":": "colon", "@": "at", "-": "dash", "_": "underscore", "?": "question mark", "=": "equals",
-    "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "!": "exclamation mark", "*": "asterisk",
-    ",": "comma", ";": "semicolon",
+    ".": "dot", "/": "slash", ":": "colon", "@": "at", "-": "dash", "_": "underscore", "?": "question mark",
+    "=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "!": "exclamation mark",
+    "*": "asterisk", ",": "comma", ";": "semicolon",
 }  # fmt: skip
 
 
@@ -170,16 +170,17 @@ def _amount(sign: str, number: str, magnitude: str | None) -> str:
 
 
 UNITS = {
-    "km/h": "kilometer per hour", "mph": "mile per hour", "m/s": "meter per second", "kg": "kilogram", "mg": "milligram",
-    "µg": "microgram", "g": "gram", "km": "kilometer", "cm": "centimeter", "mm": "millimeter", "µm": "micrometer",
-    "nm": "nanometer", "m": "meter", "mi": "mile", "ft": "foot", "yd": "yard", "lbs": "pound", "lb": "pound", "oz": "ounce",
-    "L": "liter", "ml": "milliliter", "mL": "milliliter", "Hz": "hertz", "kHz": "kilohertz", "MHz": "megahertz",
-    "GHz": "gigahertz", "kWh": "kilowatt hour", "kW": "kilowatt", "W": "watt", "V": "volt", "kB": "kilobyte",
-    "KB": "kilobyte", "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte", "ms": "millisecond", "µs": "microsecond",
-    "sec": "second", "min": "minute", "hrs": "hour", "hr": "hour", "kcal": "kilocalorie", "dB": "decibel",
-    "m²": "square meter", "m2": "square meter", "km²": "square kilometer", "km2": "square kilometer", "ft²": "square foot",
-    "cm²": "square centimeter", "m³": "cubic meter", "m3": "cubic meter", "cm³": "cubic centimeter",
-    "°C": "degree Celsius", "℃": "degree Celsius", "°F": "degree Fahrenheit", "℉": "degree Fahrenheit", "°": "degree",
+    "km/h": "kilometer per hour", "mph": "mile per hour", "m/s": "meter per second", "kg": "kilogram",
+    "mg": "milligram", "µg": "microgram", "g": "gram", "km": "kilometer", "cm": "centimeter", "mm": "millimeter",
+    "µm": "micrometer", "nm": "nanometer", "m": "meter", "mi": "mile", "ft": "foot", "yd": "yard", "lbs": "pound",
+    "lb": "pound", "oz": "ounce", "L": "liter", "ml": "milliliter", "mL": "milliliter", "Hz": "hertz",
+    "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz", "kWh": "kilowatt hour", "kW": "kilowatt",
+    "W": "watt", "V": "volt", "kB": "kilobyte", "KB": "kilobyte", "MB": "megabyte", "GB": "gigabyte",
+    "TB": "terabyte", "ms": "millisecond", "µs": "microsecond", "sec": "second", "min": "minute", "hrs": "hour",
+    "hr": "hour", "kcal": "kilocalorie", "dB": "decibel", "m²": "square meter", "m2": "square meter",
+    "km²": "square kilometer", "km2": "square kilometer", "ft²": "square foot", "cm²": "square centimeter",
+    "m³": "cubic meter", "m3": "cubic meter", "cm³": "cubic centimeter", "°C": "degree Celsius",
+    "℃": "degree Celsius", "°F": "degree Fahrenheit", "℉": "degree Fahrenheit", "°": "degree",
 }  # fmt: skip
 """What a unit after a number is called."""
 

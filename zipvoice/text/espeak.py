@@ -31,13 +31,15 @@ def phonemes(text: str, language: str) -> list[str]:
 
 
 def speak(text: str, language: str) -> list[str]:
-    """As `phonemes`, without what espeak-ng loses in very long words and in letters it spells by code point.
+    """As `phonemes`, without what espeak-ng loses in very long words and clauses, and in letters it has no name for.
 
     Letters of scripts foreign to the language must be left out before (`is_speakable`): some combinations of them crash
     espeak-ng.
     """
-    known = "".join(c if c.isascii() or not _is_spelled_by_code(c, language) else _base_letter(c) for c in text)
-    return phonemes(_with_short_words(_with_loose_dots(known), language), language)
+    known = "".join(c if c.isascii() else _sayable(c, language) for c in text)
+    safe = _with_short_words(_with_loose_dots(known), language)
+    spoken = [phonemes(call, language) for call in _calls(safe, language)]
+    return [symbol for i, symbols in enumerate(spoken) for symbol in (*" "[: i and bool(symbols)], *symbols)]
 
 
 def is_speakable(character: str, language: str) -> bool:
@@ -64,7 +66,8 @@ def languages() -> list[str]:
 
 
 _INSTALL = 'phonemes need espeak-ng: pip install "zipvoice-tts[phonemes]"'
-_LINKING = "\u02b2"
+_LINKING = "\u02b2"  # in other languages the same sign is a real palatal
+_LINKING_LANGUAGES = ("en", "fr")
 
 _CYRILLIC, _ARABIC, _DEVANAGARI = ("CYRILLIC",), ("ARABIC",), ("DEVANAGARI",)
 _SCRIPTS: dict[str, tuple[str, ...]] = {
@@ -125,14 +128,14 @@ def _engine() -> Engine:
 
 
 def _piper_tts() -> Engine:
-    """piper-tts; its newer espeak-ng marks linked words in English with U+02B2, which models do not know there."""
+    """piper-tts; its newer espeak-ng marks linked words in English and French with U+02B2, unlike the one before."""
     from piper.phonemize_espeak import EspeakPhonemizer
 
     phonemizer = EspeakPhonemizer()
 
     def engine(text: str, language: str) -> list[list[str]]:
         sentences = phonemizer.phonemize(language, text)
-        if language.lower().startswith("en"):
+        if language.lower().startswith(_LINKING_LANGUAGES):
             return [[symbol for symbol in sentence if symbol != _LINKING] for sentence in sentences]
         return sentences
 
@@ -169,6 +172,13 @@ def _letter_word(language: str) -> list[str]:
     return phonemes("\ua65d", language)[:4]
 
 
+def _sayable(character: str, language: str) -> str:
+    """A letter that the voice knows; numbers such as ² and ½ as words, since beside a symbol they are lost."""
+    if unicodedata.category(character) == "No":
+        return f" {character} "
+    return _base_letter(character) if _is_spelled_by_code(character, language) else character
+
+
 def _base_letter(character: str) -> str:
     """A Latin letter without its accents; the same character if it has none or belongs to another script."""
     base = unicodedata.normalize("NFD", character)[0]
@@ -201,3 +211,27 @@ def _short_words(word: str, language: str) -> Iterator[str]:
             yield from _short_words(piece[half:], language)
         else:
             yield piece
+
+
+# espeak-ng keeps 1000 phonemes of a clause, which is some 800 characters of words, but 200 of digits.
+_CLAUSE = re.compile(r"(?s).+?(?:[.,;:!?…](?=\s)|\Z)")
+_BLOCK = re.compile(r"(?s).{1,599}(?:\s|\Z)|.{1,600}")
+
+
+def _calls(text: str, language: str) -> list[str]:
+    """`text`, cut only where a clause would be too long."""
+    calls: list[list[str]] = [[]]
+    for clause in _CLAUSE.findall(text):
+        first, *rest = [call for block in _BLOCK.findall(clause) for call in _short_clauses(block, language)]
+        calls[-1].append(first)
+        calls.extend([call] for call in rest)
+    return ["".join(call) for call in calls]
+
+
+def _short_clauses(clause: str, language: str) -> Iterator[str]:
+    if len(clause) <= 100 or len(phonemes(clause, language)) < 1000:
+        yield clause
+        return
+    middle = clause.find(" ", len(clause) // 2) + 1 or len(clause) // 2
+    yield from _short_clauses(clause[:middle], language)
+    yield from _short_clauses(clause[middle:], language)

@@ -17,7 +17,7 @@ class Segment:
     """A stretch of one language, or one mark."""
 
     kind: str
-    """zh or en; for marks tag, speaker, pause, pinyin or phonemes; other only where nothing tells the language."""
+    """zh or en; for marks tag, speaker, pause, pinyin or phonemes."""
     text: str
     start: int
     """Where it starts in the input."""
@@ -47,7 +47,7 @@ _HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af
 _LETTER = rf"[^\W\d_{_HAN}]"
 _RUN = re.compile(
     rf"(?P<zh>[{_HAN}]+)|(?P<unit>(?<=\d) ?(?:{_UNITS})(?!{_LETTER}))|(?P<en>{_LETTER}(?:{_LETTER}|[\u0300-\u036f])*)"
-    rf"|(?P<other>[\W\d_])"
+    rf"|(?P<other>\d+|[\W_]+)"
 )
 _CHINESE_MARKS = re.compile("[，。！？；：、￥％《》【】「」（）]")
 

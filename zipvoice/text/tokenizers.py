@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 
 from zipvoice.config import TokenizerConfig
 from zipvoice.text import chinese, chinese_numbers, compatible, english, espeak, libritts
-from zipvoice.text.characters import fold, is_han, is_surrogate, only_speakable, script, separate
+from zipvoice.text.characters import fold, is_han, only_speakable, script, separate
 from zipvoice.text.markup import Element, parse
 from zipvoice.text.punctuation import PUNCTUATION, to_ascii
 from zipvoice.text.segments import Segment, segments
@@ -201,7 +201,7 @@ class SimpleTokenizer(MarkupTokenizer):
         yield _characters(text, 0)
 
     def _speaks(self, character: str) -> bool:
-        return not is_surrogate(character)
+        return True
 
     def _speaker(self) -> str:
         return "the character tokenizer"
@@ -271,7 +271,7 @@ def _compatible_tokens(segment: Segment) -> list[str]:
 
 def _is_chinese_or_english(character: str) -> bool:
     if character.isascii() or not character.isalnum() or character in "²³µ":
-        return not is_surrogate(character)
+        return True
     if is_han(character):
         return chinese.is_readable(character)
     return script(character) == "LATIN" and espeak.is_speakable(character, "en-us")

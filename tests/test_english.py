@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zipvoice.text import compatible, libritts
+from zipvoice.text.english import spoken
+from zipvoice.text.english_numbers import cardinal, digit_by_digit, ordinal, year_like
+
+REFERENCE = json.loads((Path(__file__).parent / "data/text/normalizers.json").read_text(encoding="utf-8"))["english"]
+
+
+def test_compatible_readings_of_reference_vectors():
+    for record in REFERENCE:
+        expected = record["result"] if isinstance(record["result"], str) else None
+        assert compatible.english(record["text"]) == expected, record["text"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # whole numbers
+        ("I have 5.", "I have five."),
+        ("1,000,000 stars", "one million stars"),
+        ("1,234 people", "one thousand, two hundred thirty-four people"),
+        ("£1,200", "twelve hundred pounds"),
+        ("in 1999, 2000, 2007 and 1066", "in nineteen ninety-nine, two thousand, two thousand seven and ten sixty-six"),
+        ("code 007", "code zero zero seven"),
+        ("1,2,3", "one, two, three"),
+        ("MP3 and B2B", "MP three and B two B"),
+        # decimals and signs
+        ("3.14", "three point one four"),
+        ("0.05 and .5", "zero point zero five and point five"),
+        ("-5 and +5 and ±2", "minus five and plus five and plus or minus two"),
+        ("from -5.5 to -3", "from minus five point five to minus three"),
+        ("COVID-19", "COVID- nineteen"),
+        ("10 - 4", "ten minus four"),
+        ("v2.0.1", "v two point zero point one"),
+        # money
+        ("$5", "five dollars"),
+        ("$1 or $1.01", "one dollar or one dollar, one cent"),
+        ("$3.50", "three dollars, fifty cents"),
+        ("$1.5", "one point five dollars"),
+        ("$0.05 or $0", "five cents or zero dollars"),
+        ("$5 million", "five million dollars"),
+        ("$1.5bn", "one point five billion dollars"),
+        ("-$5", "minus five dollars"),
+        ("£5.50 and €30 and ¥2000", "five pounds, fifty pence and thirty euros and two thousand yen"),
+        ("5€ or 5 $", "five euros or five dollars"),
+        ("$10-20", "ten to twenty dollars"),
+        # percent, fractions, ordinals, ranges
+        ("50% or 12.5 %", "fifty percent or twelve point five percent"),
+        ("3/4, 7/8 and 1/2", "three quarters, seven eighths and one half"),
+        ("2 1/2", "two and one half"),
+        ("24/7", "twenty-four seven"),
+        ("1/0", "one slash zero"),
+        ("the 21st and 1001st", "the twenty-first and one thousand and first"),
+        ("1ST", "first"),
+        ("10-20 or 1990–1995", "ten to twenty or nineteen ninety to nineteen ninety-five"),
+        ("16:9", "sixteen to nine"),
+        ("10%-20%", "ten percent-twenty percent"),
+        # dates and times
+        ("9:45, 9:05 and 12:00", "nine forty-five, nine oh five and twelve o'clock"),
+        ("at 9:00 am or 5pm", "at nine am or five pm"),
+        ("2024-05-01", "May first, twenty twenty-four"),
+        ("12/25/2021", "December twenty-fifth, twenty twenty-one"),
+        ("25/12/2021", "December twenty-fifth, twenty twenty-one"),
+        ("the 1990s, '80s and 2000s", "the nineteen nineties, eighties and two thousands"),
+        ("call 555-0199", "call five five five, zero one nine nine"),
+        # units
+        ("25°C or 77 °F", "twenty-five degrees Celsius or seventy-seven degrees Fahrenheit"),
+        ("5kg, 1 kg, 2.75 kg", "five kilograms, one kilogram, two point seven five kilograms"),
+        ("60 km/h and 3 m²", "sixty kilometers per hour and three square meters"),
+        ("10 ft tall", "ten feet tall"),
+        ("5 µm", "five micrometers"),
+        ("x² + y³", "x squared  + y cubed "),
+        # abbreviations
+        ("Dr. King met Mrs. Lee.", "doctor King met misess Lee."),
+        ("Lee Jr. spoke, etc.", "Lee junior spoke, et cetera."),
+        ("St. Mark's Road", "saint Mark's Road"),
+        ("42 Elm St near 5th St.", "forty-two Elm street near fifth street."),
+        ("Ft. Wayne", "fort Wayne"),
+        ("Widgets Co. Ltd.", "Widgets company limited."),
+        ("No. 5 and #1", "number five and number one"),
+        # words stay words
+        ("co-operate and the co", "co-operate and the co"),
+        ("a well-known e-mail", "a well-known e-mail"),
+        ("rev the engine, hon", "rev the engine, hon"),
+        ("the colt, the stone", "the colt, the stone"),
+        # addresses
+        ("info@example.org.", "info at example dot org."),
+        ("Visit www.a-b.com!", "Visit www dot a dash b dot com!"),
+        ("https://x.org/a_1?b=c", "https colon slash slash x dot org slash a underscore one question mark b equals c"),
+        ("example.com/x", "example dot com slash x"),
+        # comparisons
+        ("a < b and c > d", "a  less than  b and c  greater than  d"),
+    ],
+)  # fmt: skip
+def test_spoken(text, expected):
+    assert spoken(text) == expected
+
+
+def test_numbers_without_a_name_are_read_digit_by_digit():
+    assert spoken("8" * 40) == digit_by_digit("8" * 40) == " ".join(["eight"] * 40)
+
+
+@lru_cache(maxsize=1)
+def inflect_engine():
+    return pytest.importorskip("inflect").engine()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10**36 - 1) | st.integers(0, 10**5))
+def test_words_are_those_of_inflect(n):
+    engine = inflect_engine()
+    assert cardinal(str(n)) == engine.number_to_words(n, andword="")
+    assert ordinal(str(n)) == engine.number_to_words(engine.ordinal(n))
+
+
+@given(st.integers(0, 10**6))
+def test_year_like_numbers_differ_only_between_1001_and_2999(n):
+    assert (year_like(str(n)) == cardinal(str(n))) == (not 1000 < n < 3000 or n == 2000 or 2000 < n < 2010)
+
+
+@given(st.text(alphabet=st.sampled_from(list("0123456789 .,:/-$%€£#@°²kgmst()'")), max_size=40))
+def test_no_digit_is_left(text):
+    assert not any(c.isdigit() for c in spoken(text))
+
+
+def test_libritts_characters():
+    assert libritts.spoken("Dr. Müller’s café – 3.5 km²") == "DOCTOR MULLER'S CAFE THREE POINT FIVE SQUARE KILOMETERS"
+    assert libritts.spoken("line one\nline £2") == "LINE ONE LINE TWO POUNDS"
+    assert libritts.spoken("straße, Łódź & Æther; ¿qué?") == "STRASSE, LODZ AND AETHER, ?QUE?"
