@@ -9,6 +9,7 @@ import torch
 from reference_models import reference
 from safetensors.torch import load_file
 
+from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training import objectives
 from zipvoice.training.data import Batch
 from zipvoice.training.objectives import (
@@ -21,6 +22,7 @@ from zipvoice.training.objectives import (
     FlowMatching,
     StereoFlowMatching,
     both_speaking,
+    condition,
     interpolate,
     mean_over,
     speech_threshold,
@@ -195,13 +197,8 @@ def distillation_of(case):
     return Distillation(teacher, None if first else 0.9999)
 
 
-@pytest.mark.parametrize("case", cases("distillation"))
-def test_distillation_follows_the_reference(case):
-    student, objective = reference_model(case["student_case"]), distillation_of(case)
-    evaluations = []
-    for name, model in (("student", student), ("teacher", objective.teacher)):
-        model.register_forward_hook(lambda module, inputs, v, name=name: evaluations.append((name, len(v))))
-    draws = DistillationDraws(
+def distillation_draws(case):
+    return DistillationDraws(
         tensor(case, "noise"),
         tensor(case, "speech_condition_mask"),
         tensor(case, "guidance_scale"),
@@ -209,19 +206,52 @@ def test_distillation_follows_the_reference(case):
         case["delta_first"],
         case["delta_second"],
     )
-    batch = batch_of(case)
+
+
+@pytest.mark.parametrize("case", cases("distillation"))
+def test_distillation_follows_the_reference(case):
+    student, objective = reference_model(case["student_case"]), distillation_of(case)
+    draws, batch = distillation_draws(case), batch_of(case)
     loss = objective.loss(student, batch, draws)
     assert loss.value.item() == pytest.approx(case["loss"], rel=1e-3)
     assert loss.parts["ref_loss"].item() == pytest.approx(case["ref_loss"], rel=1e-3)
     assert loss.num_frames == case["frames"]
-    teacher_batch = 4 if case["stage"] == "first" else 2  # guidance doubles the batch of a base model
-    assert evaluations == [("teacher", teacher_batch), ("teacher", teacher_batch), ("student", 2)]
 
     x_t, step = tensor(case, "x_t"), case["delta_first"] + case["delta_second"]
-    velocity = objective.teacher_velocity(x_t, batch, draws)
+    velocity = objective.teacher_velocity(x_t, condition(objective.teacher, batch, draws.mask), draws)
     real = torch.arange(24) < batch.feature_lens[:, None]
     target = tensor(case, "teacher_target")
     torch.testing.assert_close((x_t + step * velocity)[real], target[real], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("stage", ["first", "second"])
+def test_distillation_evaluates_nothing_twice(stage):
+    """With shared text: the same loss from one text encoding, two steps of the teacher and one of the student."""
+    student = reference_model("distill_u3")
+    teacher = ZipVoice(student.config, student.vocabulary, "zipvoice" if stage == "first" else "zipvoice_distill")
+    teacher.load_state_dict(
+        {name: value for name, value in student.state_dict().items() if "guidance" not in name}, False
+    )
+    ema_decay = None if stage == "first" else 0.9999
+    apart, shared = (Distillation(teacher, ema_decay, shared_text=shared) for shared in (False, True))
+    batch = batch_of(next(case for case in REFERENCE["tests"] if case["name"] == "distill_3"))
+    draws = apart.draw(batch, generator())
+    expected = apart.loss(student, batch, draws).value
+    evaluations = []
+
+    def count(name, module):
+        module.register_forward_hook(lambda module, inputs, output: evaluations.append((name, len(output))))
+
+    for name, model in (("teacher", shared.teacher), ("student", student)):
+        count(f"text of the {name}", model.text_encoder)
+        count(name, model)
+    loss = shared.loss(student, batch, draws).value
+    size = len(batch.ids)
+    both = 2 * size if stage == "first" else size  # guidance doubles the batch of a base model
+    assert evaluations == [("text of the teacher", size), ("teacher", both), ("teacher", both), ("student", size)]
+    assert loss == expected
+    loss.backward()
+    assert {name.split(".")[0] for name, p in student.named_parameters() if p.grad is not None} == {"fm_decoder"}
 
 
 def test_drawn_steps_stay_within_the_unit_interval():

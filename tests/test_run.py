@@ -26,7 +26,8 @@ from zipvoice.pretrained import load_pretrained
 from zipvoice.text.tokens import TokenTable
 
 pytest.importorskip("lhotse")
-from zipvoice.training import checkpoint
+from zipvoice.training import checkpoint, run
+from zipvoice.training.objectives import BASE_MASK, DIALOG_MASK
 from zipvoice.training.prepare import prepare
 from zipvoice.training.run import train
 
@@ -83,6 +84,11 @@ def run_config(corpus, exp_dir, **changes):
         device="cpu",
     )
     return replace(config, **changes)
+
+
+def distillation(corpus, exp_dir, teacher, **changes):
+    objective = ObjectiveConfig(teacher=str(teacher), ema_decay=0.9)
+    return run_config(corpus, exp_dir, variant="zipvoice_distill", objective=objective, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -165,16 +171,75 @@ def test_dialogue_and_stereo_models_are_made_of_each_other(corpus, finished, tmp
         train(run_config(corpus, tmp_path / "x", variant="zipvoice_dialog_stereo", init_from=str(finished), **settings))
 
 
+def test_added_tokens_leave_the_others_as_they_were(corpus, finished, tmp_path):
+    """A base model trained on with the end of each dialogue to be generated: a dialogue model without speaker turns."""
+    slow = OptimizerConfig(base_lr=1e-8, schedule="fixed")
+    settings = {"tokens": str(corpus / "dialog_tokens.txt"), "objective": ObjectiveConfig(mask="suffix"), "optim": slow}
+    train(run_config(corpus, tmp_path, init_from=str(finished), num_steps=1, **settings))
+    before, after = load_file(finished / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    assert after["embed.weight"].shape[0] == before["embed.weight"].shape[0] + 2
+    for name, value in before.items():
+        torch.testing.assert_close(after[name][: len(value)] if value.dim() else after[name], value)
+
+
+@pytest.mark.parametrize(
+    ("variant", "mask", "expected"),
+    [
+        ("zipvoice", None, ("span", BASE_MASK)),
+        ("zipvoice", "suffix", ("suffix", DIALOG_MASK)),
+        ("zipvoice_dialog", None, ("suffix", DIALOG_MASK)),
+        ("zipvoice_dialog_stereo", None, ("suffix", DIALOG_MASK)),
+    ],
+)
+def test_masks_follow_the_variant_or_the_settings(corpus, tmp_path, variant, mask, expected):
+    config = run_config(corpus, tmp_path, variant=variant, objective=ObjectiveConfig(mask=mask))
+    _, objective = run._initial(config, TokenTable.read(corpus / "dialog_tokens.txt"))
+    flow = objective.flow if variant == "zipvoice_dialog_stereo" else objective
+    assert (flow.mask.place, flow.mask.fraction) == expected
+
+
+def test_the_tags_of_the_table_may_be_used(corpus, tmp_path):
+    rows = [line.split("\t") for line in (CORPUS / "utterances.tsv").read_text(encoding="utf-8").splitlines()]
+    lines = [f"{key}\t[S1]{text}[S2]{text}\t{CORPUS / path}\n" for key, text, path in rows]
+    (tmp_path / "dialogues.tsv").write_text("".join(lines), encoding="utf-8")
+    prepare(PrepareOptions(str(tmp_path / "dialogues.tsv"), str(tmp_path), features=True, storage="numpy_files"))
+    config = run_config(tmp_path, tmp_path / "exp", variant="zipvoice_dialog", num_steps=1)
+    assert train(replace(config, tokens=str(corpus / "dialog_tokens.txt"))) == "finished"
+
+
 def test_both_stages_of_distillation(corpus, finished, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    distilled = {"variant": "zipvoice_distill", "num_steps": 2}
-    train(run_config(corpus, first, objective=ObjectiveConfig(teacher=str(finished)), **distilled))
-    train(run_config(corpus, second, objective=ObjectiveConfig(teacher=str(first)), **distilled))
+    train(distillation(corpus, first, finished, num_steps=2))
+    train(distillation(corpus, second, first, num_steps=2))
     base, student = load_file(finished / "model.safetensors"), load_file(second / "model.safetensors")
     assert load_pretrained(second).model.is_distilled
     assert all(torch.equal(base[name], student[name]) for name in base if not name.startswith("fm_decoder"))
     last = json.loads((second / "log.jsonl").read_text().splitlines()[-1])
     assert {"loss", "ref_loss", "mean_ref_loss"} <= last.keys()
+
+
+@pytest.mark.parametrize("stage", ["first", "second"])
+def test_distillation_continues_by_itself(corpus, finished, tmp_path, stage):
+    """The average that is the teacher of the second stage included."""
+    teacher = finished
+    if stage == "second":
+        teacher = tmp_path / "teacher"
+        train(distillation(corpus, teacher, finished, num_steps=1))
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(distillation(corpus, whole, teacher, num_steps=4))
+    train(distillation(corpus, parts, teacher, num_steps=2))
+    train(distillation(corpus, parts, teacher, num_steps=4))
+    state, other = (checkpoint.load(checkpoint.checkpoint_path(folder, 4)) for folder in (whole, parts))
+    assert bool(state["objective"]) == (stage == "second")
+    for part in ("model", "model_avg", "objective"):
+        assert state[part].keys() == other[part].keys()
+        assert all(torch.equal(state[part][name], other[part][name]) for name in state[part]), part
+
+
+def test_a_distilled_model_has_the_tokens_of_its_teacher(corpus, finished, tmp_path):
+    tokens = str(corpus / "dialog_tokens.txt")
+    with pytest.raises(ValueError, match=r"the tokens of its teacher and no more: give .*/tokens.txt"):
+        train(distillation(corpus, tmp_path, finished, tokens=tokens))
 
 
 @pytest.mark.parametrize(
@@ -192,9 +257,16 @@ def test_settings_that_do_not_fit_are_refused(corpus, tmp_path, changes, message
         train(run_config(corpus, tmp_path, **changes))
 
 
-def test_another_token_order_is_refused(corpus, finished, tmp_path):
-    TokenTable(("_", *reversed(LETTERS[1:]))).write(tmp_path / "tokens.txt")
-    with pytest.raises(ValueError, match=r"token 1 is ' ' in .* but is 'z' in the token table of the run"):
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (("_", *reversed(LETTERS[1:])), r"token 1 is ' ' in .* but is 'z' in the token table of the run"),
+        (LETTERS[:-1], r"token \d+ is 'z' in .* but does not exist in the token table of the run"),
+    ],
+)
+def test_a_table_that_does_not_begin_like_the_model_s_is_refused(corpus, finished, tmp_path, tokens, message):
+    TokenTable(tokens).write(tmp_path / "tokens.txt")
+    with pytest.raises(ValueError, match=message):
         train(run_config(corpus, tmp_path, init_from=str(finished), tokens=str(tmp_path / "tokens.txt")))
 
 

@@ -67,9 +67,10 @@ def test_noise_comes_from_the_generator():
         ([[1]], [[1]], [0], {}, "prompt has 0 frames"),
         ([[1]], [[]], [8], {"num_frames": [4]}, "prompt transcript 0 of the batch"),
         ([[1] * 5], [[1, 2, 3, 4]], [8], {"num_frames": [0]}, "8 frames"),
+        ([[1]], [[1]], [9], {"num_frames": [4]}, "do not fit features of 8 frames"),
         ([[1]], [[1]], [8], {"speed": 0.0}, "speed"),
         ([[1]], [[1]], [8], {"num_steps": 0}, "num_steps"),
-        ([[1], [2]], [[1]], [8], {}, "2 texts and 1 prompts"),
+        ([[1], [2]], [[1]], [8], {}, "2 texts, 1 prompt transcripts"),
     ],
 )
 def test_impossible_input(tokens, prompt_tokens, prompt_frames, options, message):

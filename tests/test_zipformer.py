@@ -12,6 +12,7 @@ from zipvoice.model.attention import relative_positions
 from zipvoice.model.decoder import sinusoid
 from zipvoice.model.depthwise import depthwise_convolution
 from zipvoice.model.layers import BiasNorm, Bypass, kept
+from zipvoice.model.linear import Linear
 from zipvoice.model.relative_attention import MASKED_SCORE, attention_weights, relative_shift, softmax_gradient
 from zipvoice.model.schedule import Progress, Schedule
 from zipvoice.model.zipformer import Downsample, Stack, Widths, Zipformer
@@ -80,6 +81,17 @@ def test_sinusoid_equals_reference():
     for name in names:
         found = sinusoid(EMBEDDINGS["timestep.values"], int(name[12:]))
         torch.testing.assert_close(found, EMBEDDINGS[name], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_linear_without_gradients_is_linear(bias):
+    layer, x = Linear(40, 24, bias=bias), random(2, 30, 50)[..., 5:45]
+    expected = F.linear(x, layer.weight, layer.bias)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), expected)
+        torch.testing.assert_close(layer(x.transpose(0, 1)), expected.transpose(0, 1))
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x[0, 0]), expected[0, 0])
 
 
 @pytest.mark.parametrize(("rows", "frames"), [(1, 1), (1, 5), (2, 5), (5, 5)])

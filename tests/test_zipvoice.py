@@ -131,6 +131,11 @@ def test_only_a_distilled_model_takes_a_guidance_scale():
         model(0.5, x, Condition(x, x), 1.0)
 
 
+def test_odd_positional_width():
+    with pytest.raises(ValueError, match="even"):
+        ZipVoice(ModelConfig(**{**vars(TINY), "pos_dim": 7}), Vocabulary(30))
+
+
 def test_dialogue_needs_speaker_ids():
     with pytest.raises(ValueError, match="S1"):
         ZipVoice(TINY, Vocabulary(30), "zipvoice_dialog")
@@ -150,6 +155,14 @@ def test_training_step_is_a_function_of_the_seed():
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert model.training_state() == twin.training_state()
     assert any(not torch.equal(a, b) for a, b in zip(first, _gradients(twin, seed=2), strict=True))
+
+
+def test_half_precision_training_follows_full_precision():
+    model = ZipVoice(TINY, Vocabulary(30)).train()
+    full = torch.cat([gradient.flatten() for gradient in _gradients(model, seed=1)])
+    with torch.autocast("cpu", torch.bfloat16):
+        half = torch.cat([gradient.flatten() for gradient in _gradients(model, seed=1)])
+    assert torch.nn.functional.cosine_similarity(full, half, dim=0) > 0.99
 
 
 def test_training_state_survives_a_restart():
@@ -185,4 +198,4 @@ def _gradients(model, seed, batch_count=500.0):
     text = model.condition_text([[1, 2, 3], [4, 5], [7] * 6], [24, 13, 9])
     velocity = model(torch.tensor([0.1, 0.4, 0.8]), x, Condition(text, speech, None))
     velocity.square().mean().backward()
-    return [torch.zeros(()) if p.grad is None else p.grad for p in model.parameters()]
+    return [parameter.grad.clone() for parameter in model.parameters()]

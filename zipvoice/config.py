@@ -304,6 +304,9 @@ class ObjectiveConfig:
 
     condition_drop_ratio: float = 0.2
     """Probability that the text of an utterance is withheld, for classifier-free guidance."""
+    mask: Literal["span", "suffix"] | None = None
+    """Which part of an utterance is generated: a span anywhere (70 to 100 % of it) or the end (50 to 100 %). By default
+    a span for the single-speaker models and the end for the dialogue models."""
     exclusive_weight: float = 1.0
     """Stereo only: weight of the penalty on both speakers talking at once."""
     teacher: str | None = None
@@ -332,7 +335,8 @@ class RunConfig:
     """The token table."""
     init_from: str | None = None
     """Model directory to take the initial weights from: the same variant to fine-tune it; a base model for a dialogue
-    model, a dialogue model for a stereo model. A distilled model starts from its teacher."""
+    model, a dialogue model for a stereo model. A distilled model starts from its teacher. The token table may be longer
+    than the one of that model, with new tokens at its end."""
     data: DataConfig = field(default_factory=DataConfig)
     """Training and validation data."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipvoice.model.blocks import row_blocks
+from zipvoice.model.linear import linear
 
 SLOPE = 0.08
 ROWS_PER_BLOCK = 256
@@ -45,28 +46,28 @@ class SwooshR(nn.Module):
         return swoosh_r(x)
 
 
-def swoosh_linear(swoosh: Swoosh, x: Tensor, linear: nn.Linear, channel_mask: Tensor | None = None) -> Tensor:
-    """linear(swoosh(x) · channel_mask), without keeping the activation.
+def swoosh_linear(swoosh: Swoosh, x: Tensor, layer: nn.Linear, channel_mask: Tensor | None = None) -> Tensor:
+    """layer(swoosh(x) · channel_mask), without keeping the activation.
 
     Args:
         swoosh: the activation.
         x: (B, T, C).
-        linear: from C to D.
+        layer: from C to D.
         channel_mask: (B, 1, C), for dropout of channels.
 
     Returns:
         (B, T, D).
     """
     if torch.is_grad_enabled():
-        return _SwooshLinear.apply(swoosh, x, linear.weight, linear.bias, channel_mask)
-    return _swoosh_linear(swoosh, x, linear.weight, linear.bias, channel_mask)
+        return _SwooshLinear.apply(swoosh, x, layer.weight, layer.bias, channel_mask)
+    return _swoosh_linear(swoosh, x, layer.weight, layer.bias, channel_mask)
 
 
 def _swoosh_linear(
     swoosh: Swoosh, x: Tensor, weight: Tensor, bias: Tensor | None, channel_mask: Tensor | None
 ) -> Tensor:
     blocks = row_blocks(x.shape[1], ROWS_PER_BLOCK, x)
-    parts = [F.linear(_masked(swoosh(x[:, rows]), channel_mask).to(x.dtype), weight, bias) for rows in blocks]
+    parts = [linear(_masked(swoosh(x[:, rows]), channel_mask).to(x.dtype), weight, bias) for rows in blocks]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
@@ -93,6 +94,7 @@ class _SwooshLinear(torch.autograd.Function):
             active[:, rows] = _masked(ctx.swoosh(x[:, rows]), channel_mask)
             grad_x[:, rows] *= _masked(ctx.swoosh.derivative(x[:, rows]), channel_mask)
         rows_grad = grad.flatten(0, 1)
-        grad_weight = (rows_grad.t() @ active.flatten(0, 1)).to(weight.dtype)
-        grad_bias = rows_grad.sum(dim=0, dtype=weight.dtype) if ctx.needs_input_grad[3] else None
+        _, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        grad_weight = (rows_grad.t() @ active.flatten(0, 1)).to(weight.dtype) if needs_weight else None
+        grad_bias = rows_grad.sum(dim=0, dtype=weight.dtype) if needs_bias else None
         return None, grad_x.to(x.dtype), grad_weight, grad_bias, None

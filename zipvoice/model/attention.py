@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from zipvoice.model.initialization import scaled_linear
+from zipvoice.model.linear import Linear
 from zipvoice.model.relative_attention import attention_weights
 from zipvoice.model.schedule import Progress, Schedule
 
@@ -49,15 +49,15 @@ class AttentionWeights(nn.Module):
         self.num_heads = num_heads
         self.widths = [num_heads * query_head_dim, num_heads * query_head_dim, num_heads * pos_head_dim]
         self.progress = progress
-        self.in_proj = scaled_linear(dim, sum(self.widths), scale=query_head_dim**-0.25)
-        self.linear_pos = scaled_linear(pos_dim, num_heads * pos_head_dim, scale=0.05, bias=False)
+        self.in_proj = Linear(dim, sum(self.widths), scale=query_head_dim**-0.25)
+        self.linear_pos = Linear(pos_dim, num_heads * pos_head_dim, scale=0.05, bias=False)
 
     def forward(self, x: Tensor, positions: Tensor, padding_mask: Tensor | None) -> Tensor:
         """From x (B, T, D) and positions (2 T - 1, pos_dim) the weights (B, H, T, T); rows sum to one."""
         query, key, position = (_heads(part, self.num_heads) for part in self.in_proj(x).split(self.widths, dim=-1))
         table = _heads(self.linear_pos(positions)[None], self.num_heads)  # (1, H, 2 T - 1, pos_head_dim)
         if self.training and POSITION_SKIP.happens(self.progress):
-            table = torch.zeros_like(table)
+            table = 0.0 * table  # still part of the graph: every parameter has a gradient at every step
         penalized = self.training and SCORE_PENALTY_RATE.happens(self.progress)
         return attention_weights(query, key, position, table, padding_mask, SCORE_PENALTY if penalized else 0.0)
 
@@ -73,8 +73,8 @@ class SelfAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int, value_head_dim: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.in_proj = nn.Linear(dim, num_heads * value_head_dim)
-        self.out_proj = scaled_linear(num_heads * value_head_dim, dim, scale=0.05)
+        self.in_proj = Linear(dim, num_heads * value_head_dim)
+        self.out_proj = Linear(num_heads * value_head_dim, dim, scale=0.05)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """(B, T, D) and (B, H, T, T) to (B, T, D)."""
@@ -89,8 +89,8 @@ class NonlinAttention(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         hidden = 3 * dim // 4
-        self.in_proj = nn.Linear(dim, 3 * hidden)
-        self.out_proj = scaled_linear(hidden, dim, scale=0.05)
+        self.in_proj = Linear(dim, 3 * hidden)
+        self.out_proj = Linear(hidden, dim, scale=0.05)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """(B, T, D) and (B, T, T) to (B, T, D)."""

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipvoice.model.activations import SwooshR
-from zipvoice.model.initialization import scaled_linear
+from zipvoice.model.linear import Linear
 from zipvoice.model.zipformer import Zipformer
 
 GUIDANCE_SINUSOID_DIM = 192
@@ -25,11 +25,11 @@ class VelocityDecoder(Zipformer):
         super().__init__(time_embed_dim=time_embed_dim, **sizes)
         self.time_embed_dim = time_embed_dim
         self.time_embed = nn.Sequential(
-            nn.Linear(time_embed_dim, 2 * time_embed_dim), SwooshR(), nn.Linear(2 * time_embed_dim, time_embed_dim)
+            Linear(time_embed_dim, 2 * time_embed_dim), SwooshR(), Linear(2 * time_embed_dim, time_embed_dim)
         )
         self.guidance_scale_embed: nn.Linear | None = None
         if use_guidance:
-            self.guidance_scale_embed = scaled_linear(GUIDANCE_SINUSOID_DIM, time_embed_dim, scale=0.1, bias=False)
+            self.guidance_scale_embed = Linear(GUIDANCE_SINUSOID_DIM, time_embed_dim, scale=0.1, bias=False)
 
     def forward(  # type: ignore[override]
         self, x: Tensor, t: Tensor, padding_mask: Tensor | None = None, guidance_scale: Tensor | None = None

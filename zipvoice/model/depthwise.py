@@ -41,7 +41,8 @@ class _Depthwise(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
         grad_x = _convolved(grad, weight.flip(-1).to(grad.dtype), None)  # autocast may have made it half precision
-        return grad_x, _weight_gradient(x, grad, weight.shape[-1]).to(weight.dtype), grad.sum(dim=(0, 1))
+        grad_weight = _weight_gradient(x.float(), grad.float(), weight.shape[-1])
+        return grad_x, grad_weight.to(weight.dtype), grad.sum(dim=(0, 1), dtype=weight.dtype)
 
 
 def _weight_gradient(x: Tensor, grad: Tensor, kernel: int) -> Tensor:

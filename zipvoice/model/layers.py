@@ -9,7 +9,7 @@ from zipvoice.model.activations import ROWS_PER_BLOCK, swoosh_l, swoosh_linear, 
 from zipvoice.model.blocks import row_blocks
 from zipvoice.model.depthwise import depthwise_convolution
 from zipvoice.model.gradients import limit
-from zipvoice.model.initialization import scaled_linear
+from zipvoice.model.linear import Linear
 from zipvoice.model.schedule import Progress, Schedule
 
 LIMIT_RATE = Schedule((0, 0.6))
@@ -25,8 +25,8 @@ class FeedForward(nn.Module):
     def __init__(self, dim: int, hidden: int, progress: Progress) -> None:
         super().__init__()
         self.progress = progress
-        self.in_proj = nn.Linear(dim, hidden)
-        self.out_proj = scaled_linear(hidden, dim, scale=0.1)
+        self.in_proj = Linear(dim, hidden)
+        self.out_proj = Linear(hidden, dim, scale=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
@@ -58,9 +58,9 @@ class Convolution(nn.Module):
 
     def __init__(self, dim: int, kernel: int) -> None:
         super().__init__()
-        self.in_proj = nn.Linear(dim, 2 * dim)
+        self.in_proj = Linear(dim, 2 * dim)
         self.depthwise_conv = DepthwiseConvolution(dim, kernel)
-        self.out_proj = scaled_linear(dim, dim, scale=0.05)
+        self.out_proj = Linear(dim, dim, scale=0.05)
 
     def forward(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         """(B, T, D) to (B, T, D); padded frames count as zero."""
@@ -109,10 +109,10 @@ class Bypass(nn.Module):
 
 
 def plus(x: Tensor, y: Tensor, kept: Tensor | None = None) -> Tensor:
-    """X + kept · y for a y that nobody else uses."""
+    """The sum x + kept · y, for a y that nobody else uses."""
     if kept is not None:
         y = y * kept
-    return x + y if torch.is_grad_enabled() else y.add_(x)
+    return x + y if torch.is_grad_enabled() or x.dtype != y.dtype else y.add_(x)
 
 
 def kept(x: Tensor, skip_rate: float) -> Tensor:

@@ -37,7 +37,7 @@ def attention_weights(
     Returns:
         (B, H, T, T); rows sum to one.
     """
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled():  # all below is written for being without gradients
         return _AttentionWeights.apply(query, key, position, table, padding_mask, penalty)
     return _attention_weights(query, key, position, table, padding_mask)
 
@@ -58,9 +58,7 @@ def _scores(query: Tensor, key: Tensor, position: Tensor, table: Tensor, rows: s
     """Scores (B, H, n, T) of the target frames `rows`."""
     by_offset = position[:, :, rows] @ table[:, :, _offsets(rows, key.shape[2])].transpose(-1, -2)
     content = query[:, :, rows] @ key.transpose(-1, -2)
-    return (
-        content.add_(relative_shift(by_offset)) if not torch.is_grad_enabled() else content + relative_shift(by_offset)
-    )
+    return content.add_(relative_shift(by_offset))
 
 
 def _offsets(rows: slice, num_frames: int) -> slice:
@@ -106,7 +104,7 @@ class _AttentionWeights(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, position, table, padding_mask, weights = ctx.saved_tensors
         grad_query, grad_position = torch.empty_like(query), torch.empty_like(position)
-        grad_key, grad_table = torch.zeros_like(key), torch.zeros_like(table)
+        grad_key, grad_table = torch.zeros_like(key, dtype=torch.float32), torch.zeros_like(table, dtype=torch.float32)
         for rows in row_blocks(query.shape[2], ROWS_PER_BLOCK, query):
             grad_scores = softmax_gradient(grad[:, :, rows], weights[:, :, rows])
             if padding_mask is not None:
@@ -123,7 +121,7 @@ class _AttentionWeights(torch.autograd.Function):
             grad_position[:, :, rows] = by_offset @ table[:, :, offsets]
             part = by_offset.transpose(-1, -2) @ position[:, :, rows]
             grad_table[:, :, offsets] += part.sum(dim=0, keepdim=True)
-        return grad_query, grad_key, grad_position, grad_table, None, None
+        return grad_query, grad_key.to(key.dtype), grad_position, grad_table.to(table.dtype), None, None
 
 
 def penalty_gradient(scores: Tensor, limit: float, penalty: float) -> Tensor:
@@ -132,6 +130,6 @@ def penalty_gradient(scores: Tensor, limit: float, penalty: float) -> Tensor:
 
 
 def softmax_gradient(grad: Tensor, weights: Tensor) -> Tensor:
-    """Y ⊙ (g - Σ g ⊙ y), in float32."""
+    """What the gradient g of weights y is for their scores: y ⊙ (g - Σ g ⊙ y), in float32."""
     product = grad.float() * weights
     return product.sub_(weights * product.sum(dim=-1, keepdim=True)).to(grad.dtype)

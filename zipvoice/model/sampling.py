@@ -32,7 +32,7 @@ def num_generated_frames(
     tokens: Tokens, prompt_tokens: Tokens, prompt_frames: Sequence[int], speed: float = 1.0
 ) -> list[int]:
     """Frames to generate for each text, at its prompt's frames per token and the given `speed`."""
-    _check_texts(tokens, prompt_tokens)
+    _check_texts(tokens, prompt_tokens, prompt_frames)
     batch = zip(prompt_frames, prompt_tokens, tokens, strict=True)
     return [predicted_frames(frames, len(prompt), len(text), speed) for frames, prompt, text in batch]
 
@@ -61,7 +61,9 @@ def prompt_condition(
     Raises:
         ValueError: a text or prompt is empty, or there are more tokens than frames.
     """
-    _check_texts(tokens, prompt_tokens)
+    _check_texts(tokens, prompt_tokens, prompt_frames)
+    if min(prompt_frames) < 1 or max(prompt_frames) > prompt.shape[1]:
+        raise ValueError(f"prompts of {list(prompt_frames)} frames do not fit features of {prompt.shape[1]} frames")
     total = [before + new for before, new in zip(prompt_frames, num_frames, strict=True)]
     text = model.condition_text([[*before, *new] for before, new in zip(prompt_tokens, tokens, strict=True)], total)
     speech = prompt.new_zeros(len(total), max(total), prompt.shape[-1])
@@ -72,9 +74,12 @@ def prompt_condition(
     return Condition(text, speech, mask)
 
 
-def _check_texts(tokens: Tokens, prompt_tokens: Tokens) -> None:
-    if len(tokens) != len(prompt_tokens):
-        raise ValueError(f"{len(tokens)} texts and {len(prompt_tokens)} prompts; each text needs a prompt of its own")
+def _check_texts(tokens: Tokens, prompt_tokens: Tokens, prompt_frames: Sequence[int]) -> None:
+    if not len(tokens) == len(prompt_tokens) == len(prompt_frames) > 0:
+        raise ValueError(
+            f"{len(tokens)} texts, {len(prompt_tokens)} prompt transcripts and {len(prompt_frames)} prompts; "
+            "each text needs a prompt and its transcript"
+        )
     for kind, texts in (("text", tokens), ("prompt transcript", prompt_tokens)):
         for index, ids in enumerate(texts):
             if not ids:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zipvoice.model.activations import SwooshR
 from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention, relative_positions
 from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward, kept, plus
+from zipvoice.model.linear import Linear
 from zipvoice.model.schedule import Progress, Schedule
 
 ATTENTION_SKIP = Schedule((0, 0.2), (4000, 0.05), (16000, 0.0))
@@ -39,6 +40,10 @@ class Widths:
     pos_head_dim: int
     value_head_dim: int
     pos_dim: int
+
+    def __post_init__(self) -> None:
+        if self.pos_dim % 2 == 1:
+            raise ValueError(f"pos_dim must be even, not {self.pos_dim}")
 
 
 class EncoderLayer(nn.Module):
@@ -119,7 +124,7 @@ class Stack(nn.Module):
         super().__init__()
         self.pos_dim = widths.pos_dim
         self.progress = progress
-        self.time_emb = nn.Sequential(SwooshR(), nn.Linear(time_embed_dim, widths.dim)) if time_embed_dim else None
+        self.time_emb = nn.Sequential(SwooshR(), Linear(time_embed_dim, widths.dim)) if time_embed_dim else None
         self.layers = nn.ModuleList(EncoderLayer(widths, kernel, skip, progress) for skip in layer_skips)
         for layer in self.layers[1:]:
             layer.load_state_dict(self.layers[0].state_dict())
@@ -198,7 +203,7 @@ class Zipformer(nn.Module):
         time_embed_dim: int | None = None,
     ) -> None:
         super().__init__()
-        check_stacks(downsampling_factors, num_layers, kernels)
+        _check_stacks(downsampling_factors, num_layers, kernels)
         self.in_proj = _projections([(in_dim, widths.dim) for in_dim in in_dims])
         self.out_proj = _projections([(widths.dim, out_dim) for out_dim in out_dims])
         self.encoders = nn.ModuleList()
@@ -228,19 +233,19 @@ class Zipformer(nn.Module):
 
 def _projections(shapes: Sequence[tuple[int, int]]) -> Any:
     """One linear layer, or a list of several."""
-    layers = [nn.Linear(*shape) for shape in shapes]
+    layers = [Linear(*shape) for shape in shapes]
     return layers[0] if len(layers) == 1 else nn.ModuleList(layers)
 
 
-def check_stacks(factors: Sequence[int], num_layers: Sequence[int], kernels: Sequence[int]) -> None:
+def _check_stacks(factors: Sequence[int], num_layers: Sequence[int], kernels: Sequence[int]) -> None:
     """Raise ValueError unless these describe the stacks of a U-Net."""
     if not len(factors) == len(num_layers) == len(kernels) > 0:
         raise ValueError(
             f"there are {len(factors)} downsampling factors, {len(num_layers)} numbers of layers and {len(kernels)} "
             "kernels; each stack needs one of each"
         )
-    expected = [2 ** min(i, len(factors) - 1 - i) if len(factors) % 2 else 0 for i in range(len(factors))]
-    if list(factors) != expected:
+    last = len(factors) - 1
+    if last % 2 == 1 or list(factors) != [2 ** min(i, last - i) for i in range(len(factors))]:
         raise ValueError(
             f"downsampling factors {list(factors)}: they must start at 1, double up to the middle, then halve"
         )

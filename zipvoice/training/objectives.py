@@ -314,14 +314,25 @@ class Distillation:
     Args:
         teacher: is kept in evaluation mode and without gradients.
         ema_decay: of the teacher's average of the student in the second stage; None leaves the teacher as it is.
+        mask: which frames are to be generated.
+        shared_text: whether the student's token embedding and text encoder are frozen copies of the teacher's. Then
+            texts are encoded once for both, in evaluation mode; the student of the released models encoded them again,
+            in training mode.
     """
 
-    def __init__(self, teacher: ZipVoice, ema_decay: float | None = None) -> None:
+    def __init__(
+        self,
+        teacher: ZipVoice,
+        ema_decay: float | None = None,
+        mask: ConditionMask | None = None,
+        shared_text: bool = False,
+    ) -> None:
         if teacher.is_distilled != (ema_decay is not None):
             raise ValueError("the teacher is a base model in the first stage and a distilled model in the second")
         self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
         self.ema_decay = ema_decay
-        self.mask = ConditionMask(BASE_MASK, "span")
+        self.mask = mask or ConditionMask(BASE_MASK, "span")
+        self.shared_text = shared_text
 
     def __call__(self, model: ZipVoice, batch: Batch, generator: torch.Generator) -> Loss:
         return self.loss(model, batch, self.draw(batch, generator))
@@ -343,18 +354,20 @@ class Distillation:
         """The loss for given draws."""
         x_1, x_0, w = batch.features, draws.noise, draws.guidance_scale
         x_t = interpolate(x_0, x_1, draws.t)
-        v_teacher = self.teacher_velocity(x_t, batch, draws)
-        v_student = guided_velocity(model, w)(draws.t, x_t, condition(model, batch, draws.mask))
+        with torch.no_grad():
+            known = condition(self.teacher, batch, draws.mask)
+            v_teacher = self.teacher_velocity(x_t, known, draws)
+        if not self.shared_text:
+            known = condition(model, batch, draws.mask)
+        v_student = guided_velocity(model, w)(draws.t, x_t, known)
         frames = draws.mask & ~padding_mask(batch.feature_lens, x_1.shape[1])
         value = mean_over((v_student - v_teacher).square(), frames)
         ref_loss = mean_over((v_student.detach() - (x_1 - x_0)).square(), frames)
         return Loss(value, int(batch.feature_lens.sum()), {"ref_loss": ref_loss})
 
-    @torch.no_grad()
-    def teacher_velocity(self, x_t: Tensor, batch: Batch, draws: DistillationDraws) -> Tensor:
+    def teacher_velocity(self, x_t: Tensor, known: Condition, draws: DistillationDraws) -> Tensor:
         """The mean velocity (B, T, C) of the teacher's two Euler steps from x_t."""
         velocity = guided_velocity(self.teacher, draws.guidance_scale)
-        known = condition(self.teacher, batch, draws.mask)
         v_1 = velocity(draws.t, x_t, known)
         v_2 = velocity(draws.t + draws.delta_1, x_t + draws.delta_1 * v_1, known)
         share = draws.delta_1 / max(draws.delta_1 + draws.delta_2, 1e-9)

@@ -132,7 +132,7 @@ def _log_to(path: Path) -> Iterator[None]:
 
 
 def _trainer(config: RunConfig, table: TokenTable, model: ZipVoice, objective: Objective) -> Trainer:
-    tokenizer = build_tokenizer(config.tokenizer)
+    tokenizer = build_tokenizer(config.tokenizer, table.tags)
     batches = TrainingData(config.data, table, tokenizer, scale=config.feature.scale, seed=config.seed)
     valid_batches: Iterable[Batch] = []
     if config.data.dev:
@@ -163,15 +163,14 @@ def _initial(config: RunConfig, table: TokenTable) -> tuple[ZipVoice, Objective]
 
 def _objective(config: RunConfig, teacher: Pretrained | None) -> Objective:
     settings = config.objective
+    place = settings.mask or ("suffix" if "dialog" in config.variant else "span")
+    mask = ConditionMask(BASE_MASK if place == "span" else DIALOG_MASK, place)
     if teacher:
-        second_stage = teacher.variant == "zipvoice_distill"
-        return Distillation(teacher.model.to(_device(config.device)), settings.ema_decay if second_stage else None)
-    if config.variant == "zipvoice":
-        return FlowMatching(ConditionMask(BASE_MASK, "span"), settings.condition_drop_ratio)
-    mask = ConditionMask(DIALOG_MASK, "suffix")
-    if config.variant == "zipvoice_dialog":
-        return FlowMatching(mask, settings.condition_drop_ratio)
-    return StereoFlowMatching(mask, settings.condition_drop_ratio, settings.exclusive_weight)
+        ema_decay = settings.ema_decay if teacher.variant == "zipvoice_distill" else None
+        return Distillation(teacher.model.to(_device(config.device)), ema_decay, mask, shared_text=True)
+    if config.variant == "zipvoice_dialog_stereo":
+        return StereoFlowMatching(mask, settings.condition_drop_ratio, settings.exclusive_weight)
+    return FlowMatching(mask, settings.condition_drop_ratio)
 
 
 def _teacher(config: RunConfig, table: TokenTable) -> Pretrained | None:
@@ -186,7 +185,10 @@ def _teacher(config: RunConfig, table: TokenTable) -> Pretrained | None:
         return None
     if config.init_from is not None:
         raise ValueError("a distilled model starts from its teacher: leave out init_from")
-    return _source(path, table)
+    teacher = _source(path, table)
+    if teacher.table != table:
+        raise ValueError(f"a distilled model knows the tokens of its teacher and no more: give {path}/tokens.txt")
+    return teacher
 
 
 def _source(directory: str, table: TokenTable) -> Pretrained:
@@ -197,7 +199,7 @@ def _source(directory: str, table: TokenTable) -> Pretrained:
             there = f"is {table.tokens[number]!r}" if number < len(table) else "does not exist"
             raise ValueError(
                 f"token {number} is {token!r} in {directory} but {there} in the token table of the run; "
-                "give the model's own tokens.txt, to which tokens can be added at the end for a dialogue model"
+                "give the model's own tokens.txt, to which tokens can be added at the end"
             )
     return source
 
@@ -208,7 +210,10 @@ def _take_weights(model: ZipVoice, source: Pretrained) -> None:
     surgery = SURGERY.get((source.variant, model.variant))
     if surgery is not None:
         weights = surgery(weights, fresh)
-    elif source.variant != model.variant:
+    elif source.variant == model.variant:
+        added = fresh["embed.weight"][len(source.table) :]
+        weights = {**weights, "embed.weight": torch.cat([weights["embed.weight"], added])}
+    else:
         raise ValueError(f"a {model.variant} model cannot start from the weights of a {source.variant} model")
     load_strictly(model, weights, f"the {source.variant} model to start from")
 
