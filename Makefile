@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 .DELETE_ON_ERROR:
 
 demo: $(READY)
-	$(BIN)/python egs/mini/run.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash egs/mini/run.sh
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
@@ -32,4 +32,4 @@ $(READY): requirements.txt pyproject.toml
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) exp egs/mini/exp egs/mini/data
+	rm -rf $(VENV) exp egs/mini/exp egs/mini/data egs/mini/results

@@ -4,8 +4,11 @@
 A model directory holds `model.safetensors` or `model.pt`, `model.json` and `tokens.txt`.
 """
 
+import hashlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,12 +90,13 @@ def published_tokenizer(variant: Variant) -> TokenizerConfig:
 def find_model(source: str | os.PathLike[str], revision: str | None = None) -> Path:
     """The directory itself, or that of a released model in the hub's cache, downloaded if need be."""
     directory = Path(source)
-    if directory.is_dir():
+    is_released = str(source) in RELEASED  # so may be a folder beside a checkout of this package
+    if directory.is_dir() and (not is_released or (directory / "model.json").is_file()):
         return directory
+    if is_released:
+        return _download(HUB_MODELS, str(source), ("model.json", "tokens.txt"), WEIGHT_FILES, revision)
     if directory.exists():
         raise ValueError(f"{source} is a file; give the directory that holds model.json, tokens.txt and the weights")
-    if str(source) in RELEASED:
-        return _download(HUB_MODELS, str(source), ("model.json", "tokens.txt"), WEIGHT_FILES, revision)
     raise ValueError(
         f"there is no directory {source}, and no released model of that name{suggestion(str(source), RELEASED)}"
     )
@@ -107,29 +111,61 @@ def _download(
     repository: str, folder: str, files: tuple[str, ...], either: tuple[str, ...], revision: str | None = None
 ) -> Path:
     """Fetch `files` and the first of `either` that the repository has; returns the local folder."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError
 
     prefix = f"{folder}/" if folder else ""
     try:
-        paths = [hf_hub_download(repository, prefix + name, revision=revision) for name in files]
-        for name in either:
-            try:
-                hf_hub_download(repository, prefix + name, revision=revision)
-                break
-            except LocalEntryNotFoundError:
-                raise
-            except EntryNotFoundError:
-                if name == either[-1]:
-                    raise
-    except (HfHubHTTPError, LocalEntryNotFoundError, EntryNotFoundError, OSError) as error:
-        wanted = f"{repository}/{folder}".rstrip("/")
-        reason = str(error).strip().splitlines()[0]
+        paths = [_fetch(repository, prefix + name, revision) for name in files]
+        _fetch_first(repository, [prefix + name for name in either], revision)
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        wanted = f"{repository}/{folder}".rstrip("/") + (f" at revision {revision}" if revision else "")
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise OSError(
             f"could not download {wanted}: {reason}. Check the connection (HF_ENDPOINT names a mirror), "
             "or give a local directory instead"
         ) from error
-    return Path(paths[0]).parent
+    return paths[0].parent
+
+
+def _fetch_first(repository: str, names: Sequence[str], revision: str | None) -> None:
+    """Fetch the first file that the repository, or without a connection the cache, has."""
+    from huggingface_hub.errors import EntryNotFoundError
+
+    for name in names[:-1]:
+        with suppress(EntryNotFoundError):
+            _fetch(repository, name, revision)
+            return
+    _fetch(repository, names[-1], revision)
+
+
+def _fetch(repository: str, name: str, revision: str | None) -> Path:
+    """A file of the hub in the local cache; one that was downloaded just now is checked against its name there."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(repository, name, revision=revision)
+    path = Path(hf_hub_download(repository, name, revision=revision))
+    if str(path) != cached:
+        _check_download(path)
+    return path
+
+
+def _check_download(path: Path) -> None:
+    """Remove the file and raise OSError unless its content is what the hub's identifier says.
+
+    The cache keeps a file under its identifier: SHA-256 for large files, for others that of git, SHA-1 with a header.
+    """
+    blob = path.resolve()
+    header = b"" if len(blob.name) == 64 else b"blob %d\0" % blob.stat().st_size
+    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
+        return
+    digest = hashlib.sha1(header) if header else hashlib.sha256()
+    with blob.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if digest.hexdigest() != blob.name:
+        path.unlink()
+        blob.unlink(missing_ok=True)
+        raise OSError(f"{path.name} arrived damaged and was removed; try again")
 
 
 def _existing(path: Path) -> Path:

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_models import FAST, RATE, make_model, make_synthesizer, make_vocoder, tone
+
+from zipvoice.audio.files import read, write
+from zipvoice.synthesis.batch import Utterance, check_list, read_list, share, speak_list
+from zipvoice.synthesis.synthesizer import Synthesizer
+
+
+@pytest.fixture(scope="module")
+def synthesizer(tmp_path_factory):
+    return make_synthesizer(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("voices")
+    write(folder / "low.wav", tone(0.6))
+    write(folder / "high.wav", tone(0.8, hertz=500))
+    return [str(folder / "low.wav"), str(folder / "high.wav")]
+
+
+@pytest.fixture
+def utterances(recordings):
+    texts = ["hello", "good morning, dear listeners.", "one two three. " * 12, "hi!", "five, six"]
+    return [
+        Utterance(f"u{i}", text, recordings[i % 2], ["a low tone", "and a high one"][i % 2])
+        for i, text in enumerate(texts)
+    ]
+
+
+OPTIONS = replace(FAST, max_chunk_seconds=6.0)
+
+
+def speak(synthesizer, utterances, folder, options=OPTIONS):
+    return {outcome.id: outcome for outcome in speak_list(synthesizer, utterances, folder, options)}
+
+
+def sounds(folder):
+    return {path.stem: read(path).samples for path in folder.glob("*.wav")}
+
+
+def assert_same_sounds(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], atol=2 / 32768, rtol=0)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_columns_and_json_lines_say_the_same(tmp_path):
+    (tmp_path / "list.tsv").write_text("a\tsaid\tme.wav\thello there\n\nb\tsaid too\tyou.wav\thi\n")
+    rows = [
+        {"id": "a", "text": "hello there", "ref_audio": "me.wav", "ref_text": "said"},
+        {"id": "b", "text": "hi", "ref_audio": "you.wav", "ref_text": "said too"},
+    ]
+    (tmp_path / "list.jsonl").write_text("\n\n".join(map(json.dumps, rows)))
+    expected = {1: Utterance("a", "hello there", "me.wav", "said"), 3: Utterance("b", "hi", "you.wav", "said too")}
+    assert read_list(tmp_path / "list.tsv") == read_list(tmp_path / "list.jsonl") == expected
+
+
+def test_six_columns_are_a_dialogue_of_two_recordings(tmp_path):
+    (tmp_path / "list.tsv").write_text("a\tfirst\tsecond\t1.wav\t2.wav\t[S1] hi [S2] ho\n")
+    row = {"id": "a", "text": "[S1] hi [S2] ho", "ref_audio": ["1.wav", "2.wav"], "ref_text": ["first", "second"]}
+    (tmp_path / "list.jsonl").write_text(json.dumps(row))
+    expected = Utterance("a", "[S1] hi [S2] ho", ("1.wav", "2.wav"), ("first", "second"))
+    assert read_list(tmp_path / "list.tsv") == read_list(tmp_path / "list.jsonl") == {1: expected}
+
+
+def test_an_utterance_may_have_options_of_its_own():
+    utterance = Utterance("a", "hi", "a.wav", "b", duration=2.5, speed=2.0, seed=7)
+    assert utterance.options(FAST) == replace(FAST, duration=2.5, speed=2.0, seed=7)
+    assert replace(utterance, duration=None, speed=None, seed=None).options(FAST) == FAST
+
+
+GOOD = {"id": "a", "text": "hi", "ref_audio": "me.wav", "ref_text": "said"}
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
+        ("l.tsv", "a\tb\tc", r"line 2: it has 3 column\(s\)"),
+        ("l.tsv", "a\tb\tc.wav\t ", "line 2: the text is empty"),
+        ("l.tsv", "../a\tb\tc.wav\thi", "line 2: '../a' cannot be the name of a file"),
+        ("l.tsv", "x\tb\tc.wav\thi", "line 2: the id 'x' is that of line 1 already"),
+        ("l.jsonl", "{", "line 2: it is not valid JSON"),
+        ("l.jsonl", json.dumps({**GOOD, "sped": 2}), "line 2: unknown key 'sped'; did you mean 'speed'"),
+        ("l.jsonl", json.dumps({"id": "a", "text": "hi"}), "line 2: the key 'ref_audio' is missing"),
+        ("l.jsonl", json.dumps({**GOOD, "speed": "fast"}), "line 2: at speed: expected float"),
+        ("l.jsonl", json.dumps({**GOOD, "speed": -1.0}), "line 2: speed must be above 0"),
+        ("l.jsonl", json.dumps({**GOOD, "ref_audio": ["a", "b"]}), "line 2: ref_audio and ref_text must both"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_number_and_reason(tmp_path, name, line, message):
+    first = json.dumps({**GOOD, "id": "x"}) if name.endswith("jsonl") else "x\tsaid\tme.wav\thi"
+    (tmp_path / name).write_text(f"{first}\n{line}\n")
+    with pytest.raises(ValueError, match=message) as error:
+        read_list(tmp_path / name)
+    assert "has 1 bad line(s), so nothing is spoken" in str(error.value)
+
+
+def test_all_bad_lines_are_named_at_once(tmp_path):
+    (tmp_path / "l.tsv").write_text("a\n" * 30)
+    with pytest.raises(ValueError, match="30 bad line") as error:
+        read_list(tmp_path / "l.tsv")
+    assert str(error.value).count("\n") == 21
+    assert str(error.value).endswith("and 10 more")
+
+
+def test_files_that_are_no_lists_are_named(tmp_path):
+    (tmp_path / "l.tsv").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"l\.tsv is not UTF-8"):
+        read_list(tmp_path / "l.tsv")
+    (tmp_path / "l.tsv").write_text("\n")
+    with pytest.raises(ValueError, match="has no lines"):
+        read_list(tmp_path / "l.tsv")
+    with pytest.raises(FileNotFoundError):
+        read_list(tmp_path / "none.tsv")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text": "дом"}, "line 4: the text: .*no token"),
+        ({"ref_audio": "none.wav"}, r"line 4: there is no recording none\.wav"),
+        ({"ref_audio": __file__}, r"line 4: .*test_batch\.py is not readable as audio"),
+        ({"speed": -2.0}, "line 4: speed must be above 0"),
+    ],
+)
+def test_what_the_model_cannot_speak_is_found_before_work_starts(synthesizer, recordings, changes, message):
+    good = Utterance("a", "hello", recordings[0], "a low tone")
+    with pytest.raises(ValueError, match=message):
+        check_list("l", {3: good, 4: replace(good, id="b", **changes)}, synthesizer, FAST)
+    check_list("l", {3: good}, synthesizer, FAST)
+
+
+# ---------------------------------------------------------------- speaking
+
+
+def test_a_list_is_spoken_as_its_members_are_alone(synthesizer, utterances, tmp_path):
+    outcomes = speak(synthesizer, utterances, tmp_path)
+    assert {outcome.error for outcome in outcomes.values()} == {None}
+    for utterance in utterances:
+        prompt = synthesizer.prompt(utterance.ref_audio, utterance.ref_text)
+        alone = synthesizer.synthesize(utterance.text, prompt, OPTIONS, name=utterance.id)
+        written = read(tmp_path / f"{utterance.id}.wav")
+        assert written.sampling_rate == RATE
+        assert outcomes[utterance.id].seconds == pytest.approx(written.seconds)
+        torch.testing.assert_close(written.samples, alone.samples, atol=2 / 32768, rtol=0)
+
+
+def test_utterances_keep_their_own_length_speed_and_seed(synthesizer, utterances, tmp_path):
+    first, second, third = utterances[:3]
+    changed = [replace(first, duration=1.25), replace(second, speed=2.0), replace(third, seed=1)]
+    speak(synthesizer, changed, tmp_path / "changed")
+    speak(synthesizer, utterances[:3], tmp_path / "plain")
+    changed, plain = sounds(tmp_path / "changed"), sounds(tmp_path / "plain")
+    assert changed["u0"].shape[1] == 1.25 * RATE
+    assert changed["u1"].shape[1] < 0.6 * plain["u1"].shape[1]
+    assert not torch.equal(changed["u2"], plain["u2"])
+
+
+def test_raw_lists_are_spoken_one_by_one(synthesizer, utterances, tmp_path):
+    raw = replace(FAST, raw=True)
+    speak(synthesizer, utterances[:2], tmp_path, raw)
+    prompt = synthesizer.prompt(utterances[0].ref_audio, utterances[0].ref_text, raw=True)
+    alone = synthesizer.synthesize(utterances[0].text, prompt, raw, name="u0")
+    torch.testing.assert_close(sounds(tmp_path)["u0"], alone.samples, atol=1 / 32768, rtol=0)
+
+
+def test_two_processes_make_the_files_of_one(synthesizer, utterances, tmp_path):
+    speak(synthesizer, utterances, tmp_path / "one")
+    halves = [share(utterances, rank, 2) for rank in range(2)]
+    assert sorted(u.id for half in halves for u in half) == [u.id for u in utterances]
+    for half in halves:
+        speak(synthesizer, half, tmp_path / "two")
+    assert_same_sounds(sounds(tmp_path / "one"), sounds(tmp_path / "two"))
+
+
+def test_an_interrupted_list_goes_on_where_it_was(synthesizer, utterances, tmp_path):
+    speak(synthesizer, utterances, tmp_path / "whole")
+    outcomes = speak_list(synthesizer, utterances, tmp_path / "parts", replace(OPTIONS, max_batch_seconds=1e-3))
+    done = {next(outcomes).id, next(outcomes).id}
+    outcomes.close()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").iterdir()}
+    assert {path.stem for path in before} == done
+    rest = speak(synthesizer, utterances, tmp_path / "parts")
+    assert rest.keys() == {u.id for u in utterances} - done
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    assert_same_sounds(sounds(tmp_path / "whole"), sounds(tmp_path / "parts"))
+
+
+def test_failures_are_told_and_do_not_stop_the_others(synthesizer, utterances, tmp_path):
+    bad = [
+        replace(utterances[0], id="fast", speed=100.0),
+        replace(utterances[0], id="lost", ref_audio=str(tmp_path / "none.wav")),
+    ]
+    outcomes = speak(synthesizer, [bad[0], *utterances, bad[1]], tmp_path / "out")
+    failed = {name: outcome.error for name, outcome in outcomes.items() if outcome.error}
+    assert failed.keys() == {"fast", "lost"}
+    assert "more tokens" in failed["fast"] and "none.wav" in failed["lost"]
+    assert sounds(tmp_path / "out").keys() == {u.id for u in utterances}
+
+
+def test_the_chunk_that_breaks_a_batch_is_found(synthesizer, utterances, tmp_path, monkeypatch):
+    pieces = Synthesizer.pieces
+
+    def break_down(self, chunks, options):
+        if any(chunk.seed[1] == "u3" for chunk in chunks):
+            raise torch.OutOfMemoryError("out of memory")
+        return pieces(self, chunks, options)
+
+    monkeypatch.setattr(Synthesizer, "pieces", break_down)
+    outcomes = speak(synthesizer, utterances, tmp_path)
+    assert {name: outcome.error for name, outcome in outcomes.items() if outcome.error} == {"u3": "out of memory"}
+    assert len(sounds(tmp_path)) == len(utterances) - 1
+
+
+def test_a_full_disk_stops_the_list_with_one_line(synthesizer, utterances, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"cannot write .*u0\.wav: No space left on device"):
+        speak(synthesizer, utterances, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- processes
+
+
+@pytest.fixture
+def command(tmp_path, recordings):
+    make_model(tmp_path / "model")
+    make_vocoder(tmp_path / "vocoder")
+    lines = [f"u{i}\ta low tone\t{recordings[0]}\t{'word ' * (3 + i % 4)}\n" for i in range(40)]
+    (tmp_path / "list.tsv").write_text("".join(lines))
+    arguments = ["batch", "list.tsv", "--model", "model", "--vocoder", "vocoder", "--device", "cpu"]
+    return [*arguments, "--num-steps", "1", "--guidance-scale", "0", "--max-batch-seconds", "3"]
+
+
+@pytest.mark.slow
+def test_a_kill_leaves_only_whole_files(tmp_path, command):
+    process = subprocess.Popen([sys.executable, "-m", "zipvoice", *command, "-q"], cwd=tmp_path)
+    while not list(tmp_path.glob("results/*.wav")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    files = [path for path in (tmp_path / "results").iterdir() if not path.name.startswith(".")]
+    assert 0 < len(files) < 40
+    assert all(read(path).seconds > 0.5 for path in files)
+
+
+@pytest.mark.slow
+def test_two_torchrun_workers_make_the_files_of_one(tmp_path, command):
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--no-python"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    zipvoice = [sys.executable, "-m", "zipvoice", *command, "-q"]
+    lines = (tmp_path / "list.tsv").read_text().splitlines()[:6]
+    (tmp_path / "list.tsv").write_text("\n".join(lines))
+    subprocess.run([*zipvoice, "-o", "one"], cwd=tmp_path, env=environment, check=True)
+    subprocess.run([*run, *zipvoice, "-o", "two"], cwd=tmp_path, env=environment, check=True)
+    one, two = sounds(tmp_path / "one"), sounds(tmp_path / "two")
+    assert len(one) == 6
+    assert_same_sounds(one, two)

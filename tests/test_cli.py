@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_models import FAST, make_model, make_vocoder, sequence, tone
+
+from zipvoice import load
+from zipvoice.audio.files import decode, read, write
+from zipvoice.cli import COMMANDS, main
+
+MACHINE = ["--model", "model", "--vocoder", "vocoder", "--device", "cpu"]
+QUICK = ["--num-steps", "1", "--guidance-scale", "0"]
+VOICE = ["--voice", "me.wav", "--voice-text", "a low tone"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models")
+    make_model(path / "model")
+    make_model(path / "dialog", "zipvoice_dialog")
+    make_vocoder(path / "vocoder")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, model, monkeypatch):
+    """A working folder with models and recordings."""
+    for name in ("model", "dialog", "vocoder"):
+        (tmp_path / name).symlink_to(model / name)
+    write(tmp_path / "me.wav", tone(0.6))
+    write(tmp_path / "you.wav", tone(0.7, hertz=500))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZIPVOICE_VOICES", str(tmp_path / "voices"))
+    return tmp_path
+
+
+@pytest.fixture
+def expected():
+    """What "hello" sounds like through Python."""
+    synthesizer = load("model", vocoder="vocoder", device="cpu")
+    return synthesizer.synthesize("hello", synthesizer.prompt("me.wav", "a low tone"), FAST).samples
+
+
+def same(path, expected):
+    torch.testing.assert_close(read(path).samples, expected, atol=1 / 32768, rtol=0)
+
+
+# ---------------------------------------------------------------- one text, many ways
+
+
+def test_a_text_from_an_argument_a_file_and_standard_input_gives_what_python_gives(expected, folder, monkeypatch):
+    (folder / "text.txt").write_text("hello\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello\n"))
+    sources = {"a": ["hello"], "b": ["--file", "text.txt"], "c": ["-"]}
+    for name, source in sources.items():
+        assert main(["say", *source, *VOICE, "-o", f"{name}.wav", *MACHINE, *QUICK, "-q"]) == 0
+        same(f"{name}.wav", expected)
+
+
+def test_standard_output_gets_the_same_speech_as_a_wav_stream(expected, capfdbinary):
+    assert main(["say", "hello", *VOICE, "-o", "-", *MACHINE, *QUICK]) == 0
+    out, err = capfdbinary.readouterr()
+    torch.testing.assert_close(decode(out).samples, expected, atol=1 / 32768, rtol=0)
+    assert err.startswith(b"stdout: ") and b"real-time factor" in err
+
+
+def test_a_saved_voice_and_a_voice_file_speak_like_the_recording(expected, folder, capsys):
+    assert main(["voice", "save", "me", "me.wav", "a low tone", *MACHINE]) == 0
+    assert main(["voice", "list"]) == 0
+    assert capsys.readouterr().out == "me\ta low tone\n"
+    for voice in ("me", "voices/me.safetensors"):
+        assert main(["say", "hello", "--voice", voice, *MACHINE, *QUICK, "-q"]) == 0
+        same("out.wav", expected)
+    assert main(["voice", "remove", "me"]) == 0
+    assert main(["voice", "list"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["say", "hello", "--voice", "me", *MACHINE]) == 1
+    assert "there is no voice 'me'; none is saved yet" in capsys.readouterr().err
+
+
+def test_a_batch_speaks_like_python_with_the_name_as_id(folder):
+    (folder / "list.tsv").write_text("x\ta low tone\tme.wav\thello\n")
+    assert main(["batch", "list.tsv", "-o", "spoken", *MACHINE, *QUICK, "-q"]) == 0
+    synthesizer = load("model", vocoder="vocoder", device="cpu")
+    prompt = synthesizer.prompt("me.wav", "a low tone")
+    same("spoken/x.wav", synthesizer.synthesize("hello", prompt, FAST, name="x").samples)
+
+
+def test_a_dialogue_of_two_recordings_or_one(folder):
+    machine = ["--model", "dialog", *MACHINE[2:]]
+    write(folder / "both.wav", sequence(tone(0.6), tone(0.7, hertz=500)))
+    text = "[S1] hello. [S2] hi."
+    two = ["--voice", "me.wav", "you.wav", "--voice-text", "low tone", "high tone"]
+    one = ["--voice", "both.wav", "--voice-text", "[S1] low tone [S2] high tone"]
+    assert main(["dialog", text, *two, "-o", "two.wav", *machine, *QUICK]) == 0
+    assert main(["dialog", text, *one, "-o", "one.wav", *machine, *QUICK]) == 0
+    same("two.wav", read("one.wav").samples)
+    synthesizer = load("dialog", vocoder="vocoder", device="cpu")
+    prompt = synthesizer.dialog_prompt(["me.wav", "you.wav"], ["low tone", "high tone"])
+    same("two.wav", synthesizer.dialog(text, prompt, FAST).samples)
+
+
+def test_subtitles_are_spoken_in_their_time(folder, capsys):
+    (folder / "talk.srt").write_text(
+        "1\n00:00:00,500 --> 00:00:01,500\nhello\n\n00:00:02,000 --> 00:00:06,000\nBo: hi\n"
+    )
+    main(["voice", "save", "you", "you.wav", "a high tone", *MACHINE])
+    assert main(["dub", "talk.srt", *VOICE, "--speaker", "Bo=you", *MACHINE, *QUICK]) == 0
+    audio = read("out.wav")
+    assert audio.seconds == 6.0
+    assert (audio.samples[:, :12000] == 0).all()
+    assert "line 5: 4.00 s are" in capsys.readouterr().err
+
+
+def test_tokens_of_a_text_are_shown(capsys):
+    assert main(["tokenize", "hi [pause 1s]", "--type", "simple", "--tokens", "model/tokens.txt"]) == 0
+    out = capsys.readouterr().out
+    assert "h i" in out and "[pause 1s]" in out
+    assert main(["tokenize", "hi", "--type", "simple", "--tokens", "model/tokens.txt", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tokens"] == ["h", "i"]
+
+
+# ---------------------------------------------------------------- reports
+
+
+def test_the_report_goes_to_stderr_and_json_to_stdout(capsys):
+    main(["say", "hello", *VOICE, *MACHINE, *QUICK])
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("out.wav: ") and "real-time factor" in err
+    main(["say", "hello", *VOICE, *MACHINE, *QUICK, "--json"])
+    out, err = capsys.readouterr()
+    assert json.loads(out)["seconds"] == pytest.approx(read("out.wav").seconds)
+    main(["say", "hello", *VOICE, *MACHINE, *QUICK, "-q"])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_batch_with_failures_lists_them_and_ends_with_3(folder, capsys):
+    rows = [
+        {"id": "good", "text": "hello", "ref_audio": "me.wav", "ref_text": "a low tone"},
+        {"id": "bad", "text": "hello there", "ref_audio": "me.wav", "ref_text": "a low tone", "speed": 200.0},
+    ]
+    (folder / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert main(["batch", "list.jsonl", *MACHINE, *QUICK, "--json"]) == 3
+    out, err = capsys.readouterr()
+    assert {row["id"]: row["error"] is None for row in map(json.loads, out.splitlines())} == {
+        "good": True,
+        "bad": False,
+    }
+    assert "bad: there are more tokens" in err and "1 of 2 utterances are spoken, 1 failed" in err
+    assert [path.name for path in (folder / "results").iterdir()] == ["good.wav"]
+
+
+def test_a_dry_run_checks_and_writes_nothing(folder, capsys):
+    (folder / "list.tsv").write_text("x\ta low tone\tme.wav\thello\n")
+    assert main(["batch", "list.tsv", "--dry-run", *MACHINE]) == 0
+    assert "all 1 utterances can be spoken" in capsys.readouterr().err
+    (folder / "list.tsv").write_text("x\ta low tone\tnone.wav\thello\n")
+    assert main(["batch", "list.tsv", "--dry-run", *MACHINE]) == 1
+    assert "line 1: there is no recording none.wav" in capsys.readouterr().err
+    assert not (folder / "results").exists()
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["sya", "hello"], 2, "there is no command 'sya'; did you mean 'say'"),
+        (["say", "hello"], 1, "which voice? Give --voice me.wav --voice-text"),
+        (["say", *VOICE, *MACHINE], 1, "what to say? Give a text"),
+        (["say", "hello", "--voice", "me.wav", *MACHINE], 1, "say what me.wav says with --voice-text"),
+        (["say", "hello", "--voice", "none.wav", "--voice-text", "x", *MACHINE], 1, "none.wav: no such audio file"),
+        (["say", "hello", *VOICE, "--model", "zipvoic"], 1, "did you mean 'zipvoice'"),
+        (["say", "", *VOICE, *MACHINE], 1, "the text has nothing that can be spoken"),
+        (["say", "hello", *VOICE, *MACHINE, "-o", "out.xyz"], 1, "out.xyz: no known audio format"),
+        (["say", "hello", *VOICE, *MACHINE, "-o", "me.wav/out.wav"], 1, "cannot write me.wav/out.wav"),
+        (["say", "hello", *VOICE, *MACHINE, "--dtype", "float23"], 1, "did you mean 'float32'"),
+        (["say", "--file", "none.txt", *VOICE, *MACHINE], 1, "none.txt"),
+        (["voice", "sav"], 1, "did you mean 'save'"),
+        (["voice", "save", "a/b", "me.wav", "a low tone", *MACHINE], 1, "'a/b' is no name for a voice"),
+        (["dialog", "[S1] hi", "--voice", "me.wav", "--voice-text", "a", "b", *MACHINE], 1, "one recording and"),
+        (["dialog", "[S1] hi", "--voice", "me.wav", "--voice-text", "low", *MACHINE], 1, "model has one voice"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_status(arguments, status, message, capsys):
+    assert main(arguments) == status
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.strip().splitlines()[-1].startswith("zipvoice: ")
+
+
+def test_wrong_usage_ends_with_2(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["say", "hello", "--sped", "2"])
+    assert end.value.code == 2
+    assert "--speed" in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_with_130_and_leaves_no_file(folder, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zipvoice.synthesis.synthesizer.sample", interrupt)
+    assert main(["say", "hello", *VOICE, *MACHINE]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert not list(folder.glob("*out*"))
+
+
+def test_every_command_has_help_and_none_needs_torch_for_it(capsys):
+    assert main(["--help"]) == 0
+    usage = capsys.readouterr().out
+    assert all(f"  {name} " in usage for name in COMMANDS)
+    for name in set(COMMANDS) - {"voice"}:
+        with pytest.raises(SystemExit) as end:
+            main([name, "--help"])
+        assert end.value.code == 0
+    code = "import sys, zipvoice.cli; zipvoice.cli.main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_a_longer_text_is_the_same_in_a_file_and_through_python(folder):
+    text = "one two three. four five six.\n\nseven eight.\n"
+    (folder / "text.txt").write_text(text)
+    assert main(["say", "--file", "text.txt", *VOICE, *MACHINE, *QUICK, "--max-chunk-seconds", "2"]) == 0
+    synthesizer = load("model", vocoder="vocoder", device="cpu")
+    prompt = synthesizer.prompt("me.wav", "a low tone")
+    same("out.wav", synthesizer.synthesize(text, prompt, replace(FAST, max_chunk_seconds=2.0)).samples)

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Downloads: the real client against a local server that speaks the hub's protocol."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tiny_models import make_model, make_vocoder
+
+from zipvoice.pretrained import HUB_MODELS, HUB_VOCODER, find_model, find_vocoder, load_pretrained
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+OLDER = "fedcba9876543210fedcba9876543210fedcba98"
+
+
+@dataclass
+class Hub:
+    """Serves the folders below `root`, named like repositories, as revision main and as a commit."""
+
+    root: Path
+    url: str = ""
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    """Method, path and range of each request."""
+    break_after: int | None = None
+    """Bytes after which the next download is cut off."""
+    damage: bool = False
+    """Change the content on its way."""
+
+    def downloads(self):
+        return [path.rsplit("/", 1)[1] for method, path, _ in self.requests if method == "GET" and "/resolve/" in path]
+
+
+class Handler(BaseHTTPRequestHandler):
+    hub: Hub
+
+    def do_HEAD(self):
+        self._answer(with_content=False)
+
+    def do_GET(self):
+        self._answer(with_content=True)
+
+    def log_message(self, *_):
+        pass
+
+    def _answer(self, with_content):
+        hub = self.hub
+        hub.requests.append((self.command, self.path, self.headers.get("Range")))
+        repository, _, rest = self.path.strip("/").partition("/resolve/")
+        revision, _, name = rest.partition("/")
+        if not (hub.root / repository).is_dir():
+            return self._missing(401, "RepoNotFound")
+        if revision not in ("main", COMMIT):
+            return self._missing(404, "RevisionNotFound")
+        path = hub.root / repository / name
+        if not path.is_file():
+            return self._missing(404, "EntryNotFound")
+        return self._send(path.read_bytes(), path.suffix == ".json", with_content)
+
+    def _missing(self, status, code):
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send(self, content, is_small, with_content):
+        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
+        git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        self.send_response(206 if start else 200)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{git if is_small else hashlib.sha256(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        if with_content:
+            self._write(content[start:])
+
+    def _write(self, content):
+        if self.hub.damage:
+            content = bytes([content[0] ^ 1]) + content[1:]
+        if self.hub.break_after is not None and len(content) > self.hub.break_after:
+            self.wfile.write(content[: self.hub.break_after])
+            self.hub.break_after = None
+            self.close_connection = True
+            self.connection.close()
+        else:
+            self.wfile.write(content)
+
+
+@pytest.fixture(scope="module")
+def repositories(tmp_path_factory):
+    root = tmp_path_factory.mktemp("hub")
+    make_model(root / HUB_MODELS / "zipvoice")
+    make_vocoder(root / HUB_VOCODER)
+    return root
+
+
+@pytest.fixture
+def hub(repositories, tmp_path, monkeypatch):
+    """A server, and a client that knows only it and has an empty cache."""
+    from huggingface_hub import constants
+
+    hub = Hub(repositories)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("HubHandler", (Handler,), {"hub": hub}))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    hub.url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    yield hub
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def same_files(directory, origin):
+    for path in origin.iterdir():
+        assert (directory / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_released_model_is_downloaded_once(hub, tmp_path, monkeypatch):
+    (tmp_path / "zipvoice").mkdir()  # as beside a checkout of this package
+    monkeypatch.chdir(tmp_path)
+    directory = find_model("zipvoice")
+    same_files(directory, hub.root / HUB_MODELS / "zipvoice")
+    assert sorted(hub.downloads()) == ["model.json", "model.safetensors", "tokens.txt"]
+    assert find_model("zipvoice") == directory
+    assert len(hub.downloads()) == 3
+    assert load_pretrained("zipvoice").variant == "zipvoice"
+
+
+def test_the_vocoder_is_downloaded_once(hub):
+    same_files(find_vocoder(), hub.root / HUB_VOCODER)
+    find_vocoder()
+    assert sorted(hub.downloads()) == ["config.yaml", "model.safetensors"]
+
+
+def test_weights_in_the_other_format_are_found_and_stay_found_without_a_connection(hub, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    hub.root = tmp_path / "hub"
+    make_model(hub.root / HUB_MODELS / "zipvoice")
+    folder = hub.root / HUB_MODELS / "zipvoice"
+    (folder / "model.safetensors").rename(folder / "model.pt")
+    directory = find_model("zipvoice")
+    assert (directory / "model.pt").is_file()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    before = len(hub.requests)
+    assert find_model("zipvoice") == directory
+    assert len(hub.requests) == before
+
+
+def test_without_a_connection_the_cache_serves_and_what_it_lacks_is_named(hub, monkeypatch):
+    from huggingface_hub import constants
+
+    directory = find_model("zipvoice")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    before = len(hub.requests)
+    assert find_model("zipvoice") == directory
+    with pytest.raises(OSError, match=r"could not download charactr/vocos-mel-24khz: .*local directory"):
+        find_vocoder()
+    assert len(hub.requests) == before
+
+
+@pytest.mark.slow  # the client tries for a while
+def test_a_server_that_does_not_answer_is_an_error_that_names_the_mirror_setting(hub, monkeypatch):
+    from huggingface_hub import constants
+
+    url = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
+    with pytest.raises(OSError, match=r"could not download k2-fsa/ZipVoice/zipvoice: .*HF_ENDPOINT"):
+        find_model("zipvoice")
+
+
+def test_a_broken_download_is_resumed(hub, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1024)
+    hub.break_after = 5000
+    same_files(find_model("zipvoice"), hub.root / HUB_MODELS / "zipvoice")
+    assert any(span and span.startswith("bytes=4096") for _, _, span in hub.requests)
+
+
+@pytest.mark.parametrize("name", ["zipvoice", "vocoder"])
+def test_a_damaged_file_is_refused_and_fetched_again(hub, name):
+    find = find_vocoder if name == "vocoder" else lambda: find_model("zipvoice")
+    hub.damage = True
+    with pytest.raises(OSError, match=r"could not download .* arrived damaged and was removed; try again"):
+        find()
+    hub.damage = False
+    same_files(find(), hub.root / (HUB_VOCODER if name == "vocoder" else f"{HUB_MODELS}/zipvoice"))
+
+
+def test_a_revision_can_be_pinned_and_an_unknown_one_is_named(hub):
+    assert COMMIT in str(find_model("zipvoice", COMMIT))
+    assert not any("/resolve/main/" in path for _, path, _ in hub.requests)
+    with pytest.raises(OSError, match=f"could not download k2-fsa/ZipVoice/zipvoice at revision {OLDER}"):
+        find_model("zipvoice", OLDER)
+
+
+def test_a_model_or_repository_that_the_server_lacks_is_named(hub, tmp_path):
+    with pytest.raises(OSError, match=r"could not download k2-fsa/ZipVoice/zipvoice_distill: "):
+        find_model("zipvoice_distill")
+    hub.root = tmp_path / "nothing"
+    with pytest.raises(OSError, match=r"could not download k2-fsa/ZipVoice/zipvoice: "):
+        find_model("zipvoice")
+
+
+@pytest.mark.slow
+def test_the_environment_names_server_and_cache(hub, tmp_path):
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+    code = "from zipvoice.pretrained import find_model; print(find_model('zipvoice'))"
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert str(tmp_path / "home") in run.stdout
+    offline = {**environment, "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    again = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True, check=True)
+    assert again.stdout == run.stdout

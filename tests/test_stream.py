@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Joining, streaming and long texts."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_models import FAST, RATE, make_synthesizer, sequence, silence, tone
+
+from zipvoice.audio.files import read
+from zipvoice.synthesis.joining import Joiner, Piece, fade, join_exactly, leading_silence, shorten_silence
+from zipvoice.synthesis.output import wav_header, write_parts, write_wav
+from zipvoice.synthesis.plan import CHAPTER_SECONDS, PARAGRAPH_SECONDS, ChunkSizes, floored, paragraphs, punctuated
+from zipvoice.synthesis.synthesizer import joined
+
+LONG = "one two three, four five six. seven eight nine ten! eleven twelve? " * 3
+
+
+@pytest.fixture(scope="module")
+def synthesizer(tmp_path_factory):
+    return make_synthesizer(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def prompt(synthesizer):
+    return synthesizer.prompt(tone(0.6), "a low tone")
+
+
+def join(*pieces, **options):
+    return joined(Joiner(RATE, **options).join(pieces))
+
+
+def spoken(before, seconds, after, pause=0.0):
+    return Piece(sequence(silence(before), tone(seconds), silence(after)).samples, pause)
+
+
+# ---------------------------------------------------------------- joining
+
+
+def test_one_piece_keeps_a_tenth_of_a_second_of_silence_at_its_edges():
+    audio = join(spoken(0.5, 1.0, 0.3))
+    assert torch.equal(audio.samples, sequence(silence(0.1), tone(1.0), silence(0.1)).samples)
+    assert torch.equal(join(spoken(0.05, 1.0, 0.02)).samples, spoken(0.05, 1.0, 0.02).samples)
+
+
+def test_pieces_overlap_in_their_silence():
+    audio = join(spoken(0, 1.0, 0.3), spoken(0.2, 1.0, 0))
+    assert audio.num_samples == round((1.0 + 0.3 + 0.2 - 0.1 + 1.0) * RATE)
+    assert torch.equal(audio.samples[:, :RATE], tone(1.0).samples)
+    assert torch.equal(audio.samples[:, -RATE:], tone(1.0).samples)
+
+
+def test_speech_is_not_faded_away_where_there_is_no_silence():
+    first, second = tone(1.0), tone(1.0, hertz=330)
+    audio = join(Piece(first.samples), Piece(second.samples))
+    k = round(0.005 * RATE)
+    ramp = torch.linspace(1, 0, k)
+    assert audio.num_samples == 2 * RATE - k
+    assert torch.equal(audio.samples[:, : RATE - k], first.samples[:, : RATE - k])
+    expected = first.samples[:, -k:] * ramp + second.samples[:, :k] * (1 - ramp)
+    torch.testing.assert_close(audio.samples[:, RATE - k : RATE], expected)
+
+
+def test_the_gap_between_pieces_is_bounded():
+    audio = join(spoken(0, 1.0, 2.0), spoken(1.5, 1.0, 0))
+    assert audio.num_samples == round((1.0 + 0.6 + 1.0) * RATE)
+
+
+@pytest.mark.parametrize("before, after", [(0.0, 0.0), (0.3, 0.05), (2.0, 1.0)])
+def test_a_pause_lasts_as_long_as_asked_for_silence_of_the_speech_included(before, after):
+    audio = join(spoken(0, 1.0, before, pause=0.6), spoken(after, 1.0, 0))
+    assert audio.num_samples == round(2.6 * RATE)
+    assert torch.equal(audio.samples, sequence(tone(1.0), silence(0.6), tone(1.0)).samples)
+
+
+def test_pauses_stand_at_both_ends_and_add_up():
+    nothing = Piece(torch.zeros(1, 0), 0.5)
+    audio = join(nothing, nothing, spoken(0, 1.0, 0.2), nothing, spoken(0.1, 1.0, 0.3, pause=2.0))
+    expected = sequence(silence(1.0), tone(1.0), silence(0.5), tone(1.0), silence(2.0))
+    assert torch.equal(audio.samples, expected.samples)
+
+
+def test_silence_within_a_piece_is_shortened_where_asked_for():
+    piece = Piece(sequence(tone(1.0), silence(3.0), tone(1.0), silence(0.8), tone(1.0)).samples)
+    assert join(piece).num_samples == round(6.8 * RATE)
+    expected = sequence(tone(1.0), silence(1.0), tone(1.0), silence(0.8), tone(1.0))
+    assert torch.equal(join(piece, shorten_silence=True).samples, expected.samples)
+
+
+def test_slow_speech_does_not_become_long_silence(synthesizer):
+    piece = Piece(sequence(tone(1.0), silence(3.0), tone(1.0)).samples)
+    slow, normal = (joined(synthesizer.joined_pieces([piece], replace(FAST, speed=speed))) for speed in (0.5, 1.0))
+    assert slow.seconds == pytest.approx(3.0)
+    assert normal.seconds == pytest.approx(5.0)
+
+
+def test_nothing_but_silence_between_speech_survives():
+    audio = join(spoken(0, 1.0, 0), Piece(silence(0.4).samples), spoken(0, 1.0, 0))
+    assert 2.0 * RATE < audio.num_samples <= 2.4 * RATE
+
+
+def test_exact_pieces_have_their_pauses_and_the_whole_its_length():
+    pieces = [Piece(tone(1.0).samples, 0.25), Piece(torch.zeros(1, 0), 0.5), Piece(tone(0.5).samples)]
+    audio = joined(join_exactly(pieces, round(2.3 * RATE), RATE))
+    assert audio.num_samples == round(2.3 * RATE)
+    assert (audio.samples[:, RATE : round(1.75 * RATE)] == 0).all()
+    assert torch.equal(audio.samples[:, 200 : RATE - 200], tone(1.0).samples[:, 200:-200])
+
+
+def test_fading_is_linear():
+    a, b = torch.ones(1, 5), 2 * torch.ones(1, 4)
+    assert fade(a, b, 3).tolist() == [[1, 1, 1, 1.5, 2, 2]]
+    assert fade(a, b, 0).tolist() == [[1, 1, 1, 1, 1, 2, 2, 2, 2]]
+    assert fade(a, b, 99).shape == (1, 5)
+
+
+waves = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30)).filter(any), min_size=1, max_size=5
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(waves, st.lists(st.sampled_from([0.0, 0.1, 0.35]), min_size=5, max_size=5))
+def test_parts_are_given_out_as_they_come_and_the_speech_stays(centiseconds, pauses):
+    pieces = [
+        spoken(before / 100, speech / 100, after / 100, pause)
+        for (before, speech, after), pause in zip(centiseconds, pauses, strict=False)
+    ]
+    audio = join(*pieces)
+    loud = audio.samples.abs() > 0.01
+    expected = sum((piece.samples.abs() > 0.01).sum().item() for piece in pieces)
+    assert abs(loud.sum().item() - expected) <= 2 * len(pieces) * round(0.005 * RATE)
+    assert audio.seconds <= sum(piece.samples.shape[1] / RATE + piece.pause for piece in pieces) + 1e-6
+
+
+def test_leading_silence_is_counted_in_steps_of_10_ms():
+    assert leading_silence(spoken(0.123, 1, 0).samples, RATE) == round(0.12 * RATE)
+    assert leading_silence(silence(0.123).samples, RATE) == round(0.123 * RATE)
+    assert leading_silence(torch.zeros(2, 0), RATE) == 0
+    quiet = torch.full((1, RATE), 10 ** (-50 / 20))
+    assert leading_silence(0.99 * quiet, RATE) == RATE
+    assert leading_silence(1.01 * quiet, RATE) == 0
+
+
+def test_shortening_leaves_the_edges_alone():
+    samples = sequence(silence(3.0), tone(1.0), silence(3.0)).samples
+    assert torch.equal(shorten_silence(samples, RATE, 1.0), samples)
+
+
+# ---------------------------------------------------------------- streaming
+
+
+def test_a_joined_stream_is_the_speech_made_at_once_sample_for_sample(synthesizer, prompt):
+    options = replace(FAST, max_chunk_seconds=4.0, first_chunk_seconds=1.0)
+    parts = list(synthesizer.stream(LONG, prompt, options))
+    whole = synthesizer.synthesize(LONG, prompt, options)
+    assert len(parts) > 3
+    assert joined(parts).num_samples == whole.num_samples
+    torch.testing.assert_close(joined(parts).samples, whole.samples, atol=1e-4, rtol=0)
+    alone = synthesizer.synthesize(LONG, prompt, options, max_batch_seconds=1e-3)
+    assert torch.equal(joined(parts).samples, alone.samples)
+
+
+def test_the_first_chunk_of_a_stream_is_short_and_the_next_ones_grow(synthesizer, prompt):
+    options = replace(FAST, first_chunk_seconds=2.0, max_chunk_seconds=15.0).filled("zipvoice")
+    lengths = [
+        chunk.num_frames * 256 / RATE
+        for chunk in synthesizer.planner.plan(LONG * 3, synthesizer.voice(prompt), options)
+    ]
+    assert 1.6 <= lengths[0] <= 2.3 < lengths[1] <= 4.1 < lengths[2] <= 8.1 < lengths[3] <= 14.3
+
+
+def test_the_first_chunk_does_not_fall_under_the_floor_for_short_texts(synthesizer, prompt):
+    options = replace(FAST, first_chunk_seconds=0.5, max_chunk_seconds=15.0).filled("zipvoice")
+    first, *rest = synthesizer.planner.plan("no. " + LONG, synthesizer.voice(prompt), options)
+    assert rest and first.num_frames * 256 / RATE >= 1.6
+
+
+def test_the_first_part_comes_before_the_text_is_read_to_its_end(synthesizer, prompt):
+    read_lines = []
+
+    def lines():
+        for number in itertools.count():
+            read_lines.append(number)
+            yield "one two three, four five six. seven eight nine ten!\n" if number % 2 == 0 else "\n"
+
+    stream = synthesizer.stream(lines(), prompt, FAST)
+    next(stream)
+    assert len(read_lines) < 10
+
+
+def test_chunk_sizes_grow_up_to_the_largest(prompt):
+    options = replace(FAST, first_chunk_seconds=1.0, max_chunk_seconds=5.0)
+    sizes = list(itertools.islice(ChunkSizes.of(prompt, options), 5))
+    assert sizes == [13, 26, 52, 57, 57]  # 11 tokens take 0.8 s
+
+
+# ---------------------------------------------------------------- paragraphs and pauses
+
+
+def test_paragraphs_end_at_blank_lines_and_chapters_at_more():
+    text = "\n\none\ntwo\n\nthree\n \n\nfour\n\n\n"
+    expected = [("one\ntwo", PARAGRAPH_SECONDS), ("three", CHAPTER_SECONDS), ("four", 0.0)]
+    assert list(paragraphs(text)) == expected
+    assert list(paragraphs(text.splitlines(keepends=True))) == expected
+    assert list(paragraphs(" \n\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("one.\n\ntwo.", PARAGRAPH_SECONDS), ("one. [pause 2s]\n\ntwo.", 2.0), ("one [pause 2s] two.", 2.0)],
+)
+def test_paragraphs_are_parted_by_their_pause_unless_one_is_given(synthesizer, prompt, text, seconds):
+    chunks = list(synthesizer.planner.plan(text, synthesizer.voice(prompt), FAST.filled("zipvoice")))
+    assert [chunk.pause for chunk in chunks] == [seconds, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("hello", "hello."),
+        ("hello [pause 1s]", "hello. [pause 1s]"),
+        ("hello [pause 1s] [pause 2s] ", "hello. [pause 1s] [pause 2s] "),
+        ("[pause 1s]", "[pause 1s]"),
+        ("[pause 1s] hello", "[pause 1s] hello."),
+    ],
+)
+def test_punctuation_stands_before_final_pauses(text, expected):
+    assert punctuated(text) == expected
+
+
+def test_the_floor_is_continuous_and_never_shortens():
+    seconds = [n / 100 for n in range(1, 400)]
+    floor = [floored(value) for value in seconds]
+    assert all(a < b for a, b in itertools.pairwise(floor))
+    assert all(a >= b for a, b in zip(floor, seconds, strict=True))
+    assert floored(0.4) == pytest.approx(0.4 / 0.6)
+    assert floored(1.0) == pytest.approx(1.0 / 0.8)
+    assert floored(1.6) == 1.6
+
+
+# ---------------------------------------------------------------- files and pipes
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_parts_written_as_they_come_give_the_file_of_the_whole(tmp_path, suffix):
+    parts = [tone(0.3), silence(0.2), tone(0.25)]
+    seconds = write_parts(tmp_path / f"parts{suffix}", iter(parts))
+    sequence(*parts).save(tmp_path / f"whole{suffix}")
+    assert seconds == 0.75
+    assert torch.equal(read(tmp_path / f"parts{suffix}").samples, read(tmp_path / f"whole{suffix}").samples)
+
+
+def test_a_file_of_parts_that_fail_does_not_appear(tmp_path):
+    def parts():
+        yield tone(0.3)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_parts(tmp_path / "out.wav", parts())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_gets_a_wav_file_of_unknown_length(tmp_path):
+    path = tmp_path / "pipe.wav"
+    parts = [tone(0.3, channels=2), tone(0.2, channels=2)]
+    with path.open("wb") as pipe:
+        assert write_wav(pipe, parts) == 0.5
+    sequence(*parts).save(tmp_path / "file.wav")
+    piped = path.read_bytes()
+    assert piped[:44] == wav_header(RATE, 2)
+    assert piped[44:] == (tmp_path / "file.wav").read_bytes()[44:]
+    assert torch.equal(read(path).samples, read(tmp_path / "file.wav").samples)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(ValueError, match="no known audio format"):
+        write_parts(tmp_path / "out.xyz", [tone(0.1)])
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot write .*file/out\.wav"):
+        write_parts(tmp_path / "file" / "out.wav", [tone(0.1)])

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small random models that speak noise, for tests of everything around them."""
+
+import math
+from dataclasses import replace
+
+import torch
+
+from zipvoice import Audio, Synthesizer
+from zipvoice.audio.vocos import Vocos, VocosConfig
+from zipvoice.config import FeatureConfig, ModelConfig, ModelFile, SynthesisOptions, TokenizerConfig
+from zipvoice.files import write_text
+from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.pretrained import load_pretrained, save_pretrained
+from zipvoice.text.tokens import TokenTable
+from zipvoice.weights import write_weights
+
+RATE = 24000
+TINY = ModelConfig(
+    fm_decoder_downsampling_factor=(1, 2, 1),
+    fm_decoder_num_layers=(1, 1, 1),
+    fm_decoder_cnn_module_kernel=(7, 5, 7),
+    fm_decoder_feedforward_dim=32,
+    fm_decoder_dim=24,
+    text_encoder_num_layers=1,
+    text_encoder_feedforward_dim=24,
+    text_encoder_dim=16,
+    query_head_dim=4,
+    value_head_dim=4,
+    pos_head_dim=2,
+    pos_dim=8,
+    time_embed_dim=16,
+    text_embed_dim=16,
+)
+FIVE_STACKS = replace(
+    TINY,
+    fm_decoder_downsampling_factor=(1, 2, 4, 2, 1),
+    fm_decoder_num_layers=(1, 1, 1, 1, 1),
+    fm_decoder_cnn_module_kernel=(7, 5, 3, 5, 7),
+)
+LETTERS = TokenTable(("_", *" .,!?;:'-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", "[S1]", "[S2]"))
+FAST = SynthesisOptions(num_steps=1, guidance_scale=0.0)
+
+
+def make_model(directory, variant="zipvoice", config=TINY):
+    """A model directory with random weights and a token for each ASCII letter and digit."""
+    torch.manual_seed(0)
+    model = ZipVoice(config, LETTERS.vocabulary, variant)
+    file = ModelFile(config, FeatureConfig(), variant, TokenizerConfig("simple"))
+    save_pretrained(directory, model.state_dict(), file, LETTERS)
+
+
+def tiny_vocoder() -> Vocos:
+    torch.manual_seed(1)
+    return Vocos(VocosConfig(dim=16, intermediate_dim=32, num_layers=1))
+
+
+def make_vocoder(directory):
+    """A directory of `tiny_vocoder` in the published form."""
+    transform = "n_fft: 1024, hop_length: 256, padding: center"
+    write_text(
+        directory / "config.yaml",
+        f"""\
+feature_extractor:
+  class_path: vocos.feature_extractors.MelSpectrogramFeatures
+  init_args: {{sample_rate: 24000, n_mels: 100, {transform}}}
+backbone:
+  class_path: vocos.models.VocosBackbone
+  init_args: {{input_channels: 100, dim: 16, intermediate_dim: 32, num_layers: 1}}
+head:
+  class_path: vocos.heads.ISTFTHead
+  init_args: {{dim: 16, {transform}}}
+""",
+    )
+    write_weights(tiny_vocoder().state_dict(), directory / "model.safetensors")
+
+
+def make_synthesizer(directory, variant="zipvoice", config=TINY, **options) -> Synthesizer:
+    make_model(directory, variant, config)
+    return Synthesizer(load_pretrained(directory), tiny_vocoder(), **options)
+
+
+def tone(seconds: float, level: float = 0.3, rate: int = RATE, channels: int = 1, hertz: float = 220) -> Audio:
+    n = torch.arange(round(seconds * rate))
+    return Audio((level * torch.sin(2 * math.pi * hertz * n / rate)).expand(channels, -1).contiguous(), rate)
+
+
+def silence(seconds: float, channels: int = 1) -> Audio:
+    return Audio(torch.zeros(channels, round(seconds * RATE)), RATE)
+
+
+def sequence(*parts: Audio) -> Audio:
+    return Audio(torch.cat([part.samples for part in parts], dim=1), parts[0].sampling_rate)

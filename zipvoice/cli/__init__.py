@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: one table of sub-commands; each parses into a dataclass and makes one public call.
+
+Nothing heavy is imported before a command runs, so `--help` answers at once. Exit status: 0 done, 1 a mistake or a
+failure, 2 wrong usage, 3 some items of a batch failed, 130 interrupted.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from zipvoice.cli import synthesis, text, training
+from zipvoice.cli.parsing import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, note
+from zipvoice.config import suggestion
+
+
+class Command(NamedTuple):
+    """A row of the table."""
+
+    summary: str
+    run: Callable[[list[str]], int | None]
+    """Takes the arguments behind the command's name; returns the exit status, None for 0."""
+
+
+COMMANDS = {
+    "say": Command("speak a text in the voice of a recording", synthesis.say),
+    "dialog": Command("speak a dialogue in the voices of two speakers", synthesis.dialog),
+    "batch": Command("speak a list of texts", synthesis.batch),
+    "dub": Command("speak subtitles, each in its time", synthesis.dub),
+    "voice": Command("save, list and remove voices", synthesis.voice),
+    "tokenize": Command("show what becomes of a text", text.tokenize),
+    "prepare": Command("make training data from recordings and transcripts", training.prepare),
+    "train": Command("train a model as a run file describes", training.train),
+    "average": Command("make a model from the checkpoints of a training run", training.average),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command; returns the exit status.
+
+    Mistakes of the user become one line on stderr; with ZIPVOICE_DEBUG set their traceback is shown too.
+    """
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("-h", "--help"):
+        sys.stdout.write(_usage())
+        return 0
+    if name == "--version":
+        import zipvoice
+
+        sys.stdout.write(f"{zipvoice.__version__}\n")
+        return 0
+    if name not in COMMANDS:
+        note(f"zipvoice: there is no command {name!r}{suggestion(name, COMMANDS)}")
+        return EXIT_USAGE
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        return COMMANDS[name].run(rest) or 0
+    except KeyboardInterrupt:
+        note("interrupted")
+        return EXIT_INTERRUPTED
+    except (ValueError, OSError, ImportError) as error:
+        if os.environ.get("ZIPVOICE_DEBUG"):
+            raise
+        note(f"zipvoice: {error}")
+        return EXIT_ERROR
+
+
+def _usage() -> str:
+    rows = "\n".join(f"  {name:<10} {command.summary}" for name, command in COMMANDS.items())
+    return (
+        "Zero-shot text-to-speech by flow matching.\n\n"
+        f"usage: zipvoice COMMAND [options]\n\n{rows}\n\n"
+        "`zipvoice COMMAND --help` explains a command.\n"
+    )

@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that speak."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import tyro
+
+from zipvoice.cli.parsing import EXIT_SOME_FAILED, note, parse
+from zipvoice.config import SynthesisOptions, suggestion
+
+if TYPE_CHECKING:
+    from zipvoice.synthesis.batch import Outcome
+    from zipvoice.synthesis.prompt import Prompt
+    from zipvoice.synthesis.synthesizer import Synthesizer
+
+Options = Annotated[SynthesisOptions, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What speaks."""
+
+    model: str = "zipvoice"
+    """A model directory, or the name of a released model, which is downloaded once."""
+    revision: str | None = None
+    """Branch, tag or commit of a released model."""
+    vocoder: str | None = None
+    """A Vocos directory, or griffin-lim, which needs no weights; by default the published Vocos, downloaded once."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, mps; by default the best there is."""
+    dtype: str = "float32"
+    """Arithmetic of the model: float32, bfloat16 or float16."""
+
+    def load(self) -> "Synthesizer":
+        import torch
+
+        from zipvoice.synthesis.synthesizer import load
+
+        known = ("float32", "bfloat16", "float16")
+        if self.dtype not in known:
+            raise ValueError(f"dtype {self.dtype!r} is not known{suggestion(self.dtype, known)}")
+        return load(
+            self.model,
+            vocoder=self.vocoder,
+            device=self.device,
+            dtype=getattr(torch, self.dtype),
+            revision=self.revision,
+        )
+
+
+# ---------------------------------------------------------------- say, dialog
+
+
+@dataclass(frozen=True)
+class Result:
+    """Where the speech goes, and what is told about it."""
+
+    output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = "out.wav"
+    """Where to write the speech; the suffix names the format. - writes wav to standard output as it is made."""
+    quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"]), tyro.conf.FlagCreatePairsOff] = False
+    """Say nothing about the speech on stderr."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print a JSON object about the speech: on stdout, or on stderr where the speech goes to stdout."""
+
+
+@dataclass(frozen=True)
+class Say:
+    """Speak a text in the voice of a recording.
+
+    The transcript must be what the recording says, word for word.
+    """
+
+    text: tyro.conf.Positional[str | None] = None
+    """What to say; - reads it from standard input."""
+    file: Path | None = None
+    """Read the text from this file instead. Blank lines part paragraphs, two or more part chapters."""
+    voice: str | None = None
+    """A recording, best 3 to 10 seconds of clean speech, a voice file, or the name of a saved voice."""
+    voice_text: str | None = None
+    """What the recording says; a saved voice knows it."""
+    result: Annotated[Result, tyro.conf.arg(name="")] = field(default_factory=Result)
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
+    options: Options = field(default_factory=SynthesisOptions)
+
+
+def say(arguments: list[str]) -> None:
+    command = parse(Say, "say", arguments)
+    if command.voice is None:
+        raise ValueError(
+            "which voice? Give --voice me.wav --voice-text 'what me.wav says', or save one with `zipvoice voice save` "
+            "and give its name"
+        )
+    text = _text(command.text, command.file)
+    from zipvoice.synthesis.voices import find_prompt
+
+    synthesizer = command.machine.load()
+    options = command.options
+    prompt = find_prompt(synthesizer, command.voice, command.voice_text, target_rms=options.target_rms, raw=options.raw)
+    _speak(synthesizer, text, prompt, command.options, command.result)
+
+
+@dataclass(frozen=True)
+class Dialog:
+    """Speak a dialogue, "[S1] Hello. [S2] Hi, how are you?", in the voices of two speakers.
+
+    The voices come from one recording of both, whose transcript has tags too, or from one recording of each.
+    """
+
+    text: tyro.conf.Positional[str | None] = None
+    """What to say, beginning with [S1]; - reads it from standard input."""
+    file: Path | None = None
+    """Read the text from this file instead."""
+    voice: tuple[str, ...] = ()
+    """The recording, or first that of [S1] and then that of [S2]; or a saved voice of both."""
+    voice_text: tuple[str, ...] = ()
+    """What the recording says, with tags, or what the two say, without."""
+    result: Annotated[Result, tyro.conf.arg(name="")] = field(default_factory=Result)
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: Machine(model="zipvoice_dialog")
+    )
+    options: Options = field(default_factory=SynthesisOptions)
+
+
+def dialog(arguments: list[str]) -> None:
+    command = parse(Dialog, "dialog", arguments)
+    if len(command.voice) not in (1, 2) or len(command.voice_text) not in (0, len(command.voice)):
+        raise ValueError("give --voice and --voice-text one recording and transcript of both speakers, or two of each")
+    text = _text(command.text, command.file)
+    from zipvoice.synthesis.voices import find_prompt
+
+    synthesizer = command.machine.load()
+    level = {"target_rms": command.options.target_rms, "raw": command.options.raw}
+    if len(command.voice) == 2:
+        prompt = synthesizer.dialog_prompt(command.voice, command.voice_text, **level)
+    else:
+        prompt = find_prompt(synthesizer, command.voice[0], next(iter(command.voice_text), None), **level)
+    if not synthesizer.is_dialogue:
+        raise ValueError(f"{command.machine.model} has one voice; --model zipvoice_dialog has two")
+    _speak(synthesizer, text, prompt, command.options, command.result)
+
+
+def _text(text: str | None, file: Path | None) -> Iterable[str] | str:
+    """What to say, a text or its lines."""
+    if (text is None) == (file is None):
+        raise ValueError("what to say? Give a text, - for standard input, or --file, one of them")
+    if text is not None:
+        return sys.stdin if text == "-" else text
+    assert file is not None
+    return sys.stdin if str(file) == "-" else _lines(file.open(encoding="utf-8-sig"))
+
+
+def _lines(file: TextIO) -> Iterable[str]:
+    with file:
+        try:
+            yield from file
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file.name} is not UTF-8 text ({error.reason}); save it as UTF-8") from None
+
+
+def _speak(
+    synthesizer: "Synthesizer", text: Iterable[str] | str, prompt: "Prompt", options: SynthesisOptions, result: Result
+) -> None:
+    from zipvoice.synthesis.output import write_parts, write_wav
+
+    start, to_pipe = time.perf_counter(), result.output == "-"
+    if to_pipe:
+        length = write_wav(sys.stdout.buffer, synthesizer.stream(text, prompt, options))
+    else:
+        length = write_parts(result.output, synthesizer.parts(text, prompt, options))
+    seconds = time.perf_counter() - start
+    if result.json:
+        about = {"output": result.output, "seconds": length, "took_seconds": seconds}
+        (sys.stderr if to_pipe else sys.stdout).write(json.dumps(about) + "\n")
+    elif not result.quiet:
+        name = "stdout" if to_pipe else result.output
+        note(f"{name}: {length:.2f} s of speech in {seconds:.2f} s (real-time factor {seconds / length:.2f})")
+        if not to_pipe and (player := _player()):
+            note(f"hear it with: {player} {result.output}")
+
+
+def _player() -> str | None:
+    """A program of this machine that plays sound files."""
+    import shutil
+
+    players = ("afplay", "ffplay -autoexit -nodisp", "play", "mpv", "paplay", "aplay")
+    return next((player for player in players if shutil.which(player.split()[0])), None)
+
+
+# ---------------------------------------------------------------- batch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Speak a list of texts, each into a file of its own.
+
+    The list has JSON lines (.jsonl) with id, text, ref_audio, ref_text and optionally language_id, duration, speed and
+    seed, or tab-separated columns: name, transcript, recording, text. Files that exist are kept, so an interrupted
+    list goes on where it was. Under torchrun each process speaks its share.
+    """
+
+    list: tyro.conf.Positional[Path]
+    """The list."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results")
+    """Folder of the files, {id}.wav."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Check the whole list and speak nothing."""
+    quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"]), tyro.conf.FlagCreatePairsOff] = False
+    """No progress bar and no summary on stderr."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print what became of each utterance as a JSON line on stdout."""
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
+    options: Options = field(default_factory=SynthesisOptions)
+
+
+def batch(arguments: list[str]) -> int:
+    command = parse(Batch, "batch", arguments)
+    from zipvoice.synthesis.batch import check_list, read_list, share, speak_list
+
+    utterances = read_list(command.list)
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    synthesizer = _on_own_device(command.machine).load()
+    check_list(command.list, utterances, synthesizer, command.options)
+    if command.dry_run:
+        note(f"{command.list}: all {len(utterances)} utterances can be spoken")
+        return 0
+    mine = share(utterances.values(), rank, world_size)
+    outcomes = _watched(
+        speak_list(synthesizer, mine, command.output, command.options), len(mine), command.quiet or rank > 0
+    )
+    failed = []
+    for outcome in outcomes:
+        if command.json:
+            sys.stdout.write(json.dumps({**asdict(outcome), "path": str(outcome.path)}) + "\n")
+        if outcome.error is not None:
+            failed.append(outcome)
+    if not command.quiet:
+        _summarise(failed, len(mine))
+    return EXIT_SOME_FAILED if failed else 0
+
+
+def _on_own_device(machine: Machine) -> Machine:
+    """Under torchrun each process of a computer takes a GPU of its own."""
+    from dataclasses import replace
+
+    import torch
+
+    if machine.device is None and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+        return replace(machine, device=f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}")
+    return machine
+
+
+def _watched(outcomes: Iterable["Outcome"], total: int, quiet: bool) -> Iterable["Outcome"]:
+    """The outcomes, with a progress bar that tells how many seconds of speech a second makes."""
+    from tqdm import tqdm
+
+    start, spoken = time.perf_counter(), 0.0
+    with tqdm(total=total, unit="utt", disable=quiet) as bar:
+        for outcome in outcomes:
+            spoken += outcome.seconds
+            bar.set_postfix_str(f"{spoken / (time.perf_counter() - start):.1f} s of speech per second")
+            bar.update()
+            yield outcome
+
+
+def _summarise(failed: list["Outcome"], total: int) -> None:
+    for outcome in failed:
+        note(f"{outcome.id}: {outcome.error}")
+    note(f"{total - len(failed)} of {total} utterances are spoken" + (f", {len(failed)} failed" if failed else ""))
+
+
+# ---------------------------------------------------------------- dub
+
+
+@dataclass(frozen=True)
+class DubCommand:
+    """Speak subtitles (SRT or WebVTT), each cue in exactly its time, on one timeline."""
+
+    subtitles: tyro.conf.Positional[Path]
+    """The file."""
+    voice: str | None = None
+    """The voice of cues that name no speaker: a recording, a voice file, or the name of a saved voice."""
+    voice_text: str | None = None
+    """What the recording says; a saved voice knows it."""
+    speaker: tuple[str, ...] = ()
+    """NAME=VOICE for cues that begin with "NAME: " or have the WebVTT tag <v NAME>; VOICE is a voice file or the
+    name of a saved voice."""
+    output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = "out.wav"
+    """Where to write the speech."""
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
+    options: Options = field(default_factory=SynthesisOptions)
+
+
+def dub(arguments: list[str]) -> None:
+    command = parse(DubCommand, "dub", arguments)
+    speakers = dict(_assignment(item) for item in command.speaker)
+    from zipvoice.synthesis.subtitles import dub as speak_subtitles
+    from zipvoice.synthesis.subtitles import read_subtitles
+    from zipvoice.synthesis.voices import find_prompt
+
+    cues = read_subtitles(command.subtitles, list(speakers))
+    synthesizer = command.machine.load()
+    voices: dict[str | None, Prompt] = {name: find_prompt(synthesizer, voice, None) for name, voice in speakers.items()}
+    if command.voice is not None:
+        voices[None] = find_prompt(synthesizer, command.voice, command.voice_text)
+    result = speak_subtitles(synthesizer, cues, voices, command.options)
+    result.audio.save(command.output)
+    note(f"{command.output}: {len(cues)} cues in {result.audio.seconds:.2f} s")
+    for fit in result.fits:
+        if fit.is_unnatural:
+            how = f"{fit.stretch:.2f} times its natural {fit.natural_seconds:.2f} s"
+            note(f"  line {fit.cue.line}: {fit.cue.seconds:.2f} s are {how}: {fit.cue.text[:50]!r}")
+
+
+def _assignment(item: str) -> tuple[str, str]:
+    name, equals, voice = item.partition("=")
+    if not (name and equals and voice):
+        raise ValueError(f"--speaker takes NAME=VOICE, not {item!r}")
+    return name, voice
+
+
+# ---------------------------------------------------------------- voice
+
+
+@dataclass(frozen=True)
+class SaveVoice:
+    """Make a voice of a recording and save it under a name."""
+
+    name: tyro.conf.Positional[str]
+    """Name of the voice."""
+    recording: tyro.conf.Positional[str]
+    """A recording of the voice, best 3 to 10 seconds of clean speech."""
+    text: tyro.conf.Positional[str]
+    """What the recording says."""
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
+
+
+@dataclass(frozen=True)
+class RemoveVoice:
+    """Forget a saved voice."""
+
+    name: tyro.conf.Positional[str]
+    """Name of the voice."""
+
+
+def voice(arguments: list[str]) -> None:
+    """`voice save`, `voice list` and `voice remove`."""
+    actions = {"save": _save_voice, "list": _list_voices, "remove": _remove_voice}
+    action, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if action not in actions:
+        note("usage: zipvoice voice save NAME RECORDING TEXT | list | remove NAME")
+        if action in ("-h", "--help"):
+            return
+        raise ValueError(f"there is no action {action!r}{suggestion(action, actions)}")
+    actions[action](rest)
+
+
+def _save_voice(arguments: list[str]) -> None:
+    command = parse(SaveVoice, "voice save", arguments)
+    from zipvoice.synthesis import voices
+
+    prompt = command.machine.load().prompt(command.recording, command.text)
+    note(f"saved {voices.save(command.name, prompt)}")
+
+
+def _list_voices(arguments: list[str]) -> None:
+    from zipvoice.synthesis import voices
+
+    for name in voices.names():
+        sys.stdout.write(f"{name}\t{voices.load(name).text}\n")
+
+
+def _remove_voice(arguments: list[str]) -> None:
+    command = parse(RemoveVoice, "voice remove", arguments)
+    from zipvoice.synthesis import voices
+
+    voices.remove(command.name)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts with two speakers: recordings one after the other, transcripts with tags, turns that models can count.
+
+Models tell the speakers by the parity of the number of turns so far, prompt included. So the prompt must have an even
+number of them, beginning with the first speaker, or the voices would be swapped.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from zipvoice.audio.files import Audio
+from zipvoice.synthesis.plan import check_turns, merged_turns
+from zipvoice.text.tokens import SPEAKER_TAGS
+
+
+def prompt_turns(tokens: Sequence[str]) -> list[str]:
+    """The tokens of a transcript with alternating turns of both speakers. Raises ValueError for anything else."""
+    check_turns(tokens)
+    turns = merged_turns(tokens)
+    last = [token for token in turns if token in SPEAKER_TAGS][-1]
+    if last != SPEAKER_TAGS[1]:
+        raise ValueError(
+            "the transcript of a dialogue's voices must have turns of both speakers and end with one of [S2]; after "
+            "one of [S1] the model would swap the voices"
+        )
+    return turns
+
+
+def joined_transcripts(texts: Sequence[str]) -> str:
+    """The transcript of both speakers. Raises ValueError if a text is empty or has tags of its own."""
+    for number, text in enumerate(texts, start=1):
+        if not text.strip() or any(tag in text for tag in SPEAKER_TAGS):
+            raise ValueError(
+                f"the transcript of speaker {number} must be what is said, without tags, not {text[:60]!r}"
+            )
+    return "".join(f"{tag}{text}" for tag, text in zip(SPEAKER_TAGS, texts, strict=True))
+
+
+def joined_recordings(recordings: Sequence[Audio], num_channels: int) -> Audio:
+    """Two recordings of one rate, the first speaker's first; for two channels each speaker in a channel of their own.
+
+    Two-channel recordings are taken as they are for two channels. Raises ValueError for any other mixture of channels.
+    """
+    first, second = recordings
+    rate = first.sampling_rate
+    assert rate == second.sampling_rate
+    if num_channels == 1:
+        return Audio(torch.cat([first.mono().samples, second.mono().samples], dim=1), rate)
+    if first.num_channels == second.num_channels == 2:
+        return Audio(torch.cat([first.samples, second.samples], dim=1), rate)
+    if not first.num_channels == second.num_channels == 1:
+        raise ValueError(
+            f"the recordings of the two speakers have {first.num_channels} and {second.num_channels} channels; the "
+            "stereo model takes two one-channel recordings, or two two-channel ones with the speakers in their channels"
+        )
+    return Audio(_apart(first.samples, second.samples), rate)
+
+
+def _apart(first: Tensor, second: Tensor) -> Tensor:
+    """Two waves (1, N) and (1, M) in channels of their own, one after the other: (2, N + M)."""
+    left = torch.cat([first, torch.zeros_like(second)], dim=1)
+    right = torch.cat([torch.zeros_like(first), second], dim=1)
+    return torch.cat([left, right])

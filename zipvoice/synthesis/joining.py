@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chunks of speech put together as they come: faded into each other where both are silent, pauses of the right length.
+
+Works on one chunk at a time and keeps nothing but the end of the last one, so that speech of any length can be written
+while it is made. Waves are (channels, N).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from zipvoice.audio.files import Audio
+
+SILENCE = 10 ** (-50 / 20)
+"""Root mean square up to which 10 ms are silent: -50 dBFS, as for prompts."""
+EDGE_SECONDS = 0.1
+"""Silence left at either end of the speech."""
+FADE_SECONDS = 0.1
+"""Chunks overlap by this much, as far as the end of one and the beginning of the next are silent."""
+SHORTEST_FADE_SECONDS = 0.005
+"""Where they are not, this prevents a click."""
+LONGEST_GAP_SECONDS = 0.6
+"""Between two chunks that no pause was asked for."""
+LONGEST_PAUSE_SECONDS = 1.0
+"""Within speech whose long silences are removed: half a second stays on either side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """The sound of a chunk and what belongs behind it."""
+
+    samples: Tensor
+    """(channels, N)."""
+    pause: float = 0.0
+    """Seconds of silence behind it; 0 joins it with the next."""
+
+
+@dataclass
+class Joiner:
+    """Joins pieces. The parts that `join` yields, one after the other, are the whole."""
+
+    sampling_rate: int
+    shorten_silence: bool = False
+    """Shorten silence within a piece to a second: it is what speech at a slow rate would be full of."""
+    _tail: Tensor | None = field(default=None, init=False)
+    """What was not given out yet: the end of the last piece, which the next one may overlap."""
+    _pause: float = field(default=0.0, init=False)
+    _missing: float = field(default=0.0, init=False)
+    """Seconds of silence to come before anything else: pauses that have no piece before them."""
+
+    def join(self, pieces: Iterable[Piece]) -> Iterator[Audio]:
+        for piece in pieces:
+            if piece.samples.shape[1] == 0:
+                self._add_pause(piece.pause)
+                continue
+            yield from self._parts(self._begun(self._shortened(piece.samples)))
+            self._pause = piece.pause
+        yield from self._parts(self._ended())
+
+    def _parts(self, samples: Tensor) -> Iterator[Audio]:
+        if samples.shape[1]:
+            yield Audio(samples, self.sampling_rate)
+
+    def _add_pause(self, seconds: float) -> None:
+        if self._tail is None:
+            self._missing += seconds
+        else:
+            self._pause += seconds
+
+    def _begun(self, samples: Tensor) -> Tensor:
+        """What is final when `samples` come next; their own end is kept back."""
+        if self._tail is None:
+            lead = max(0, self._lead(samples) - self._count(EDGE_SECONDS))
+            whole = torch.cat([self._silence(samples, self._missing), samples[:, lead:]], dim=1)
+        elif self._pause:
+            whole = self._paused(self._tail, samples)
+        else:
+            whole = self._faded(self._tail, samples)
+        kept = min(whole.shape[1], self._trail(whole) + self._count(FADE_SECONDS))
+        final, self._tail = whole[:, : whole.shape[1] - kept], whole[:, whole.shape[1] - kept :]
+        return final
+
+    def _faded(self, tail: Tensor, head: Tensor) -> Tensor:
+        """Overlapping by their common silence, and not further apart than a gap."""
+        trail, lead = self._trail(tail), self._lead(head)
+        overlap = min(max(min(trail, lead), self._count(SHORTEST_FADE_SECONDS)), self._count(FADE_SECONDS))
+        excess = max(0, trail + lead - overlap - self._count(LONGEST_GAP_SECONDS))
+        from_head = min(excess, max(0, lead - overlap))
+        from_tail = min(excess - from_head, max(0, trail - overlap))
+        return fade(tail[:, : tail.shape[1] - from_tail], head[:, from_head:], overlap)
+
+    def _paused(self, tail: Tensor, head: Tensor) -> Tensor:
+        """With exactly the pause between them, their own silence included."""
+        length = self._count(self._pause)
+        trail, lead = min(self._trail(tail), length // 2), min(self._lead(head), length // 2)
+        end, begin = tail.shape[1] - self._trail(tail) + trail, self._lead(head) - lead
+        silence = head.new_zeros(head.shape[0], length - trail - lead)
+        return torch.cat([tail[:, :end], silence, head[:, begin:]], dim=1)
+
+    def _ended(self) -> Tensor:
+        """The end of the last piece, with the silence that belongs behind it."""
+        if self._tail is None:
+            raise ValueError("there is nothing to speak, only pauses")
+        tail, self._tail = self._tail, None
+        if self._pause:
+            return self._paused(tail, tail[:, :0])
+        return tail[:, : tail.shape[1] - max(0, self._trail(tail) - self._count(EDGE_SECONDS))]
+
+    def _shortened(self, samples: Tensor) -> Tensor:
+        return shorten_silence(samples, self.sampling_rate, LONGEST_PAUSE_SECONDS) if self.shorten_silence else samples
+
+    def _lead(self, samples: Tensor) -> int:
+        return leading_silence(samples, self.sampling_rate)
+
+    def _trail(self, samples: Tensor) -> int:
+        return leading_silence(samples.flip(1), self.sampling_rate)
+
+    def _count(self, seconds: float) -> int:
+        return round(seconds * self.sampling_rate)
+
+    def _silence(self, like: Tensor, seconds: float) -> Tensor:
+        return like.new_zeros(like.shape[0], self._count(seconds))
+
+
+def join_exactly(pieces: Iterable[Piece], num_samples: int, sampling_rate: int) -> Iterator[Audio]:
+    """Pieces, cut to their lengths before, one after the other with their pauses: `num_samples` in all.
+
+    Nothing is trimmed; a short fade at each edge prevents clicks.
+    """
+    left = num_samples
+    for piece in pieces:
+        fade_length = round(SHORTEST_FADE_SECONDS * sampling_rate)
+        silence = piece.samples.new_zeros(piece.samples.shape[0], round(piece.pause * sampling_rate))
+        samples = torch.cat([faded_edges(piece.samples, fade_length), silence], dim=1)[:, :left]
+        left -= samples.shape[1]
+        if samples.shape[1]:
+            yield Audio(samples, sampling_rate)
+    if left:  # pauses are rounded one by one
+        yield Audio(piece.samples.new_zeros(piece.samples.shape[0], left), sampling_rate)
+
+
+def faded_edges(samples: Tensor, length: int) -> Tensor:
+    """The wave rising from and falling to zero over `length` samples."""
+    ramp = torch.linspace(0, 1, min(length, samples.shape[1] // 2), device=samples.device)
+    envelope = samples.new_ones(samples.shape[1])
+    envelope[: len(ramp)] = ramp
+    envelope[samples.shape[1] - len(ramp) :] = ramp.flip(0)
+    return samples * envelope
+
+
+def fade(tail: Tensor, head: Tensor, overlap: int) -> Tensor:
+    """Two waves, the first fading linearly into the second over at most `overlap` samples."""
+    overlap = min(overlap, tail.shape[1], head.shape[1])
+    ramp = torch.linspace(1, 0, overlap, device=tail.device)
+    kept = tail.shape[1] - overlap
+    middle = tail[:, kept:] * ramp + head[:, :overlap] * (1 - ramp)
+    return torch.cat([tail[:, :kept], middle, head[:, overlap:]], dim=1)
+
+
+def silent_steps(samples: Tensor, sampling_rate: int) -> Tensor:
+    """For each 10 ms, the last of which may be shorter, whether they are silent over all channels."""
+    step = sampling_rate // 100
+    energy = torch.nn.functional.pad(samples.square().mean(dim=0), (0, -samples.shape[1] % step))
+    count = torch.full((energy.shape[0] // step,), float(step), device=samples.device)
+    count[-1:] -= -samples.shape[1] % step
+    return energy.view(-1, step).sum(dim=1) / count <= SILENCE**2
+
+
+def leading_silence(samples: Tensor, sampling_rate: int) -> int:
+    """Silent samples before the first 10 ms that are not; all if there are none."""
+    sounding = (~silent_steps(samples, sampling_rate)).nonzero() if samples.shape[1] else samples.new_empty(0)
+    return int(sounding[0]) * (sampling_rate // 100) if len(sounding) else samples.shape[1]
+
+
+def shorten_silence(samples: Tensor, sampling_rate: int, longest_seconds: float) -> Tensor:
+    """The wave with the middle taken out of each longer silence between sounds."""
+    step, longest = sampling_rate // 100, round(100 * longest_seconds)
+    silent = silent_steps(samples, sampling_rate).tolist()
+    sounding = [index for index, is_silent in enumerate(silent) if not is_silent]
+    kept, position = [], 0
+    for before, after in pairwise(sounding):
+        if after - before - 1 > longest:
+            kept.append(samples[:, position : (before + 1 + longest // 2) * step])
+            position = (after - (longest - longest // 2)) * step
+    return torch.cat([*kept, samples[:, position:]], dim=1) if kept else samples
+
+
+def cut_to(piece: Piece, num_samples: int) -> Piece:
+    """The piece with exactly so many samples: cut, or followed by silence."""
+    missing = num_samples - piece.samples.shape[1]
+    return replace(piece, samples=torch.nn.functional.pad(piece.samples, (0, missing)))

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speech written while it is made, to a file or to a pipe."""
+
+import os
+import struct
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+import soundfile
+
+from zipvoice.audio.files import ENCODINGS, Audio, pcm16
+from zipvoice.files import whole_file
+
+UNKNOWN_SIZE = 0xFFFFFFFF
+"""What a wav header says of a length that is not known yet; players read on until the end."""
+
+
+def write_parts(path: str | os.PathLike[str], parts: Iterable[Audio]) -> float:
+    """Write parts of one sound in the format that the suffix names, whole or not at all; returns its seconds.
+
+    Gives the file that `Audio.save` gives of all parts together, without holding them in memory. Raises ValueError for
+    an unknown suffix, OSError naming the file where it cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in ENCODINGS:
+        raise ValueError(f"{path}: no known audio format has that suffix; known: {', '.join(ENCODINGS)}")
+    try:
+        with whole_file(path) as temporary:
+            return _write_file(temporary, parts, *ENCODINGS[path.suffix.lower()])
+    except soundfile.LibsndfileError as error:
+        raise OSError(f"cannot write {path}: {error.error_string.strip()}") from None
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _write_file(path: Path, parts: Iterable[Audio], container: str, codec: str) -> float:
+    parts = iter(parts)
+    first = next(parts)
+    rate, channels = first.sampling_rate, first.num_channels
+    with soundfile.SoundFile(path, "w", rate, channels, codec, format=container) as file:
+        for part in chain([first], parts):
+            file.write(pcm16(part) if codec == "PCM_16" else part.samples.clamp(-1, 1).T.numpy())
+        return len(file) / rate
+
+
+def write_wav(stream: BinaryIO, parts: Iterable[Audio]) -> float:
+    """Write parts of one sound as 16-bit wav to a pipe, each as soon as it is made; returns the seconds."""
+    seconds = 0.0
+    for part in parts:
+        if not seconds:
+            stream.write(wav_header(part.sampling_rate, part.num_channels))
+        stream.write(pcm16(part).astype("<i2").tobytes())
+        stream.flush()
+        seconds += part.seconds
+    return seconds
+
+
+def wav_header(sampling_rate: int, num_channels: int) -> bytes:
+    """The header of a 16-bit wav stream of unknown length."""
+    frame = 2 * num_channels
+    form = struct.pack("<HHIIHH", 1, num_channels, sampling_rate, sampling_rate * frame, frame, 16)
+    return (
+        struct.pack("<4sI4s4sI", b"RIFF", UNKNOWN_SIZE, b"WAVE", b"fmt ", len(form))
+        + form
+        + struct.pack("<4sI", b"data", UNKNOWN_SIZE)
+    )

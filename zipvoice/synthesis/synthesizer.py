@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text and a voice in, speech out: the one object behind the command line and the Python interface."""
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zipvoice.audio.files import Audio, read, resample
+from zipvoice.audio.griffin_lim import GriffinLim
+from zipvoice.audio.loudness import normalize_rms
+from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE, LogMel, features
+from zipvoice.audio.vocos import load_vocos
+from zipvoice.config import SynthesisOptions, TokenizerConfig, Variant
+from zipvoice.model.sampling import sample
+from zipvoice.pretrained import Pretrained, find_vocoder, load_pretrained
+from zipvoice.synthesis import dialogue
+from zipvoice.synthesis.joining import Joiner, Piece, cut_to, join_exactly
+from zipvoice.synthesis.plan import Chunk, Planner, Text, Voice, punctuated
+from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
+from zipvoice.text.markup import pause_seconds
+
+GRIFFIN_LIM = "griffin-lim"
+FIRST_CHUNK_SECONDS = 3.0
+"""Of a stream, unless the options say otherwise."""
+
+Recording = str | os.PathLike[str] | Audio
+Vocoder = Callable[[Tensor], Tensor]
+"""Log-mel features (B, F, T) -> samples (B, N)."""
+
+logger = logging.getLogger(__name__)
+
+# On a CPU torch and oneDNN keep the code made for each new shape, 1024 pieces each, which grew to 700 MB over texts of
+# all lengths. The limits are read when the caches are first used.
+for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    os.environ.setdefault(_cache, "128")
+
+
+class Synthesizer:
+    """Speaks texts in the voice of prompts, with one model and one vocoder on one device.
+
+    Nothing in it changes after it is made: several threads may use it at once.
+    """
+
+    def __init__(
+        self,
+        pretrained: Pretrained,
+        vocoder: nn.Module,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.model = pretrained.model.to(self.device).eval()
+        self.vocoder = vocoder.to(self.device).eval()
+        self.tokenizer = pretrained.tokenizer
+        assert pretrained.file.tokenizer is not None
+        self.tokenizer_config = pretrained.file.tokenizer
+        self.table = pretrained.table
+        self.feature = pretrained.file.feature
+        self.is_dialogue = "dialog" in pretrained.variant
+        self.num_channels = 2 if pretrained.variant == "zipvoice_dialog_stereo" else 1
+        self.log_mel = LogMel()
+        factors = self.model.config.fm_decoder_downsampling_factor
+        self.planner = Planner(self.tokenizer.tokens, self.table.ids, max(factors), self.is_dialogue)
+
+    # ------------------------------------------------------------ voices
+
+    @torch.no_grad()
+    def prompt(
+        self, recording: Recording, text: str, *, target_rms: float = SynthesisOptions.target_rms, raw: bool = False
+    ) -> Prompt:
+        """Make a voice of a recording (a file or a sound of any rate and channel count) and its transcript.
+
+        The recording is trimmed, and what makes it a poor voice is logged as a warning; with `raw`, for raw speech, it
+        is taken as it is. For a dialogue model it holds both voices, and the transcript their turns, `[S1] … [S2] …`.
+
+        Raises ValueError if the recording is silent, broken or too short for the transcript, or the transcript is empty
+        or has a token that the model does not know.
+        """
+        audio = _sound(recording)
+        if self.num_channels == 2 and audio.num_channels != 2:
+            raise ValueError(
+                f"{_name(recording)} has {audio.num_channels} channel(s); the stereo model takes a two-channel "
+                "recording with one speaker in each channel, or one recording of each speaker"
+            )
+        audio = resample(audio if self.num_channels == 2 else audio.mono(), self.feature.sampling_rate)
+        return self._prompt(audio, text, _name(recording), target_rms, raw)
+
+    @torch.no_grad()
+    def dialog_prompt(
+        self,
+        recordings: Sequence[Recording],
+        texts: Sequence[str],
+        *,
+        target_rms: float = SynthesisOptions.target_rms,
+        raw: bool = False,
+    ) -> Prompt:
+        """Make the voices of a dialogue of one recording and transcript of each speaker, the first being `[S1]`.
+
+        The transcripts have no speaker tags. For the stereo model a speaker's channel is silent while the other speaks,
+        unless the recordings are two-channel ones already. Raises ValueError as `prompt` does.
+        """
+        if len(recordings) != 2 or len(texts) != 2:
+            raise ValueError(
+                "a dialogue has two speakers: two recordings and two transcripts, "
+                f"not {len(recordings)} and {len(texts)}"
+            )
+        sounds = [resample(_sound(recording), self.feature.sampling_rate) for recording in recordings]
+        audio = dialogue.joined_recordings(sounds, self.num_channels)
+        name = f"{_name(recordings[0])} with {_name(recordings[1])}"
+        return self._prompt(audio, dialogue.joined_transcripts(texts), name, target_rms, raw)
+
+    def _prompt(self, audio: Audio, text: str, name: str, target_rms: float, raw: bool) -> Prompt:
+        try:
+            kept = audio if raw else trimmed(audio)
+            normal, gain = normalize_rms(kept, target_rms)
+            mel = features(self.log_mel, normal, self.num_channels)  # (T, C)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        tokens = self._transcript_tokens(text, raw)
+        if len(mel) < len(tokens):
+            raise ValueError(
+                f"{name} is too short for its transcript: {kept.seconds:.2f} s hold {len(mel)} frames, fewer than the "
+                f"transcript's {len(tokens)} tokens; check that the text is what the recording says"
+            )
+        for complaint in [] if raw else recording_complaints(audio, text, 20.0 if self.is_dialogue else 10.0):
+            logger.warning("%s %s", name, complaint)
+        return Prompt(mel, tokens, text, gain, self.tokenizer_config)
+
+    def _transcript_tokens(self, text: str, raw: bool) -> tuple[str, ...]:
+        """Those tokens of a transcript that the model knows, in a dialogue with the turns that voices hang on."""
+        try:
+            tokens = [t for t in self.tokenizer.tokens(text if raw else punctuated(text)) if pause_seconds(t) is None]
+            tokens = dialogue.prompt_turns(tokens) if self.is_dialogue else tokens
+            self.table.ids(tokens)
+        except ValueError as error:
+            raise ValueError(f"the transcript of the voice: {error}") from None
+        known = tuple(token for token in tokens if token in self.table)
+        if not known:
+            raise ValueError(f"the transcript of the voice has nothing that can be spoken: {text[:80]!r}")
+        return known
+
+    def voice(self, prompt: Prompt) -> Voice:
+        """The prompt for this model. Raises ValueError if it was made for one with other channels or tokens."""
+        channels = prompt.features.shape[1] // NUM_MELS
+        if channels != self.num_channels:
+            raise ValueError(
+                f"the voice has {channels} channel(s) and the model {self.num_channels}; make it with this model"
+            )
+        if prompt.tokenizer != self.tokenizer_config:
+            prompt = replace(prompt, tokens=self._transcript_tokens(prompt.text, raw=False))
+        return Voice(prompt, tuple(self.table.ids(prompt.tokens)))
+
+    # ------------------------------------------------------------ speech
+
+    def check_text(self, text: Text) -> None:
+        """Raise ValueError for a text that `synthesize` would refuse in any voice."""
+        self.planner.check(text)
+
+    def synthesize(
+        self, text: Text, prompt: Prompt, options: SynthesisOptions | None = None, *, name: str = "", **changes: Any
+    ) -> Audio:
+        """Speak `text` in the voice of `prompt`; `changes` replace single options, as in `speed=1.2`.
+
+        The result depends on the seed and on `name` (an utterance's id), not on what was spoken before or is spoken at
+        the same time. Raises ValueError for a text that cannot be spoken.
+        """
+        return joined(self.parts(text, prompt, options, name=name, **changes))
+
+    def dialog(
+        self, text: Text, prompt: Prompt, options: SynthesisOptions | None = None, *, name: str = "", **changes: Any
+    ) -> Audio:
+        """Speak a dialogue, `[S1] … [S2] …`, in the voices of a prompt of two speakers; else as `synthesize`.
+
+        With the stereo model the first speaker is in the left channel and the second in the right one.
+        """
+        if not self.is_dialogue:
+            raise ValueError(
+                f"a {self.model.variant} model has one voice; "
+                "load zipvoice_dialog or zipvoice_dialog_stereo for dialogues"
+            )
+        return self.synthesize(text, prompt, options, name=name, **changes)
+
+    def stream(
+        self, text: Text, prompt: Prompt, options: SynthesisOptions | None = None, *, name: str = "", **changes: Any
+    ) -> Iterator[Audio]:
+        """Speak `text` and give the sound out chunk by chunk, the first of which is short.
+
+        Joined, the parts are what `synthesize` makes of the same text with the same `first_chunk_seconds`.
+        """
+        options = replace(options or SynthesisOptions(), **changes)
+        first = options.first_chunk_seconds or FIRST_CHUNK_SECONDS
+        return self.parts(text, prompt, replace(options, first_chunk_seconds=first), name=name, one_by_one=True)
+
+    def parts(
+        self,
+        text: Text,
+        prompt: Prompt,
+        options: SynthesisOptions | None = None,
+        *,
+        name: str = "",
+        one_by_one: bool = False,
+        **changes: Any,
+    ) -> Iterator[Audio]:
+        """The speech of `synthesize` in parts, in memory that does not grow with the text.
+
+        As many chunks at a time as `max_batch_seconds` allows, or `one_by_one`.
+        """
+        options = replace(options or SynthesisOptions(), **changes).filled(self.model.variant)
+        chunks = self.planner.plan(text, self.voice(prompt), options, name)
+        groups = ([chunk] for chunk in chunks) if one_by_one else batches(chunks, options.max_batch_seconds)
+        pieces = (piece for group in groups for piece in self.pieces(group, options))
+        return self.joined_pieces(pieces, options)
+
+    def joined_pieces(self, pieces: Iterable[Piece], options: SynthesisOptions) -> Iterator[Audio]:
+        """The pieces of one utterance put together."""
+        rate = self.feature.sampling_rate
+        if options.raw:
+            return (Audio(piece.samples, rate) for piece in pieces)
+        if options.duration is not None:
+            return join_exactly(pieces, round(options.duration * rate), rate)
+        return Joiner(rate, options.remove_long_silence or options.speed < 1).join(pieces)
+
+    def pieces(self, chunks: Sequence[Chunk], options: SynthesisOptions) -> list[Piece]:
+        """The sounds of chunks, made at the same time. `options` must be filled in."""
+        spoken = [chunk for chunk in chunks if chunk.ids]
+        mels = iter(self.mels(spoken, options))
+        return [self._piece(chunk, next(mels) if chunk.ids else None) for chunk in chunks]
+
+    @torch.no_grad()
+    def mels(self, chunks: Sequence[Chunk], options: SynthesisOptions) -> list[Tensor]:
+        """Log-mel features (T, C) of chunks, sampled at the same time."""
+        if not chunks:
+            return []
+        assert options.num_steps is not None and options.guidance_scale is not None
+        with self._autocast():
+            sampled = sample(
+                self.model,
+                [chunk.ids for chunk in chunks],
+                [chunk.voice.ids for chunk in chunks],
+                _padded([chunk.voice.prompt.features for chunk in chunks]).to(self.device) * self.feature.scale,
+                [chunk.voice.prompt.num_frames for chunk in chunks],
+                num_steps=options.num_steps,
+                guidance_scale=options.guidance_scale,
+                t_shift=options.t_shift,
+                num_frames=[chunk.num_frames for chunk in chunks],
+                noise=_padded([initial_noise(chunk) for chunk in chunks]).to(self.device),
+            )
+        if not all(mel.isfinite().all() for mel in sampled):
+            raise ValueError("the model produced NaN or infinite features; its weights are damaged or of another model")
+        return [mel.float() / self.feature.scale for mel in sampled]
+
+    @torch.no_grad()
+    def _piece(self, chunk: Chunk, mel: Tensor | None) -> Piece:
+        """The sound of one chunk: each chunk is vocoded at its own length, and each channel by itself."""
+        if mel is None:
+            return Piece(torch.zeros(self.num_channels, 0), chunk.pause)
+        channels = torch.stack(mel.split(NUM_MELS, dim=1))  # (channels, T, F)
+        samples = torch.cat([self.vocoder(channel.T[None]) for channel in channels])  # (channels, N)
+        piece = Piece((samples / chunk.voice.prompt.gain).clamp(-1, 1).float().cpu(), chunk.pause)
+        return piece if chunk.num_samples is None else cut_to(piece, chunk.num_samples)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+
+def load(
+    source: str | os.PathLike[str] = "zipvoice",
+    *,
+    vocoder: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+    weights: str | os.PathLike[str] | None = None,
+    variant: Variant | None = None,
+    tokenizer: TokenizerConfig | None = None,
+    revision: str | None = None,
+) -> Synthesizer:
+    """A synthesizer from a model directory or the name of a released model.
+
+    `vocoder` is a directory of Vocos weights or "griffin-lim", which needs none and sounds worse; by default it is the
+    published Vocos, downloaded once. `device` is by default the best there is; `dtype` is the arithmetic of the model,
+    such as torch.bfloat16. The other arguments are those of `zipvoice.pretrained.load_pretrained`.
+    """
+    pretrained = load_pretrained(source, weights=weights, variant=variant, tokenizer=tokenizer, revision=revision)
+    return Synthesizer(pretrained, load_vocoder(vocoder), device or best_device(), dtype)
+
+
+def load_vocoder(source: str | os.PathLike[str] | None = None) -> nn.Module:
+    """Griffin-Lim by its name, else Vocos from a directory or, by default, the published one."""
+    return GriffinLim() if source == GRIFFIN_LIM else load_vocos(source or find_vocoder())
+
+
+def best_device() -> torch.device:
+    """CUDA, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def batches(chunks: Iterable[Chunk], max_seconds: float) -> Iterator[list[Chunk]]:
+    """Consecutive chunks that last so long together, prompts and padding included; one alone may be longer."""
+    max_frames = max_seconds * SAMPLING_RATE / HOP
+    batch: list[Chunk] = []
+    longest = 0
+    for chunk in chunks:
+        longest = max(longest, chunk.total_frames)
+        if batch and longest * (len(batch) + 1) > max_frames:
+            yield batch
+            batch, longest = [], chunk.total_frames
+        batch.append(chunk)
+    if batch:
+        yield batch
+
+
+def joined(parts: Iterable[Audio]) -> Audio:
+    """Parts of one sound as a whole."""
+    parts = list(parts)
+    return Audio(torch.cat([part.samples for part in parts], dim=1), parts[0].sampling_rate)
+
+
+def initial_noise(chunk: Chunk) -> Tensor:
+    """The state (T, C) that sampling starts from, drawn on the CPU so that all devices have the same."""
+    shape = (chunk.total_frames, chunk.voice.prompt.features.shape[1])
+    return torch.randn(shape, generator=seeded_generator(*chunk.seed))
+
+
+def seeded_generator(seed: int, name: str = "", chunk: int = 0) -> torch.Generator:
+    """A generator on the CPU seeded by what is being spoken, whatever is spoken beside it."""
+    digest = hashlib.sha256(f"{seed}\0{name}\0{chunk}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def _padded(items: Sequence[Tensor]) -> Tensor:
+    """Matrices (T, C) as one tensor (B, T, C), zero behind each."""
+    return nn.utils.rnn.pad_sequence(list(items), batch_first=True)
+
+
+def _sound(recording: Recording) -> Audio:
+    return recording if isinstance(recording, Audio) else read(recording)
+
+
+def _name(recording: Recording) -> str:
+    return "the recording" if isinstance(recording, Audio) else str(recording)
