@@ -133,14 +133,14 @@ def cross_fade(chunks: Sequence[Audio], seconds: float = 0.1) -> Audio:
     rate = chunks[0].sampling_rate
     joined = chunks[0].samples
     for chunk in chunks[1:]:
-        joined = _fade(joined, chunk.samples, int(seconds * rate))
+        joined = fade(joined, chunk.samples, int(seconds * rate))
     return Audio(joined, rate)
 
 
-def _fade(tail: Tensor, head: Tensor, length: int) -> Tensor:
-    """Two waves (channels, N) overlapping by up to `length` samples."""
+def fade(tail: Tensor, head: Tensor, length: int) -> Tensor:
+    """Two waves (channels, N), the first fading linearly into the second over up to `length` samples."""
     length = min(length, tail.shape[1], head.shape[1])
-    fade = torch.linspace(1, 0, length, device=tail.device)
+    weight = torch.linspace(1, 0, length, device=tail.device)
     kept = tail.shape[1] - length
-    overlap = tail[:, kept:] * fade + head[:, :length] * (1 - fade)
+    overlap = tail[:, kept:] * weight + head[:, :length] * (1 - weight)
     return torch.cat([tail[:, :kept], overlap, head[:, length:]], dim=1)

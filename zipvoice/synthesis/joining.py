@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from zipvoice.audio.files import Audio
+from zipvoice.audio.silence import fade
 
 SILENCE = 10 ** (-50 / 20)
 """Root mean square up to which 10 ms are silent: -50 dBFS, as for prompts."""
@@ -149,15 +150,6 @@ def faded_edges(samples: Tensor, length: int) -> Tensor:
     envelope[: len(ramp)] = ramp
     envelope[samples.shape[1] - len(ramp) :] = ramp.flip(0)
     return samples * envelope
-
-
-def fade(tail: Tensor, head: Tensor, overlap: int) -> Tensor:
-    """Two waves, the first fading linearly into the second over at most `overlap` samples."""
-    overlap = min(overlap, tail.shape[1], head.shape[1])
-    ramp = torch.linspace(1, 0, overlap, device=tail.device)
-    kept = tail.shape[1] - overlap
-    middle = tail[:, kept:] * ramp + head[:, :overlap] * (1 - ramp)
-    return torch.cat([tail[:, :kept], middle, head[:, overlap:]], dim=1)
 
 
 def silent_steps(samples: Tensor, sampling_rate: int) -> Tensor:

@@ -118,11 +118,13 @@ def _log_to(path: Path) -> Iterator[None]:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         package.addHandler(handler)
     package.setLevel(logging.INFO)
+    propagate, package.propagate = package.propagate, False  # else a root handler would repeat every line
     try:
         with logging_redirect_tqdm([package]):
             yield
     finally:
         package.setLevel(level)
+        package.propagate = propagate
         for handler in handlers:
             package.removeHandler(handler)
             handler.close()
