@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import FAST, FIVE_STACKS, RATE, make_synthesizer, tone
+from tiny_models import FAST, FIVE_STACKS, RATE, make_model, make_synthesizer, tone
 
+import zipvoice
 from zipvoice import SynthesisOptions
 from zipvoice.audio.loudness import normalize_rms
 from zipvoice.audio.mel import LogMel
@@ -294,3 +295,16 @@ def test_parts_are_the_whole(synthesizer, prompt):
     parts = list(synthesizer.parts(LONG, prompt, options))
     assert len(parts) > 2
     assert torch.equal(joined(parts).samples, synthesizer.synthesize(LONG, prompt, options).samples)
+
+
+def test_what_a_model_cannot_speak_is_left_out_when_asked_to(tmp_path, caplog):
+    make_model(tmp_path)
+    strict = zipvoice.load(tmp_path, vocoder="griffin-lim", device="cpu")
+    lenient = zipvoice.load(tmp_path, vocoder="griffin-lim", device="cpu", skip_unknown=True)
+    voice = lenient.prompt(tone(1.0), "a low tone")
+    with pytest.raises(ValueError, match="п"):
+        strict.synthesize("say п now", voice, FAST)
+    assert torch.equal(
+        lenient.synthesize("say п now", voice, FAST).samples, strict.synthesize("say  now", voice, FAST).samples
+    )
+    assert "п" in caplog.text

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import logging
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def test_ids_of_reference_vectors(reference):
 def test_text_to_ids_of_reference_vectors(reference):
     table = TokenTable.read(DATA / reference["token_file"])
     config = TokenizerConfig(reference["tokenizer"], reference["options"].get("lang", "en-us"))
-    tokenizer = build_tokenizer(config, compatible=True)
+    tokenizer = build_tokenizer(replace(config, compatible=True))
     for record in reference["texts"]:
         if reference["tokenizer"] == "libritts" and not record["text"].isascii():
             continue  # the reference transliterates all scripts

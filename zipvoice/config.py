@@ -85,6 +85,10 @@ class TokenizerConfig:
     libritts: English characters; simple: one token per character."""
     language: str = "en-us"
     """espeak-ng voice, for the espeak tokenizer."""
+    skip_unknown: bool = False
+    """Leave out what cannot be spoken, with a warning, rather than refuse the text."""
+    compatible: bool = False
+    """Read text as the reference implementation does, with its losses; for comparison."""
 
 
 @dataclass(frozen=True)

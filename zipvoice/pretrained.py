@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -51,6 +51,7 @@ def load_pretrained(
     weights: str | os.PathLike[str] | None = None,
     variant: Variant | None = None,
     tokenizer: TokenizerConfig | None = None,
+    skip_unknown: bool = False,
     revision: str | None = None,
 ) -> Pretrained:
     """The model of a directory, or a released one by name (downloaded once), on the CPU in evaluation mode.
@@ -65,11 +66,12 @@ def load_pretrained(
     path = _weights_path(directory, weights)
     state = read_weights(path)
     variant = variant or file.variant or infer_variant(state)
-    file = ModelFile(file.model, file.feature, variant, tokenizer or file.tokenizer or published_tokenizer(variant))
+    tokenizer = tokenizer or file.tokenizer or published_tokenizer(variant)
+    tokenizer = replace(tokenizer, skip_unknown=skip_unknown or tokenizer.skip_unknown)
+    file = ModelFile(file.model, file.feature, variant, tokenizer)
     model = ZipVoice(file.model, table.vocabulary, variant)
     load_strictly(model, state, str(path))
-    assert file.tokenizer is not None
-    return Pretrained(model.eval(), file, table, build_tokenizer(file.tokenizer, table.tags))
+    return Pretrained(model.eval(), file, table, build_tokenizer(tokenizer, table.tags))
 
 
 def save_pretrained(

@@ -37,6 +37,8 @@ class Machine:
     """cpu, cuda, cuda:1, mps; by default the best there is."""
     dtype: str = "float32"
     """Arithmetic of the model: float32, bfloat16 or float16."""
+    skip_unknown: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Leave out what the model cannot speak, with a warning, rather than refuse the text."""
 
     def load(self) -> "Synthesizer":
         import torch
@@ -51,6 +53,7 @@ class Machine:
             vocoder=self.vocoder,
             device=self.device,
             dtype=getattr(torch, self.dtype),
+            skip_unknown=self.skip_unknown,
             revision=self.revision,
         )
 

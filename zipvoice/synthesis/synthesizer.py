@@ -68,7 +68,7 @@ class Synthesizer:
         self.num_channels = 2 if pretrained.variant == "zipvoice_dialog_stereo" else 1
         self.log_mel = LogMel()
         factors = self.model.config.fm_decoder_downsampling_factor
-        self.planner = Planner(self.tokenizer.tokens, self.table.ids, max(factors), self.is_dialogue)
+        self.planner = Planner(self.tokenizer.tokens, self._ids, max(factors), self.is_dialogue)
 
     # ------------------------------------------------------------ voices
 
@@ -139,13 +139,16 @@ class Synthesizer:
         try:
             tokens = [t for t in self.tokenizer.tokens(text if raw else punctuated(text)) if pause_seconds(t) is None]
             tokens = dialogue.prompt_turns(tokens) if self.is_dialogue else tokens
-            self.table.ids(tokens)
+            self._ids(tokens)
         except ValueError as error:
             raise ValueError(f"the transcript of the voice: {error}") from None
         known = tuple(token for token in tokens if token in self.table)
         if not known:
             raise ValueError(f"the transcript of the voice has nothing that can be spoken: {text[:80]!r}")
         return known
+
+    def _ids(self, tokens: Sequence[str]) -> list[int]:
+        return self.table.ids(tokens, self.tokenizer_config.skip_unknown)
 
     def voice(self, prompt: Prompt) -> Voice:
         """The prompt for this model. Raises ValueError if it was made for one with other channels or tokens."""
@@ -156,7 +159,7 @@ class Synthesizer:
             )
         if prompt.tokenizer != self.tokenizer_config:
             prompt = replace(prompt, tokens=self._transcript_tokens(prompt.text, raw=False))
-        return Voice(prompt, tuple(self.table.ids(prompt.tokens)))
+        return Voice(prompt, tuple(self._ids(prompt.tokens)))
 
     # ------------------------------------------------------------ speech
 
@@ -282,6 +285,7 @@ def load(
     weights: str | os.PathLike[str] | None = None,
     variant: Variant | None = None,
     tokenizer: TokenizerConfig | None = None,
+    skip_unknown: bool = False,
     revision: str | None = None,
 ) -> Synthesizer:
     """A synthesizer from a model directory or the name of a released model.
@@ -290,7 +294,14 @@ def load(
     published Vocos, downloaded once. `device` is by default the best there is; `dtype` is the arithmetic of the model,
     such as torch.bfloat16. The other arguments are those of `zipvoice.pretrained.load_pretrained`.
     """
-    pretrained = load_pretrained(source, weights=weights, variant=variant, tokenizer=tokenizer, revision=revision)
+    pretrained = load_pretrained(
+        source,
+        weights=weights,
+        variant=variant,
+        tokenizer=tokenizer,
+        skip_unknown=skip_unknown,
+        revision=revision,
+    )
     return Synthesizer(pretrained, load_vocoder(vocoder), device or best_device(), dtype)
 
 

@@ -210,19 +210,15 @@ class SimpleTokenizer(MarkupTokenizer):
 def build_tokenizer(
     config: TokenizerConfig,
     tags: Sequence[str] | None = None,
-    skip_unknown: bool = False,
-    compatible: bool = False,
 ) -> MarkupTokenizer:
     """The tokenizer that `config` describes.
 
     Args:
-        config: which tokenizer, and its language.
+        config: which tokenizer, its language, and how strict it is.
         tags: the bracketed tokens of the model (`TokenTable.tags`); by default those of the released dialogue models
             for the dialogue tokenizer and none for the others.
-        skip_unknown: leave out what cannot be spoken, with a warning, instead of raising ValueError.
-        compatible: do as the reference does, with its losses; for comparison.
     """
-    tokenizer = _KINDS[config.type](skip_unknown=skip_unknown, compatible=compatible)
+    tokenizer = _KINDS[config.type](skip_unknown=config.skip_unknown, compatible=config.compatible)
     if isinstance(tokenizer, EspeakTokenizer):
         tokenizer = replace(tokenizer, language=config.language)
     return tokenizer if tags is None else replace(tokenizer, tags=tuple(tags))
