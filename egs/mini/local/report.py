@@ -197,7 +197,7 @@ Made in {Path.cwd() / results}
   mels.png                    their spectrograms side by side
   curve.png                   losses over training
 
-Try next, from {Path.cwd()}
+Try next, in {Path.cwd()}, with the environment on: . {Path(sys.prefix)}/bin/activate
   zipvoice say "{seen[-1].recording.text}" --model {exp_dir} --vocoder griffin-lim --raw --guidance-scale 0 \\
     --voice {voice.path} --voice-text "{voice.text}" --output again.wav
   zipvoice train conf/mini.json --num-steps {2 * steps}   # trains on from here
