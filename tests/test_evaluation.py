@@ -176,9 +176,9 @@ def test_real_recordings_are_all_recognised(recognition, subset):
 
 
 def test_reversed_speech_is_not_recognised(recognition):
-    test = recognition.ClosedTest([text for _, text in recordings("train")])
-    backwards = [(Audio(read(path).samples.flip(1), 24000), text) for path, text in recordings("train")]
-    assert sum(test.choose(audio) == text for audio, text in backwards) <= 3  # one by chance
+    test = recognition.ClosedTest([text for _, text in recordings("lj_train")])
+    backwards = [(Audio(read(path).samples.flip(1), 24000), text) for path, text in recordings("lj_train")]
+    assert sum(test.choose(audio) == text for audio, text in backwards) <= 3  # of 24; one by chance
 
 
 def test_what_was_heard_before_does_not_matter(recognition):
@@ -205,20 +205,17 @@ def test_wrong_recordings_lower_the_accuracy(recognition):
 
 
 def test_dictation_writes_the_words_down(recognition):
-    path = next(path for path, text in recordings("heldout") if text.startswith("For a few moments"))
-    assert recognition.Dictation().transcribe(read(path)) == "for a few moments he ate in silence"
+    path = next(path for path, text in recordings("heldout") if text == "He drank of the water cautiously.")
+    assert recognition.Dictation().transcribe(read(path)) == "he drank of the water cautiously"
 
 
 def test_pronunciations_extend_the_dictionary(recognition):
     with pytest.raises(ValueError, match="cannot pronounce 'zorgleblat', '1837'"):
         recognition.ClosedTest(["Zorgleblat in 1837", "hello"])
     spelled = {"knaif": "N AY F", "kanu": "K AH N UW"}
-    path = next(path for path, text in recordings("train") if text == "It was a large canoe.")
-    assert (
-        recognition.ClosedTest(["it was a large kanu", "it was a large knaif"], spelled)
-        .choose(read(path))
-        .endswith("kanu")
-    )
+    path = next(path for path, text in recordings("train") if text == "I can see that knife now.")
+    test = recognition.ClosedTest(["I can see that kanu now", "I can see that knaif now"], spelled)
+    assert test.choose(read(path)) == "I can see that knaif now"
     with pytest.raises(ValueError, match="'Q1' is no pronunciation of 'zorgleblat'"):
         recognition.ClosedTest(["zorgleblat"], {"zorgleblat": "Q1"})
 

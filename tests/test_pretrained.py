@@ -100,6 +100,7 @@ def write_truncated(path):
     path.write_bytes(path.read_bytes()[:20_000])
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
