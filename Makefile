@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all check setup clean
+.PHONY: demo test test-all test-text check setup clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -15,6 +15,13 @@ test: $(READY)
 
 test-all: check
 	$(BIN)/python -m pytest
+
+# The text part needs no torch: make test-text PYTHONS="py310/bin/python py313/bin/python", environments that have
+# pytest hypothesis pypinyin jieba, and piper-phonemize or piper-tts.
+PYTHONS ?= $(BIN)/python
+TEXT_TESTS := $(patsubst %,tests/test_%.py,tokens tokenizers espeak english chinese markup chunking text_properties)
+test-text:
+	for python in $(PYTHONS); do PYTHONPATH=. $$python -m pytest -m "not slow" $(TEXT_TESTS) || exit 1; done
 
 check: $(READY)
 	$(BIN)/ruff check .
