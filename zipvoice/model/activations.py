@@ -16,7 +16,7 @@ from zipvoice.model.blocks import row_blocks
 from zipvoice.model.linear import linear
 
 SLOPE = 0.08
-ROWS_PER_BLOCK = 256
+ROWS_PER_THREAD = 312
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def swoosh_linear(swoosh: Swoosh, x: Tensor, layer: nn.Linear, channel_mask: Ten
 def _swoosh_linear(
     swoosh: Swoosh, x: Tensor, weight: Tensor, bias: Tensor | None, channel_mask: Tensor | None
 ) -> Tensor:
-    blocks = row_blocks(x.shape[1], ROWS_PER_BLOCK, x)
+    blocks = row_blocks(x.shape[1], ROWS_PER_THREAD, x)
     parts = [linear(_masked(swoosh(x[:, rows]), channel_mask).to(x.dtype), weight, bias) for rows in blocks]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
@@ -90,7 +90,7 @@ class _SwooshLinear(torch.autograd.Function):
         x, weight, channel_mask = ctx.saved_tensors
         grad_x = grad @ weight.to(grad.dtype)
         active = torch.empty_like(grad_x)
-        for rows in row_blocks(x.shape[1], ROWS_PER_BLOCK, x):
+        for rows in row_blocks(x.shape[1], ROWS_PER_THREAD, x):
             active[:, rows] = _masked(ctx.swoosh(x[:, rows]), channel_mask)
             grad_x[:, rows] *= _masked(ctx.swoosh.derivative(x[:, rows]), channel_mask)
         rows_grad = grad.flatten(0, 1)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zipvoice.model.activations import ROWS_PER_BLOCK, swoosh_l, swoosh_linear, swoosh_r
+from zipvoice.model.activations import ROWS_PER_THREAD, swoosh_l, swoosh_linear, swoosh_r
 from zipvoice.model.blocks import row_blocks
 from zipvoice.model.depthwise import depthwise_convolution
 from zipvoice.model.gradients import limit
@@ -33,7 +33,7 @@ class FeedForward(nn.Module):
         mask = self._channel_mask(x) if self.training else None
         if torch.is_grad_enabled():
             return swoosh_linear(swoosh_l, self.in_proj(x), self.out_proj, mask)
-        blocks = [x[:, rows] for rows in row_blocks(x.shape[1], ROWS_PER_BLOCK, x)]
+        blocks = [x[:, rows] for rows in row_blocks(x.shape[1], ROWS_PER_THREAD, x)]
         return torch.cat([swoosh_linear(swoosh_l, self.in_proj(block), self.out_proj, mask) for block in blocks], dim=1)
 
     def _channel_mask(self, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from zipvoice.model.blocks import row_blocks
 
 MASKED_SCORE = -1000.0
 SCORE_LIMIT = 25.0
-ROWS_PER_BLOCK = 64
+ROWS_PER_THREAD = 64
 
 
 def attention_weights(
@@ -45,7 +45,7 @@ def attention_weights(
 def _attention_weights(
     query: Tensor, key: Tensor, position: Tensor, table: Tensor, padding_mask: Tensor | None
 ) -> Tensor:
-    blocks = row_blocks(query.shape[2], ROWS_PER_BLOCK, query)
+    blocks = row_blocks(query.shape[2], ROWS_PER_THREAD, query)
     if len(blocks) == 1:
         return _weights(_scores(query, key, position, table, blocks[0]), padding_mask)
     weights = query.new_empty(*query.shape[:3], key.shape[2])
@@ -105,7 +105,7 @@ class _AttentionWeights(torch.autograd.Function):
         query, key, position, table, padding_mask, weights = ctx.saved_tensors
         grad_query, grad_position = torch.empty_like(query), torch.empty_like(position)
         grad_key, grad_table = torch.zeros_like(key, dtype=torch.float32), torch.zeros_like(table, dtype=torch.float32)
-        for rows in row_blocks(query.shape[2], ROWS_PER_BLOCK, query):
+        for rows in row_blocks(query.shape[2], ROWS_PER_THREAD, query):
             grad_scores = softmax_gradient(grad[:, :, rows], weights[:, :, rows])
             if padding_mask is not None:
                 grad_scores.masked_fill_(padding_mask[:, None, None, :], 0.0)
