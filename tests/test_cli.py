@@ -220,7 +220,9 @@ def test_every_command_has_help_and_none_needs_torch_for_it(capsys):
         with pytest.raises(SystemExit) as end:
             main([name, "--help"])
         assert end.value.code == 0
-    code = "import sys, zipvoice.cli; zipvoice.cli.main(['--help']); sys.exit(bool({'torch', 'jieba'} & set(sys.modules)))"
+    code = (
+        "import sys, zipvoice.cli; zipvoice.cli.main(['--help']); sys.exit(bool({'torch', 'jieba'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
