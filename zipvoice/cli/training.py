@@ -17,7 +17,10 @@ def prepare(arguments: list[str]) -> None:
     options = parse(PrepareOptions, "prepare", arguments)
     from zipvoice.training.prepare import prepare as prepare_corpus
 
-    note(str(prepare_corpus(options)))
+    made = prepare_corpus(options)
+    skipped = f", {made.skipped} rows left out" if made.skipped else ""
+    minutes, longest = 60 * made.hours, made.seconds_99
+    note(f"{made.manifest}: {made.utterances} utterances{skipped}, {minutes:.1f} minutes, 99 % up to {longest:.1f} s")
 
 
 def average(arguments: list[str]) -> None:
