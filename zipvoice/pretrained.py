@@ -188,7 +188,7 @@ def _weights_path(directory: Path, name: str | os.PathLike[str] | None) -> Path:
 def _checkpoint_hint(directory: Path) -> str:
     if not any(directory.glob("checkpoint-*.pt")):
         return ""
-    return f"; it has checkpoints: `zipvoice average {directory}` makes the weights from them"
+    return f"; it has checkpoints: `zipvoice average --exp-dir {directory}` makes the weights from them"
 
 
 def infer_variant(state: Mapping[str, Tensor]) -> Variant:
