@@ -25,6 +25,7 @@ from zipvoice.text.punctuation import add_punctuation
 RATE = 24000
 NUM_TURNS = 4
 LEVEL = SynthesisOptions.target_rms  # of every turn, as of a voice prompt
+SILENCE = 1e-4  # level of the noise, -80 dBFS, of a microphone in front of a listener
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,14 @@ def one_channel(dialogue: list[Sentence]) -> Audio:
 
 
 def two_channels(dialogue: list[Sentence]) -> Audio:
-    """Each speaker's channel is silent while the other one speaks."""
-    sides = []
-    for side in range(2):
-        spoken = [turn.audio.samples * (k % 2 == side) for k, turn in enumerate(dialogue)]
-        sides.append(torch.cat(spoken, dim=1))
-    return Audio(torch.cat(sides), RATE)
+    """Each speaker's channel has nothing but faint noise while the other one speaks."""
+    noise = torch.Generator().manual_seed(0)
+    pairs = []
+    for k, turn in enumerate(dialogue):
+        speech = turn.audio.samples
+        silence = SILENCE * torch.randn(speech.shape, generator=noise)
+        pairs.append(torch.cat([speech, silence] if k % 2 == 0 else [silence, speech]))
+    return Audio(torch.cat(pairs, dim=1), RATE)
 
 
 # ---------------------------------------------------------------- all of them
