@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from zipvoice.cli import synthesis, text, training
+from zipvoice.cli import evaluation, synthesis, text, training
 from zipvoice.cli.parsing import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, note
 from zipvoice.config import suggestion
 
@@ -34,6 +34,7 @@ COMMANDS = {
     "prepare": Command("make training data from recordings and transcripts", training.prepare),
     "train": Command("train a model as a run file describes", training.train),
     "average": Command("make a model from the checkpoints of a training run", training.average),
+    "evaluate": Command("score speech: intelligibility, voice, quality", evaluation.evaluate),
 }
 
 

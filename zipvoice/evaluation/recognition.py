@@ -116,6 +116,13 @@ def closed_test(
     return ClosedTestResult(tuple(Choice(path, spoken, test.choose(read(path))) for path, spoken in expected))
 
 
+def known_sentences(sentences: Iterable[str]) -> list[str]:
+    """Those sentences of which the recogniser's dictionary has every word."""
+    decoder = _decoder(lm=None)
+    words = ((sentence, normalize(sentence).split()) for sentence in sentences)
+    return [s for s, spoken in words if spoken and all(decoder.lookup_word(word) is not None for word in spoken)]
+
+
 class Dictation:
     """Writes down English speech without knowing what to expect."""
 

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How good speech sounds to people, as predicted by the DNSMOS models that the package speechmos carries."""
+
+from dataclasses import dataclass
+
+import torch
+
+from zipvoice.audio.files import Audio, resample
+
+RATE = 16000
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Opinion scores from 1 (bad) to 5 (excellent); good recordings have about 3.2 and 4.0."""
+
+    overall: float
+    """DNSMOS P.835, overall (Reddy et al. 2022)."""
+    p808: float
+    """DNSMOS P.808 (Reddy et al. 2021)."""
+
+
+def quality(audio: Audio) -> Quality:
+    """Predicted opinion scores of a recording (channels, N). Raises ValueError for one without samples."""
+    try:
+        from speechmos import dnsmos
+    except ImportError as error:
+        raise ImportError(f"quality needs speechmos ({error}): pip install 'zipvoice-tts[evaluation]'") from None
+    if audio.num_samples == 0:
+        raise ValueError("a recording without samples has no quality")
+    heard = resample(audio.mono(), RATE).samples[0]
+    peak = float(torch.linalg.vector_norm(heard, float("inf")))
+    scores = dnsmos.run((heard / max(peak, 1.0)).numpy(), sr=RATE)  # it refuses samples beyond one
+    return Quality(float(scores["ovrl_mos"]), float(scores["p808_mos"]))
