@@ -40,4 +40,4 @@ $(READY): requirements.txt pyproject.toml
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) exp egs/mini/exp egs/mini/data egs/mini/results
+	rm -rf $(VENV) exp egs/*/exp egs/*/data egs/*/results

@@ -34,7 +34,15 @@ MAY_IMPORT = {
     "__init__": {"config", "audio", "synthesis"},
     "__main__": {"cli"},
 }
-ONLY_IN = {"lhotse": {"training"}, "tensorboard": {"training"}, "tyro": {"cli"}}
+ONLY_IN = {
+    "lhotse": {"training"},
+    "peft": {"training"},
+    "tensorboard": {"training"},
+    "tyro": {"cli"},
+    "pocketsphinx": {"evaluation"},
+    "resemblyzer": {"evaluation"},
+    "speechmos": {"evaluation"},
+}
 SOURCES = sorted(ROOT.rglob("*.py"))
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from zipvoice.config import AverageOptions
 from zipvoice.training import checkpoint
 from zipvoice.training.averaging import RunningAverage, average, publish
+from zipvoice.weights import write_weights
 
 
 def state_of(step, size=4):
@@ -38,6 +39,50 @@ def test_the_newest_checkpoints_are_kept_in_numerical_order(tmp_path):
     assert checkpoint.steps_saved(tmp_path) == [20, 100]
     assert (tmp_path / "checkpoint-best.pt").exists()
     assert checkpoint.steps_saved(tmp_path / "nowhere") == []
+
+
+def test_checkpoints_off_the_beat_are_kept_as_long_as_they_are_the_newest(tmp_path):
+    left = []
+    for step in (4, 6, 8, 9, 11, 12, 16, 17):
+        checkpoint.save(tmp_path, step, state_of(step))
+        checkpoint.prune(tmp_path, keep=3, every=4)
+        left.append(checkpoint.steps_saved(tmp_path))
+    assert left == [
+        [4],
+        [4, 6],
+        [4, 8],
+        [4, 8, 9],
+        [4, 8, 11],
+        [4, 8, 12],
+        [8, 12, 16],
+        [8, 12, 16, 17],
+    ]
+
+
+def test_leftovers_of_broken_writes_are_swept_away(tmp_path):
+    checkpoint.save(tmp_path, 3, state_of(3))
+    (tmp_path / ".checkpoint-4.x3k2.tmp.pt").write_bytes(b"half")
+    (tmp_path / ".other.tmp").touch()
+    checkpoint.sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.tmp", "checkpoint-3.pt"]
+    checkpoint.sweep(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-300], lambda data: b"", lambda data: data[: len(data) // 2]])
+def test_the_newest_whole_checkpoint_is_found(tmp_path, damage, caplog):
+    assert checkpoint.newest(tmp_path) is None
+    for step in (3, 4, 5):
+        path = checkpoint.save(tmp_path, step, state_of(step))
+        if step > 3:
+            path.write_bytes(damage(path.read_bytes()))
+    found, state = checkpoint.newest(tmp_path)
+    assert (found.name, state["step"]) == ("checkpoint-3.pt", 3)
+    assert [record.message.split(",")[0].rsplit("/")[-1] for record in caplog.records] == [
+        f"checkpoint-{step}.pt is put aside as checkpoint-{step}.pt.damaged" for step in (5, 4)
+    ]
+    found.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"all checkpoints in .* are damaged"):
+        checkpoint.newest(tmp_path)
 
 
 def test_what_is_saved_comes_back(tmp_path):
@@ -106,6 +151,14 @@ def test_checkpoints_of_the_reference_implementation_are_read(tmp_path):
     assert loaded["step"] == 600
 
 
+def test_a_full_disk_leaves_the_last_good_weights(tmp_path):
+    write_weights({"w": torch.ones(2)}, tmp_path / "model.safetensors")
+    with disk_space(1000), pytest.raises(OSError, match=r"could not write .*model.safetensors: .*File too large"):
+        write_weights({"w": torch.ones(100_000)}, tmp_path / "model.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    assert load_file(tmp_path / "model.safetensors")["w"].tolist() == [1.0, 1.0]
+
+
 # ---------------------------------------------------------------- averages of checkpoints
 
 
@@ -156,6 +209,13 @@ def test_averaging_needs_running_averages(tmp_path):
 def test_a_short_last_interval_is_joined_with_the_one_before(tmp_path):
     run_of(tmp_path, [10, 16, 17])
     assert load_file(publish(tmp_path))["w"].item() == pytest.approx((12**2 + 14**2 + 16**2) / 3)
+
+
+def test_the_result_does_not_depend_on_interrupts(tmp_path):
+    run_of(tmp_path, [8, 16, 18, 20])
+    assert load_file(publish(tmp_path, every=8))["w"].item() == pytest.approx((18**2 + 20**2) / 2)
+    checkpoint.checkpoint_path(tmp_path, 18).unlink()
+    assert load_file(publish(tmp_path, every=8))["w"].item() == pytest.approx((18**2 + 20**2) / 2)
 
 
 def test_a_run_with_one_checkpoint_publishes_its_last_weights(tmp_path):

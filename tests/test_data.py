@@ -16,7 +16,6 @@ from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.tokens import TokenTable
 
 lhotse = pytest.importorskip("lhotse")
-from zipvoice.training import data as loading  # noqa: E402
 from zipvoice.training.cuts import load_features, read_cuts, with_tokens, write_cuts  # noqa: E402
 from zipvoice.training.data import Batch, TrainingData, ValidationData, collate  # noqa: E402
 from zipvoice.training.prepare import prepare  # noqa: E402
@@ -145,34 +144,11 @@ def test_a_corpus_smaller_than_a_batch_is_one_batch(manifest):
     assert [len(batch.ids) for batch in batches] == [6]
 
 
-@pytest.mark.filterwarnings("ignore:We have exceeded the max_duration")
-@pytest.mark.parametrize("max_duration", [1.0, 3.0, 5.0])
-def test_batches_are_filled_up_to_max_duration(larger, max_duration):
-    """Each takes utterances until another one as long as its longest would not fit, or its bucket is empty."""
+def test_batches_stay_within_max_duration(larger):
     seconds = {cut.id: cut.duration for cut in read_cuts(larger)}
-    part_full = 0
-    for batch in one_epoch(training(settings(larger, max_duration=max_duration, num_buckets=1))):
+    for batch in one_epoch(training(settings(larger, max_duration=3.0, num_buckets=1))):
         durations = [seconds[utterance] for utterance in batch.ids]
-        assert len(durations) == 1 or len(durations) * max(durations[:-1]) <= max_duration
-        part_full += (len(durations) + 1) * max(durations) <= max_duration
-    assert part_full <= 2  # buckets: below and above twice the shortest
-
-
-def test_a_bucket_spans_less_than_a_doubling(larger):
-    seconds = {cut.id: cut.duration for cut in read_cuts(larger)}
-    assert max(seconds.values()) > 2 * min(seconds.values())
-    for batch in one_epoch(training(settings(larger, max_duration=500))):
-        durations = [seconds[utterance] for utterance in batch.ids]
-        assert max(durations) <= 2 * min(durations)
-
-
-def test_buckets_have_equal_shares_of_the_speech():
-    survey = loading._Survey([3.0, 1.5, 1.0] * 20 + [1.5] * 20 + [1.0] * 40, whole=False)  # 60 s of each duration
-    assert loading._duration_bins(survey, DataConfig(num_buckets=3), world_size=1) == [1.5, 3.0]
-    assert loading._duration_bins(survey, DataConfig(num_buckets=1), world_size=1) == [2.0]
-    whole = replace(survey, whole=True)
-    assert loading._duration_bins(whole, DataConfig(num_buckets=3, max_duration=15), world_size=1) == [1.5, 3.0]
-    assert loading._duration_bins(whole, DataConfig(num_buckets=3, max_duration=15), world_size=4) == [2.0]
+        assert len(durations) * max(durations) <= 3.0
 
 
 def test_utterances_outside_the_limits_are_left_out_with_a_report(larger, caplog):
@@ -223,17 +199,27 @@ def test_tokens_that_do_not_fit_the_audio_are_an_error(manifest, tmp_path, token
         training(settings(str(tmp_path / "t.jsonl.gz")))
 
 
-def test_manifests_are_mixed_and_repeated(manifest, larger):
+def test_manifests_are_mixed_repeated_and_replayed(manifest, larger):
     mixture = (ManifestConfig(manifest, weight=3.0, repeat=2), ManifestConfig(larger))
-    data = training(settings(train=mixture))
-    counts = Counter(utterance for batch in one_epoch(data) for utterance in batch.ids)
+    counts = Counter(utterance for batch in one_epoch(training(settings(train=mixture))) for utterance in batch.ids)
     assert {counts[cut.id] for cut in read_cuts(manifest)} == {2}
     assert {counts[cut.id] for cut in read_cuts(larger)} == {1}
+    replayed = (ManifestConfig(manifest), ManifestConfig(larger, replay=0.25))
+    counts = Counter(utterance for batch in one_epoch(training(settings(train=replayed))) for utterance in batch.ids)
+    assert {counts[cut.id] for cut in read_cuts(manifest)} == {1}
+    assert sum(counts[cut.id] for cut in read_cuts(larger)) == 2  # a quarter of 6 + 2
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"max_duration": 0.0}, {"min_len": -1.0}, {"max_len": 0.1}, {"num_buckets": 0}, {"num_workers": -1}],
+    [
+        {"max_duration": 0.0},
+        {"min_len": -1.0},
+        {"max_len": 0.1},
+        {"num_buckets": 0},
+        {"num_workers": -1},
+        {"buffer_size": 0},
+    ],
 )
 def test_impossible_settings_are_errors(changes):
     with pytest.raises(ValueError, match=f"{next(iter(changes))} must be"):
@@ -245,6 +231,13 @@ def test_impossible_mixtures_are_errors():
         ManifestConfig("m.jsonl", weight=0.0)
     with pytest.raises(ValueError, match=r"m\.jsonl must be read at least once"):
         ManifestConfig("m.jsonl", repeat=0)
+    with pytest.raises(ValueError, match=r"the share of m\.jsonl \(replay\) must be between 0 and 1, not 1\.0"):
+        ManifestConfig("m.jsonl", replay=1.0)
+    with pytest.raises(ValueError, match=r"m\.jsonl is replayed by its share, without weight and repeat"):
+        ManifestConfig("m.jsonl", repeat=2, replay=0.5)
+    for shares in ([0.5], [None, 0.5, 0.5]):
+        with pytest.raises(ValueError, match=r"\(replay\) must leave something for others to fill"):
+            DataConfig(train=tuple(ManifestConfig("m.jsonl", replay=share) for share in shares))
 
 
 # ---------------------------------------------------------------- in which order
@@ -275,12 +268,19 @@ def test_resumed_equals_uninterrupted(larger, num_workers):
     while whole.epoch < 3:
         states.append(whole.state_dict())
         batches.append(next(whole))
-    second = states.index({"epoch": 1, "batches": 0})
+    second = states.index({"epoch": 1, "batches": 0, "world_size": 1})
     for taken in (0, second // 2, second - 1, second, second + 1):
         data = training(config)
         data.load_state_dict(states[taken])
         assert data.epoch == states[taken]["epoch"]
         assert_same(list(islice(data, 4)), batches[taken : taken + 4])
+
+
+def test_a_position_beyond_the_end_is_an_error(larger):
+    data = training(settings(larger))
+    data.load_state_dict({"epoch": 0, "batches": 1000, "world_size": 1})
+    with pytest.raises(ValueError, match="have the manifests changed since"):
+        next(data)
 
 
 def test_going_back_is_possible_while_loader_processes_run_ahead(larger):
@@ -304,18 +304,42 @@ def test_loading_leaves_the_default_random_numbers_alone(larger):
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("num_buckets", [1, 2])
-def test_ranks_share_the_data_without_overlap(larger, num_buckets, monkeypatch):
-    monkeypatch.setattr(loading, "BATCHES_PER_BUCKET", 1)
-    config = settings(larger, num_buckets=num_buckets, max_duration=4.0)
-    ranks = [training(config, rank=rank, world_size=2) for rank in (0, 1)]
+def assert_all(ids: list[str], manifest: str, world_size: int):
+    """Every utterance comes once, but for fewer than `world_size` that are repeated to have a batch for each rank."""
+    assert sorted(set(ids)) == sorted(cut.id for cut in read_cuts(manifest))
+    assert len(ids) - len(set(ids)) < world_size
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_ranks_share_the_data_without_overlap(larger, world_size):
+    config = settings(larger, max_duration=4.0)
+    ranks = [training(config, rank=rank, world_size=world_size) for rank in range(world_size)]
     for _ in range(2):
         shares = [one_epoch(data) for data in ranks]
-        assert len(shares[0]) == len(shares[1])
+        assert len({len(share) for share in shares}) == 1
         ids = [utterance for share in shares for batch in share for utterance in batch.ids]
-        repeated = [utterance for utterance in ids if utterance.endswith("_dup0")]
-        assert sorted(set(ids) - set(repeated)) == sorted(cut.id for cut in read_cuts(larger))
-        assert len(repeated) <= 1  # when one utterance is left for two ranks
+        assert_all(ids, larger, world_size)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3), (3, 2), (4, 2)])
+def test_another_number_of_ranks_shares_what_is_left_of_the_epoch(larger, before, after):
+    config = settings(larger, max_duration=2.0)
+    earlier = [training(config, rank=rank, world_size=before) for rank in range(before)]
+    seen = [utterance for data in earlier for _ in range(2) for utterance in next(data).ids]
+    states = [data.state_dict() for data in earlier]
+    assert states == [{"epoch": 0, "batches": 2 * before, "world_size": before}] * before
+    later = [training(config, rank=rank, world_size=after) for rank in range(after)]
+    for data in later:
+        data.load_state_dict(states[0])
+    seen += [utterance for data in later for utterance in next(data).ids]
+    again = [training(config, rank=rank, world_size=after) for rank in range(after)]
+    for data, interrupted in zip(again, later, strict=True):
+        data.load_state_dict(interrupted.state_dict())  # stopped once more, and still in the first sequence
+    shares = [one_epoch(data) for data in again]
+    assert len({len(share) for share in shares}) == 1
+    seen += [utterance for share in shares for batch in share for utterance in batch.ids]
+    assert_all(seen, larger, max(before, after))
+    assert again[0].state_dict() == {"epoch": 1, "batches": 0, "world_size": after}
 
 
 def test_more_ranks_than_batches_share_the_utterances(manifest):

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from zipvoice.training.optimizer import ScaledAdam, freeze, parameter_groups
+from zipvoice.training.optimizer import ScaledAdam, parameter_groups
+from zipvoice.training.parts import freeze
 from zipvoice.training.schedules import eden
 
 DATA = Path(__file__).parent / "data" / "optimizer"

@@ -3,7 +3,9 @@
 
 import logging
 import shutil
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +18,14 @@ from hypothesis.strategies import text
 
 from zipvoice.audio.mel import LogMel
 from zipvoice.config import PrepareOptions, TokenizerConfig
+from zipvoice.text.tokenizers import EspeakTokenizer
+from zipvoice.text.tokens import TokenTable
 
 lhotse = pytest.importorskip("lhotse")
 from zipvoice.training import prepare as preparation  # noqa: E402
-from zipvoice.training.cuts import extract_features, load_audio, load_features, read_cuts  # noqa: E402
-from zipvoice.training.prepare import clean_text, prepare  # noqa: E402
+from zipvoice.training.cuts import extract_features, load_audio, load_features, make_tokens, read_cuts  # noqa: E402
+from zipvoice.training.prepare import prepare  # noqa: E402
+from zipvoice.training.rows import clean_text  # noqa: E402
 
 CORPUS = Path(__file__).parent / "data" / "corpus"
 
@@ -70,7 +75,7 @@ def cuts_of(prepared) -> list:
         ("u\ttext\ta.wav\t-1\t0.5", "the segment from -1.0 to 0.5 s"),
         ("u\ttext\ta.wav\tnan\t0.5", "the segment from nan to 0.5 s"),
         ("u\ttext\ta.wav\t0\t1,5", "start and end must be seconds, found '0' and '1,5'"),
-        ("u\ttext\ta.wav\t0\t1.2", "the segment ends at 1.2 s, but a.wav at 1.000 s"),
+        ("u\ttext\ta.wav\t0\t1.2", "the segment ends at 1.2 s, but a.wav ends at 1.000 s"),
     ],
 )
 def test_a_bad_row_is_an_error_with_its_place(corpus, tmp_path, row, message):
@@ -204,6 +209,50 @@ def test_tokens_are_stored(corpus):
     assert cut.supervisions[0].tokens == list("Oh, no.")
 
 
+def test_a_token_table_gives_the_tags_and_must_have_the_tokens(corpus, tmp_path):
+    TokenTable(("_", "[S1]", "[HUMS]", *"Oh no.")).write(tmp_path / "tokens.txt")
+    options = corpus("u\t[S1]Oh [HUMS] no.\ta.wav", tokenizer=TokenizerConfig("simple"))
+    options = replace(options, tokens=str(tmp_path / "tokens.txt"))
+    (cut,) = cuts_of(prepare(options))
+    assert cut.supervisions[0].tokens == ["[S1]", *"Oh ", "[HUMS]", *" no."]
+    rows = corpus("u\tOh no.\ta.wav", "v\tOh yes.\ta.wav", tokenizer=options.tokenizer, tokens=options.tokens)
+    with pytest.raises(ValueError, match=r"list\.tsv:2: the model has no token for 'y', 'e', 's'"):
+        prepare(rows)
+    with pytest.raises(ValueError, match="is of use with a tokenizer only"):
+        corpus("u\tOh no.\ta.wav", tokens=options.tokens)
+
+
+def test_a_changed_token_table_is_seen(corpus, tmp_path):
+    TokenTable(("_", "O", "h")).write(tmp_path / "tokens.txt")
+    options = corpus("u\tOh\ta.wav", tokenizer=TokenizerConfig("simple"), tokens=str(tmp_path / "tokens.txt"))
+    first = prepare(options)
+    TokenTable(("_", "O", "h", "[HUMS]")).write(tmp_path / "tokens.txt")
+    assert prepare(options).fingerprint != first.fingerprint
+
+
+def test_every_row_is_spoken_in_its_own_language(corpus, tmp_path):
+    """The digits are words of their languages, both when tokens are stored and when they are made for training."""
+    pytest.importorskip("piper_phonemize")
+    english, german = (EspeakTokenizer(language=language) for language in ("en-us", "de"))
+    rows = ("id\ttext\taudio\tlanguage", "a\t21\ta.wav\tde", "b\t21\ta.wav\t")
+    stored = cuts_of(prepare(corpus(*rows, tokenizer=TokenizerConfig("espeak", "en-us"))))
+    assert [cut.supervisions[0].tokens for cut in stored] == [german.tokens("21"), english.tokens("21")]
+    assert [make_tokens(cut, english) for cut in cuts_of(prepare(corpus(*rows)))] == [
+        german.tokens("21"),
+        english.tokens("21"),
+    ]
+
+
+def test_unknown_languages_are_told_before_the_work(corpus, monkeypatch):
+    pytest.importorskip("piper_phonemize")
+    monkeypatch.setattr(preparation, "_finish_pieces", None)
+    rows = corpus("id\ttext\taudio\tlanguage", "a\tja\ta.wav\tde", "b\tja\ta.wav\txx-yy", "c\tja\ta.wav\tzz")
+    with pytest.raises(ValueError, match=": 2\n") as error:
+        prepare(replace(rows, tokenizer=TokenizerConfig("espeak")))
+    assert "list.tsv:3: espeak-ng does not know the language 'xx-yy'" in str(error.value)
+    assert "list.tsv:4: espeak-ng does not know the language 'zz'" in str(error.value)
+
+
 def test_a_lhotse_manifest_is_a_source_too(corpus, tmp_path):
     first = prepare(corpus("u\tOh_no\ta.wav", features=True))
     options = PrepareOptions(first.manifest, str(tmp_path / "again"), tokenizer=TokenizerConfig("simple"))
@@ -261,7 +310,7 @@ def test_channels_are_averaged_or_side_by_side(corpus, tmp_path):
 
 
 def test_stereo_features_need_several_channels(corpus):
-    with pytest.raises(ValueError, match=r"'u': stereo features need two or three channels, .* has 1"):
+    with pytest.raises(ValueError, match=r"list.tsv:1: stereo features need two or three channels, .* 'u' has 1"):
         prepare(corpus("u\ttext\ta.wav", features=True, stereo=True))
 
 
@@ -276,7 +325,7 @@ def test_a_file_that_breaks_off_is_an_error_that_names_the_utterance(corpus, tmp
 
 def test_samples_that_are_no_numbers_are_an_error(corpus, tmp_path):
     soundfile.write(tmp_path / "nan.wav", np.array([0.0] * 1000 + [np.nan]), 24000, "FLOAT")
-    with pytest.raises(ValueError, match=r"the utterance 'u': .*nan\.wav holds NaN or infinite samples"):
+    with pytest.raises(ValueError, match=r"list.tsv:1: .*nan\.wav holds NaN or infinite samples"):
         prepare(corpus("u\ttext\tnan.wav", features=True))
 
 
@@ -365,13 +414,54 @@ def test_pieces_make_no_difference(tmp_path, monkeypatch):
     assert replace(pieces, manifest="") == replace(whole, manifest="")
 
 
+KILLED = """
+import sys, time
+from zipvoice.config import PrepareOptions
+from zipvoice.training import prepare as preparation
+preparation.PIECE, extract = 2, preparation.extract_features
+def slow(*arguments):
+    time.sleep(0.5)
+    return extract(*arguments)
+preparation.extract_features = slow
+preparation.prepare(PrepareOptions(sys.argv[1], sys.argv[2], features=True, shar=sys.argv[3] == "True", shard_size=2))
+"""
+
+
 @pytest.mark.slow
-def test_worker_processes_make_no_difference(tmp_path, monkeypatch):
+@pytest.mark.parametrize("shar", [False, True])
+def test_killed_it_goes_on_with_the_same_result(tmp_path, monkeypatch, shar):
+    """Killed without notice while the second of three pieces is being written."""
+    pytest.importorskip("lilcom")
     monkeypatch.setattr(preparation, "PIECE", 2)
-    options = PrepareOptions(str(CORPUS / "utterances.tsv"), str(tmp_path), features=True)
+    options = PrepareOptions(
+        str(CORPUS / "utterances.tsv"), str(tmp_path / "out"), features=True, shar=shar, shard_size=2
+    )
+    whole = prepare(options)
+    expected = everything(tmp_path)
+    shutil.rmtree(tmp_path / "out")
+    process = subprocess.Popen([sys.executable, "-c", KILLED, options.source, options.output_dir, str(shar)])
+    while not list(tmp_path.rglob("*-00000000.jsonl.gz" if not shar else "cuts.000000.jsonl.gz")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    while not list(tmp_path.rglob(".*.tmp*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert list(tmp_path.rglob(".*.tmp*"))
+    assert not Path(whole.manifest).exists()
+    assert prepare(options) == whole
+    assert everything(tmp_path) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shar", [False, True])
+def test_worker_processes_make_no_difference(tmp_path, monkeypatch, shar):
+    monkeypatch.setattr(preparation, "PIECE", 2)
+    options = PrepareOptions(str(CORPUS / "utterances.tsv"), str(tmp_path), features=True, shar=shar, shard_size=2)
     prepare(options)
     alone = everything(tmp_path)
-    (tmp_path / "custom_cuts_train.json").unlink()
+    next(tmp_path.glob("custom_*_train.json")).unlink()
     prepare(replace(options, num_workers=2))
     assert everything(tmp_path) == alone
 

@@ -4,16 +4,14 @@
 import json
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from corpus_runs import CORPUS, LETTERS, SIZES, make_corpus, run_config
 from safetensors.torch import load_file
 
 from zipvoice.config import (
     DataConfig,
-    ManifestConfig,
-    ModelConfig,
     ObjectiveConfig,
     OptimizerConfig,
     PrepareOptions,
@@ -24,66 +22,17 @@ from zipvoice.config import (
 )
 from zipvoice.pretrained import load_pretrained
 from zipvoice.text.tokens import TokenTable
-
-pytest.importorskip("lhotse")
 from zipvoice.training import checkpoint, run
 from zipvoice.training.objectives import BASE_MASK, DIALOG_MASK
 from zipvoice.training.prepare import prepare
 from zipvoice.training.run import train
 
-CORPUS = Path(__file__).parent / "data" / "corpus"
-LETTERS = ("_", *sorted(set(" ',.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")))
-SIZES = ModelConfig(
-    fm_decoder_downsampling_factor=(1, 2, 1),
-    fm_decoder_num_layers=(1, 1, 1),
-    fm_decoder_cnn_module_kernel=(5, 3, 5),
-    fm_decoder_feedforward_dim=16,
-    fm_decoder_num_heads=2,
-    fm_decoder_dim=16,
-    text_encoder_num_layers=1,
-    text_encoder_feedforward_dim=16,
-    text_encoder_cnn_module_kernel=3,
-    text_encoder_num_heads=2,
-    text_encoder_dim=16,
-    time_embed_dim=16,
-    text_embed_dim=8,
-    query_head_dim=4,
-    value_head_dim=4,
-    pos_head_dim=2,
-    pos_dim=8,
-)
-
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Manifest and token tables of the recordings."""
     folder = tmp_path_factory.mktemp("corpus")
-    TokenTable(LETTERS).write(folder / "tokens.txt")
-    TokenTable((*LETTERS, "[S1]", "[S2]")).write(folder / "dialog_tokens.txt")
-    options = PrepareOptions(str(CORPUS / "utterances.tsv"), str(folder), features=True, storage="numpy_files")
-    prepare(options)
+    make_corpus(folder)
     return folder
-
-
-def run_config(corpus, exp_dir, **changes):
-    manifests = (ManifestConfig(str(next(corpus.glob("*_cuts_*.jsonl.gz")))),)
-    config = RunConfig(
-        exp_dir=str(exp_dir),
-        model=SIZES,
-        tokenizer=TokenizerConfig("simple"),
-        tokens=str(corpus / "tokens.txt"),
-        data=DataConfig(train=manifests, dev=manifests, max_duration=3.0, min_len=0.1, num_workers=0),
-        optim=OptimizerConfig(lr_hours=None),
-        num_steps=6,
-        precision="fp32",
-        average_period=1,
-        log_every=1,
-        valid_every=3,
-        save_every=2,
-        keep_last=2,
-        device="cpu",
-    )
-    return replace(config, **changes)
 
 
 def distillation(corpus, exp_dir, teacher, **changes):
@@ -130,6 +79,19 @@ def test_a_run_continues_by_itself(corpus, finished, tmp_path):
     assert all(torch.equal(state["model"][name], other["model"][name]) for name in whole)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     assert "continuing from" in (tmp_path / "train.log").read_text()
+
+
+def test_less_memory_changes_nothing(corpus, finished, tmp_path):
+    train(run_config(corpus, tmp_path, activation_checkpointing=True))
+    expected, weights = (load_file(folder / "model.safetensors") for folder in (finished, tmp_path))
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def test_networks_are_compiled_on_demand(corpus, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(run, "compile_networks", lambda model, device: compiled.append((model.variant, device.type)))
+    train(run_config(corpus, tmp_path, num_steps=1, compile=True))
+    assert compiled == [("zipvoice", "cpu")]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +155,7 @@ def test_added_tokens_leave_the_others_as_they_were(corpus, finished, tmp_path):
 )
 def test_masks_follow_the_variant_or_the_settings(corpus, tmp_path, variant, mask, expected):
     config = run_config(corpus, tmp_path, variant=variant, objective=ObjectiveConfig(mask=mask))
-    _, objective = run._initial(config, TokenTable.read(corpus / "dialog_tokens.txt"))
+    objective = run.build_objective(config, None, torch.device("cpu"))
     flow = objective.flow if variant == "zipvoice_dialog_stereo" else objective
     assert (flow.mask.place, flow.mask.fraction) == expected
 
@@ -214,7 +176,8 @@ def test_both_stages_of_distillation(corpus, finished, tmp_path):
     base, student = load_file(finished / "model.safetensors"), load_file(second / "model.safetensors")
     assert load_pretrained(second).model.is_distilled
     assert all(torch.equal(base[name], student[name]) for name in base if not name.startswith("fm_decoder"))
-    last = json.loads((second / "log.jsonl").read_text().splitlines()[-1])
+    lines = map(json.loads, (second / "log.jsonl").read_text().splitlines())
+    last = [line for line in lines if line["kind"] == "train"][-1]
     assert {"loss", "ref_loss", "mean_ref_loss"} <= last.keys()
 
 

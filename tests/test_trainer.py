@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
-import math
 import os
 import signal
 from dataclasses import replace
@@ -8,138 +7,28 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from zipvoice.config import DataConfig, ModelConfig, ObjectiveConfig, OptimizerConfig, RunConfig, Vocabulary
-from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training import checkpoint, schedules
-from zipvoice.training.data import Batch
-from zipvoice.training.objectives import (
-    BASE_MASK,
-    DIALOG_MASK,
-    ConditionMask,
-    Distillation,
-    FlowMatching,
-    Loss,
-    StereoFlowMatching,
+from tiny_runs import (
+    BATCHES_PER_EPOCH,
+    Repeatable,
+    Wrapped,
+    assert_same,
+    joined,
+    new_model,
+    new_trainer,
+    one_update,
+    random_batch,
+    records,
+    run_config,
 )
-from zipvoice.training.tracking import Tracker
-from zipvoice.training.trainer import RunningLoss, Trainer, learning_rate, seed_of, stop_on_signal
+
+from zipvoice.config import ObjectiveConfig, OptimizerConfig
+from zipvoice.training import checkpoint, schedules
+from zipvoice.training.losses import RunningLoss
+from zipvoice.training.objectives import DIALOG_MASK, ConditionMask, Distillation, Loss, StereoFlowMatching
+from zipvoice.training.signals import stop_on_signal
+from zipvoice.training.trainer import learning_rate, seed_of
 
 SCHEDULES = json.loads((Path(__file__).parent / "data" / "optimizer" / "schedules.json").read_text())
-SIZES = ModelConfig(
-    fm_decoder_downsampling_factor=(1, 2, 1),
-    fm_decoder_num_layers=(1, 1, 1),
-    fm_decoder_cnn_module_kernel=(5, 3, 5),
-    fm_decoder_feedforward_dim=16,
-    fm_decoder_num_heads=2,
-    fm_decoder_dim=16,
-    text_encoder_num_layers=1,
-    text_encoder_feedforward_dim=16,
-    text_encoder_cnn_module_kernel=3,
-    text_encoder_num_heads=2,
-    text_encoder_dim=16,
-    time_embed_dim=16,
-    text_embed_dim=8,
-    query_head_dim=4,
-    value_head_dim=4,
-    pos_head_dim=2,
-    pos_dim=8,
-    feat_dim=6,
-)
-BATCHES_PER_EPOCH = 5
-
-
-class MemoryBatches:
-    """Random batches that depend on epoch and position only."""
-
-    def __init__(self, num_channels=1):
-        self.epoch, self.position, self.num_channels = 0, 0, num_channels
-
-    def __next__(self):
-        batch = random_batch(self.epoch * 100 + self.position, self.num_channels)
-        self.position += 1
-        if self.position == BATCHES_PER_EPOCH:
-            self.epoch, self.position = self.epoch + 1, 0
-        return batch
-
-    def state_dict(self):
-        return {"epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state):
-        self.epoch, self.position = state["epoch"], state["position"]
-
-
-def random_batch(seed, num_channels=1):
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(8, 20, (3,), generator=generator)
-    features = torch.randn(3, int(lengths.max()), num_channels * SIZES.feat_dim, generator=generator) * 0.3
-    tokens = [torch.randint(1, 9, (5,), generator=generator).tolist() for _ in lengths]
-    return Batch(features, lengths, tokens, [f"utterance-{seed}-{i}" for i in range(3)], ["text"] * 3)
-
-
-def run_config(exp_dir, **changes):
-    data = DataConfig(max_duration=2000.0)  # 40 batches of the reference size in each, so that schedules move
-    optim = OptimizerConfig(base_lr=0.03, lr_batches=20.0, lr_epochs=2.0, lr_hours=None)
-    config = RunConfig(
-        exp_dir=str(exp_dir),
-        model=SIZES,
-        data=data,
-        optim=optim,
-        num_steps=9,
-        precision="fp32",
-        average_period=2,
-        log_every=1,
-        valid_every=5,
-        save_every=4,
-        keep_last=100,
-    )
-    return replace(config, **changes)
-
-
-def new_model(variant="zipvoice", seed=0):
-    torch.manual_seed(seed)
-    return ZipVoice(SIZES, Vocabulary(11, 0, 9, 10), variant)
-
-
-def base_objective():
-    return FlowMatching(ConditionMask(BASE_MASK, "span"))
-
-
-def new_trainer(config, model=None, objective=None, num_channels=1, **more):
-    resumed = checkpoint.steps_saved(config.exp_dir)
-    trainer = Trainer(
-        config,
-        model or new_model(),
-        objective or base_objective(),
-        MemoryBatches(num_channels),
-        [random_batch(12345, num_channels), random_batch(54321, num_channels)],
-        Tracker(config.exp_dir, resumed[-1] if resumed else -1),
-        **more,
-    )
-    if resumed:
-        trainer.load_state_dict(checkpoint.load(checkpoint.checkpoint_path(config.exp_dir, resumed[-1])))
-    return trainer
-
-
-def assert_same(state, other, where=""):
-    """Equal to the last bit, whatever is in it."""
-    assert type(state) is type(other), where
-    if isinstance(state, dict):
-        assert state.keys() == other.keys(), where
-        for key in state:
-            assert_same(state[key], other[key], f"{where}/{key}")
-    elif isinstance(state, list | tuple):
-        assert len(state) == len(other), where
-        for number, (a, b) in enumerate(zip(state, other, strict=True)):
-            assert_same(a, b, f"{where}/{number}")
-    elif isinstance(state, torch.Tensor):
-        assert state.dtype == other.dtype and torch.equal(state, other), where
-    else:
-        assert state == other, where
-
-
-def records(exp_dir):
-    return [json.loads(line) for line in (Path(exp_dir) / "log.jsonl").read_text().splitlines()]
 
 
 # ---------------------------------------------------------------- stopping and going on
@@ -182,19 +71,10 @@ def test_objectives_with_a_state_resume_too(variant, tmp_path):
     assert_same(parts.state_dict(), whole.state_dict())
 
 
-def test_an_interrupt_saves_between_steps(uninterrupted, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_saves_between_steps(number, uninterrupted, tmp_path):
     trainer = new_trainer(run_config(tmp_path))
-    objective = trainer.objective
-
-    def interrupted_objective(model, batch, generator):
-        if trainer.step == 6:
-            os.kill(os.getpid(), signal.SIGINT)
-        return objective(model, batch, generator)
-
-    interrupted_objective.after_step = objective.after_step
-    interrupted_objective.validate = objective.validate
-    interrupted_objective.state_dict = objective.state_dict
-    trainer.objective = interrupted_objective
+    trainer.objective = Wrapped(trainer.objective, lambda _: trainer.step == 6 and os.kill(os.getpid(), number))
     assert trainer.run() == "interrupted"
     assert checkpoint.steps_saved(tmp_path) == [4, 7]
     resumed = new_trainer(run_config(tmp_path), new_model(seed=99))
@@ -234,7 +114,7 @@ def test_a_step_is_the_closed_form_of_its_parts(tmp_path, monkeypatch):
 
     quadratic.after_step = trainer.objective.after_step
     trainer.objective = quadratic
-    trainer.train_step(random_batch(0))
+    trainer.train_step([random_batch(0)])
     moved = trainer.model.embed.weight.detach() - before
     torch.testing.assert_close(moved, -0.1 * 0.02 * before.square().mean().sqrt() * before.sign())
     assert trainer.average.state_dict()["embed.weight"].float().equal(before)  # the period is 2 steps
@@ -243,12 +123,12 @@ def test_a_step_is_the_closed_form_of_its_parts(tmp_path, monkeypatch):
 def test_the_model_follows_the_run(tmp_path):
     trainer = new_trainer(run_config(tmp_path))
     for step in range(3):
-        trainer.train_step(next(trainer.batches))
+        trainer.train_step([next(trainer.batches)])
         assert trainer.model.progress.batch_count == step * 2000 / 50
         expected = schedules.eden(step + 1, 0, 0.03, 20.0, 2.0)
         assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
     tuned = new_trainer(run_config(tmp_path, init_from="somewhere"))
-    tuned.train_step(random_batch(0))
+    tuned.train_step([random_batch(0)])
     assert tuned.model.progress.batch_count == 100_000
 
 
@@ -263,34 +143,41 @@ def test_training_learns_one_batch(tmp_path):
 
     before = loss()
     for _ in range(30):
-        trainer.train_step(batch)
+        trainer.train_step([batch])
     assert loss() < 0.95 * before
 
 
-def test_bfloat16_comes_close_to_float32(tmp_path):
-    losses = {}
-    for precision in ("fp32", "bf16"):
-        trainer = new_trainer(run_config(tmp_path, precision=precision))
-        losses[precision] = trainer.train_step(random_batch(0)).value
-        assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
-    assert losses["bf16"].item() == pytest.approx(losses["fp32"].item(), rel=0.02)
-    assert losses["bf16"] != losses["fp32"]
+def test_added_up_batches_are_one_batch(tmp_path):
+    """The gradient of an update is that of one batch with all utterances, long and short ones."""
+    batches = [random_batch(0), random_batch(1, least=19), random_batch(2)]
+    trainers = [new_trainer(run_config(tmp_path), objective=Repeatable()) for _ in range(2)]
+    updates = [one_update(trainer, b) for trainer, b in zip(trainers, [batches, [joined(batches)]], strict=True)]
+    losses, gradients = zip(*updates, strict=True)
+    assert losses[0].value.item() == pytest.approx(losses[1].value.item(), abs=1e-6)
+    assert losses[0].num_frames == losses[1].num_frames
+    for name, gradient in gradients[1].items():
+        torch.testing.assert_close(gradients[0][name], gradient, atol=1e-6, rtol=1e-4, msg=name)
 
 
-def test_a_loss_that_is_not_finite_names_step_and_utterances(tmp_path):
-    trainer = new_trainer(run_config(tmp_path))
-    batch = random_batch(7)
-    batch.features[0, 0, 0] = math.nan
-    with pytest.raises(ValueError, match="nan at step 1, on the utterances utterance-7-0, utterance-7-1"):
-        trainer.train_step(batch)
+def test_several_batches_move_the_schedules_faster(tmp_path):
+    trainer = new_trainer(run_config(tmp_path, accumulate=3, optim=OptimizerConfig(lr_hours=10.0)))
+    for step in range(2):
+        trainer.train_step(trainer.next_batches())
+        assert trainer.model.progress.batch_count == 3 * step * 2000 / 50
+        expected = schedules.eden(step + 1, 3 * (step + 1) * 2000 / 3600, 0.02, 7500.0, 10.0)
+        assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+    assert trainer.batches.rounds == 6
 
 
-def test_ranks_and_steps_draw_different_numbers():
-    seeds = {
-        seed_of(42, rank, step, kind) for rank in range(4) for step in range(50) for kind in ("model", "objective")
-    }
-    assert len(seeds) == 400
-    assert all(0 <= seed < 2**63 for seed in seeds)
+def test_batches_draw_different_numbers(tmp_path):
+    trainer = new_trainer(run_config(tmp_path, accumulate=2))
+    drawn = []
+    trainer.objective = Wrapped(trainer.objective, lambda generator: drawn.append(generator.initial_seed()))
+    for _ in range(3):
+        trainer.train_step(trainer.next_batches())
+    assert drawn == [seed_of(42, number, "objective") for number in range(6)]
+    assert len({seed_of(42, number, kind) for number in range(200) for kind in ("model", "objective")}) == 400
+    assert min(drawn) >= 0 and max(drawn) < 2**63
 
 
 # ---------------------------------------------------------------- validation and records
@@ -308,9 +195,12 @@ def test_validation_does_not_disturb_training(uninterrupted, tmp_path):
 def test_validation_loss_is_the_mean_over_frames(tmp_path):
     trainer = new_trainer(run_config(tmp_path))
     trainer.model.eval()
-    generator = torch.Generator().manual_seed(seed_of(42, 0, "validation"))
     with torch.no_grad():
-        losses = [trainer.objective.validate(trainer.model, batch, generator) for batch in trainer.valid_batches]
+        seeds = [seed_of(42, "validation", number) for number in range(2)]
+        losses = [
+            trainer.objective.validate(trainer.model, batch, torch.Generator().manual_seed(seed))
+            for batch, seed in zip(trainer.valid_batches, seeds, strict=True)
+        ]
     trainer.validate()
     mean = sum(loss.value * loss.num_frames for loss in losses) / sum(loss.num_frames for loss in losses)
     (record,) = records(tmp_path)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
-from zipvoice.model.activations import swoosh_l, swoosh_linear, swoosh_r
+from zipvoice.model.activations import activate, swoosh_l, swoosh_r
 from zipvoice.model.attention import relative_positions
 from zipvoice.model.decoder import sinusoid
 from zipvoice.model.depthwise import depthwise_convolution
@@ -40,13 +40,13 @@ def test_swoosh_does_not_overflow():
 
 
 @pytest.mark.parametrize(("index", "swoosh"), [(0, swoosh_l), (1, swoosh_r), (2, swoosh_l)])
-def test_swoosh_linear_equals_reference(index, swoosh):
+def test_swoosh_before_a_linear_layer_equals_reference(index, swoosh):
     name = f"activation_linear_{index}"
     weight, bias = MODULES[f"{name}.weight"], MODULES.get(f"{name}.bias")
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
     linear.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
     x = MODULES[f"{name}.x"].clone().requires_grad_()
-    output = swoosh_linear(swoosh, x, linear)
+    output = linear(activate(swoosh, x))
     torch.testing.assert_close(output, MODULES[f"{name}.output"], atol=1e-4, rtol=0)
     output.backward(MODULES[f"{name}.output_grad"])
     torch.testing.assert_close(x.grad, MODULES[f"{name}.input_grad"], atol=1e-4, rtol=0)
@@ -56,14 +56,16 @@ def test_swoosh_linear_equals_reference(index, swoosh):
             torch.testing.assert_close(getattr(linear, parameter).grad, expected, atol=1e-4, rtol=0)
 
 
-def test_swoosh_linear_with_dropped_channels():
-    x, linear = random(2, 600, 6).requires_grad_(), nn.Linear(6, 3)
-    mask = torch.tensor([0.0, 1.25]).repeat(2, 1, 3)
-    expected = linear(F.softplus(x - 4) * mask - (0.08 * x + 0.035) * mask)
-    torch.testing.assert_close(swoosh_linear(swoosh_l, x, linear, mask), expected)
-    gradients = torch.autograd.grad(expected.square().sum(), [x, *linear.parameters()])
-    found = torch.autograd.grad(swoosh_linear(swoosh_l, x, linear, mask).square().sum(), [x, *linear.parameters()])
-    torch.testing.assert_close(found, gradients, atol=1e-3, rtol=1e-4)
+def test_swoosh_with_dropped_channels():
+    x, mask = random(2, 600, 6).requires_grad_(), torch.tensor([0.0, 1.25]).repeat(2, 1, 3)
+    expected = F.softplus(x - 4) * mask - (0.08 * x + 0.035) * mask
+    found = activate(swoosh_l, x, mask)
+    torch.testing.assert_close(found, expected)
+    with torch.no_grad():
+        assert torch.equal(activate(swoosh_l, x, mask), found)
+    direction = random(2, 600, 6, seed=1)
+    (gradient,) = torch.autograd.grad((found * direction).sum(), x)
+    torch.testing.assert_close(gradient, torch.autograd.grad((expected * direction).sum(), x)[0])
 
 
 def test_positional_table_equals_reference():
@@ -94,6 +96,25 @@ def test_linear_without_gradients_is_linear(bias):
         torch.testing.assert_close(layer(x[0, 0]), expected[0, 0])
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("sizes", [(40, 24), (24, 40)])
+@pytest.mark.parametrize("shape", [(), (7,), (2, 30)])
+def test_gradients_of_linear(bias, sizes, shape):
+    layer, x = Linear(*sizes, bias=bias), random(*shape, 50)[..., 5 : 5 + sizes[0]].detach().requires_grad_()
+    inputs, direction = [x, *layer.parameters()], random(*shape, sizes[1], seed=1)
+    expected, found = F.linear(x, layer.weight, layer.bias), layer(x)
+    torch.testing.assert_close(found, expected)
+    gradients = torch.autograd.grad((found * direction).sum(), inputs)
+    torch.testing.assert_close(gradients, torch.autograd.grad((expected * direction).sum(), inputs))
+
+
+def test_frozen_linear_passes_gradients_on():
+    layer, x = Linear(5, 3).requires_grad_(False), random(4, 5).requires_grad_()
+    layer(x).sum().backward()
+    torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(4, -1))
+    assert layer.weight.grad is None
+
+
 @pytest.mark.parametrize(("rows", "frames"), [(1, 1), (1, 5), (2, 5), (5, 5)])
 def test_relative_shift(rows, frames):
     """With rows i and source frames j every score is its offset j - i."""
@@ -111,20 +132,56 @@ def naive_weights(query, key, position, table, padding_mask):
     return scores.masked_fill(padding_mask[:, None, None], MASKED_SCORE).softmax(-1)
 
 
+def averages(weights, values):
+    """All that a layer does with its weights: two averages over all heads, one over the first."""
+    by_all, by_all_again, by_first = values
+    return weights @ by_all, weights @ by_all_again, weights[:, :1] @ by_first
+
+
 @pytest.mark.parametrize("frames", [1, 2, 63, 65, 150])
 def test_attention_in_blocks_equals_the_definition(frames):
     shapes = (2, 3, frames, 5), (2, 3, frames, 5), (2, 3, frames, 4), (1, 3, 2 * frames - 1, 4)
     inputs = [random(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes)]
+    values = [random(2, heads, frames, 6, seed=heads).requires_grad_() for heads in (3, 3, 1)]
     mask = torch.arange(frames) >= torch.tensor([[frames], [max(1, frames - 7)]])
-    expected = naive_weights(*inputs, mask)
-    found = attention_weights(*inputs, mask)
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+    weights = naive_weights(*inputs, mask)
+    attention = attention_weights(*inputs, mask)
+    torch.testing.assert_close(attention.weights, weights, atol=1e-6, rtol=1e-4)
     with torch.no_grad():
-        assert torch.equal(attention_weights(*inputs, mask), found)
-    direction = random(2, 3, frames, frames, seed=9)
-    expected_gradients = torch.autograd.grad((expected * direction).sum(), inputs)
-    gradients = torch.autograd.grad((found * direction).sum(), inputs)
+        assert torch.equal(attention_weights(*inputs, mask).weights, attention.weights)
+
+    expected = averages(weights, values)
+    found = tuple(attention.average(value) for value in values)
+    torch.testing.assert_close(found, expected)
+    directions = [random(*y.shape, seed=9 + i) for i, y in enumerate(expected)]
+    for _ in range(2):  # the second time shows that nothing is left over from the first
+        gradients = torch.autograd.grad(found, [*inputs, *values], directions, retain_graph=True)
+    expected_gradients = torch.autograd.grad(expected, [*inputs, *values], directions)
     torch.testing.assert_close(gradients, expected_gradients, atol=1e-4, rtol=1e-4)
+
+
+def test_attention_by_a_graph_of_its_own_has_the_same_gradients(monkeypatch):
+    """On a GPU gradients of the weights are formed as usual."""
+    shapes = (2, 3, 70, 5), (2, 3, 70, 5), (2, 3, 70, 4), (1, 3, 139, 4)
+    inputs = [random(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes)]
+    values = [random(2, heads, 70, 6, seed=heads) for heads in (3, 3, 1)]
+
+    def gradients():
+        attention = attention_weights(*inputs)
+        return torch.autograd.grad(sum(attention.average(value).square().sum() for value in values), inputs)
+
+    by_factors = gradients()
+    monkeypatch.setattr("zipvoice.model.relative_attention.by_hand", lambda x: False)
+    torch.testing.assert_close(gradients(), by_factors, atol=1e-4, rtol=1e-4)
+
+
+def test_uniform_attention_is_over_the_frames_not_masked():
+    mask = torch.tensor([[False, False, False, True]])
+    shapes = (1, 2, 4, 3), (1, 2, 4, 3), (1, 2, 4, 2), (1, 2, 7, 2)
+    attention = attention_weights(*(random(*shape, seed=seed) for seed, shape in enumerate(shapes)), mask)
+    value = random(1, 1, 4, 5, seed=5)
+    expected = value[:, :, :3].mean(dim=2, keepdim=True).expand(-1, -1, 4, -1)
+    torch.testing.assert_close(attention.uniform().average(value), expected)
 
 
 def test_score_penalty_is_a_gradient_only():
@@ -132,10 +189,10 @@ def test_score_penalty_is_a_gradient_only():
     position, table = torch.zeros(1, 1, 70, 2), torch.zeros(1, 1, 139, 2)
     penalized = attention_weights(query, key, position, table, penalty=1e-4)
     plain = attention_weights(query, key, position, table)
-    assert torch.equal(penalized, plain)
-    ones = torch.ones_like(plain)
-    (found,) = torch.autograd.grad(penalized, query, ones)
-    (without,) = torch.autograd.grad(plain, query, ones)
+    assert torch.equal(penalized.weights, plain.weights)
+    value = torch.ones(1, 1, 70, 1)
+    (found,) = torch.autograd.grad(penalized.average(value).sum(), query)
+    (without,) = torch.autograd.grad(plain.average(value).sum(), query)
     loss = 1e-4 * ((query @ key.transpose(-1, -2)).abs() - 25).relu().sum()
     torch.testing.assert_close(found - without, torch.autograd.grad(loss, query)[0], atol=1e-5, rtol=1e-4)
 
@@ -194,7 +251,7 @@ def test_bypass_skips_utterances():
 
 def test_kept_at_the_ends():
     x = torch.zeros(50, 2, 3)
-    assert kept(x, 0.0).all()
+    assert kept(x, 0.0) is None
     assert not kept(x, 1.0).any()
 
 

@@ -199,16 +199,22 @@ class PrepareOptions:
     """How a corpus becomes a manifest that training reads."""
 
     source: str
-    """TSV file with the columns id, text, audio file and optionally start and end in seconds; or a lhotse cut manifest
-    (.jsonl or .jsonl.gz). Audio paths are relative to the TSV file, else to the current folder."""
+    """List of utterances: TSV or JSON lines with id, text, audio file and, optionally, start and end in seconds,
+    speaker and language; or a lhotse cut manifest (.jsonl or .jsonl.gz). Audio paths are relative to the list, else to
+    the current folder."""
     output_dir: str = "data/manifests"
-    """Folder of the manifest {prefix}_cuts_{subset}.jsonl.gz and of the features."""
+    """Folder of the manifest {prefix}_cuts_{subset}.jsonl.gz and of the features, or of the shards
+    {prefix}_shar_{subset}."""
     prefix: str = "custom"
     """Name of the corpus."""
     subset: str = "train"
     """Name of the part, such as train or dev."""
     tokenizer: TokenizerConfig | None = None
-    """Store tokens made by this tokenizer; without it training makes them on the fly."""
+    """Store tokens made by this tokenizer; without it training makes them on the fly. A row's own language replaces
+    that of the espeak tokenizer."""
+    tokens: str | None = None
+    """Token table of the model (tokens.txt), for the tokenizer: its tags can be used in texts, and a text with tokens
+    that it lacks is a bad row."""
     features: bool = False
     """Compute and store acoustic features; without them training computes them on the fly."""
     storage: Literal["lilcom_chunky", "numpy_files"] | None = None
@@ -216,24 +222,46 @@ class PrepareOptions:
     the package lilcom is installed."""
     stereo: bool = False
     """Keep the channels apart, for the stereo dialogue model: left, right and mixture. Otherwise they are averaged."""
+    shar: bool = False
+    """Write a folder of shards (lhotse Shar), for a corpus of more files than a disk likes: with the features if they
+    are stored, else with the audio, as FLAC of 24 kHz."""
+    shard_size: int = 1000
+    """Utterances in a shard."""
     skip_bad_rows: bool = False
     """Leave out what cannot be used and report it, rather than stop."""
     num_workers: int = 0
     """Worker processes; 0 works in this process."""
 
+    def __post_init__(self) -> None:
+        if self.tokens is not None and self.tokenizer is None:
+            raise ValueError("a token table (tokens) is of use with a tokenizer only: name its type")
+        if self.shard_size < 1:
+            raise ValueError(f"shard_size must be at least 1, not {self.shard_size}")
+
 
 @dataclass(frozen=True)
 class ManifestConfig:
-    """One manifest of a mixture."""
+    """One manifest of a mixture.
+
+    An epoch is all that the manifests without `replay` hold, each `repeat` times, interleaved by `weight`. With equal
+    weights that is their concatenation, evenly mixed as long as all of them last.
+    """
 
     path: str
-    """Cut manifest, .jsonl or .jsonl.gz."""
+    """Cut manifest (.jsonl, .jsonl.gz) or folder of shards (lhotse Shar)."""
     weight: float = 1.0
     """How often, relative to the others, the next utterance is taken from here, as long as there are some."""
     repeat: int = 1
     """How many times an epoch reads it."""
+    replay: float | None = None
+    """Against forgetting in fine-tuning: share of all utterances that comes from here, 0.2 for one in five. Such a
+    manifest never ends, and does not lengthen an epoch; each epoch starts at another place of it."""
 
     def __post_init__(self) -> None:
+        if self.replay is not None and not 0 < self.replay < 1:
+            raise ValueError(f"the share of {self.path} (replay) must be between 0 and 1, not {self.replay}")
+        if self.replay is not None and (self.weight, self.repeat) != (1.0, 1):
+            raise ValueError(f"{self.path} is replayed by its share, without weight and repeat")
         if not 0 < self.weight < float("inf"):
             raise ValueError(f"the weight of {self.path} must be above 0, not {self.weight}")
         if self.repeat < 1:
@@ -258,12 +286,16 @@ class DataConfig:
     """Groups of similar duration that batches are drawn from; a small corpus gets fewer."""
     shuffle: bool = True
     """Draw the training utterances in random order, another in each epoch."""
+    buffer_size: int = 100_000
+    """Utterances that are held to draw from, without sound and features, some 4 kB each: what bounds memory, and how
+    far apart in the manifests the utterances of a batch can be."""
     on_the_fly: bool = False
     """Compute features from the audio rather than read stored ones."""
     stereo: bool = False
     """Features of the left channel, the right channel and their mixture side by side, for the stereo dialogue model."""
-    unknown_tokens: Literal["error", "skip"] = "error"
-    """What to do with an utterance that has tokens unknown to the model: stop, or leave it out and count it."""
+    unknown_tokens: Literal["error", "skip", "add"] = "error"
+    """What to do with an utterance that has tokens unknown to the model: stop, leave it out and count it, or add all
+    such tokens of the data, but for what is replayed, to the end of the token table."""
     num_workers: int = 8
     """Loader processes; 0 loads in the training process."""
 
@@ -273,10 +305,37 @@ class DataConfig:
             ("min_len", self.min_len, self.min_len >= 0, "0 or more"),
             ("max_len", self.max_len, self.max_len > self.min_len, f"above min_len, {self.min_len}"),
             ("num_buckets", self.num_buckets, self.num_buckets >= 1, "at least 1"),
+            ("buffer_size", self.buffer_size, self.buffer_size >= 1, "at least 1"),
             ("num_workers", self.num_workers, self.num_workers >= 0, "0 or more"),
         ):
             if not valid:
                 raise ValueError(f"{name} must be {wanted}, not {value}")
+        for manifests in (self.train, self.dev):
+            shares = [item.replay or 0.0 for item in manifests]
+            if shares and (sum(shares) >= 1 or all(shares)):
+                raise ValueError("shares of replayed manifests (replay) must leave something for others to fill")
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What a corpus is examined for before training."""
+
+    source: str
+    """List of utterances, as for preparation, or a prepared manifest or folder of shards."""
+    tokenizer: TokenizerType | None = None
+    """Make tokens with this tokenizer; a prepared manifest may hold them already."""
+    language: str = TokenizerConfig.language
+    """espeak-ng voice, for the espeak tokenizer; a row's own language replaces it."""
+    tokens: str | None = None
+    """Token table of the model (tokens.txt), to find tokens that it lacks."""
+    min_len: float = DataConfig.min_len
+    """Training leaves out shorter utterances, in seconds."""
+    max_len: float = DataConfig.max_len
+    """Training leaves out longer utterances, in seconds."""
+    audio: bool = True
+    """Listen to all of the audio; otherwise only the heads of the files are read."""
+    num_workers: int = 0
+    """Worker processes; 0 works in this process."""
 
 
 # ---------------------------------------------------------------- training
@@ -299,7 +358,8 @@ class OptimizerConfig:
     clipping_scale: float = 2.0
     """Gradients are clipped to this multiple of the median of their recent norms."""
     freeze: tuple[str, ...] = ()
-    """Parts of the model that are not trained: fm_decoder, text_encoder, embed, spk_embed."""
+    """Parameters that are not trained, by name or by the part they lie in; * stands for anything, as in text_encoder
+    or fm_decoder.encoders.0.*.bias."""
 
 
 @dataclass(frozen=True)
@@ -320,11 +380,42 @@ class ObjectiveConfig:
 
 
 @dataclass(frozen=True)
+class LoraConfig:
+    """Fine-tuning by low-rank adapters (Hu et al., 2022).
+
+    A linear layer's weight W becomes W + (alpha / rank) · B A, and only B (out, rank) and A (rank, in) are trained.
+    """
+
+    rank: int = 0
+    """Rank of the change of a weight, such as 16; 0 trains the weights themselves."""
+    alpha: float = 16.0
+    """The change is scaled by alpha / rank."""
+    dropout: float = 0.0
+    """Probability that an input of a layer is kept from its adapter in a training step."""
+    targets: tuple[str, ...] = ("*",)
+    """Linear layers of the two networks that are adapted, by name or by the part they lie in; * stands for anything,
+    as in fm_decoder or *.feed_forward?."""
+
+    def __post_init__(self) -> None:
+        for name, valid, wanted in (
+            ("rank", self.rank >= 0, "0 or more"),
+            ("alpha", 0 < self.alpha < float("inf"), "above 0"),
+            ("dropout", 0 <= self.dropout < 1, "at least 0 and below 1"),
+            ("targets", len(self.targets) > 0, "at least one pattern"),
+        ):
+            if not valid:
+                raise ValueError(f"lora.{name} must be {wanted}, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A training run. The defaults are those of the published base model."""
 
     exp_dir: str = "exp/zipvoice"
-    """Folder of everything the run writes. A run that finds checkpoints there goes on from the newest."""
+    """Folder of everything the run writes. On several machines it must be the same one, on a shared disk."""
+    resume: str = "auto"
+    """auto goes on from the newest whole checkpoint in exp_dir, if there is one; never refuses a folder that has any;
+    the path of a checkpoint goes on from there."""
     seed: int = 42
     """Decides initial weights, order of the data, noise and masks."""
     variant: Variant = "zipvoice"
@@ -335,28 +426,38 @@ class RunConfig:
     """Acoustic features."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     """How texts become tokens."""
-    tokens: str = "data/tokens_emilia.txt"
-    """The token table."""
+    tokens: str | None = None
+    """The token table; by default that of the model in init_from."""
     init_from: str | None = None
-    """Model directory to take the initial weights from: the same variant to fine-tune it; a base model for a dialogue
-    model, a dialogue model for a stereo model. A distilled model starts from its teacher. The token table may be longer
-    than the one of that model, with new tokens at its end."""
+    """Model to take the initial weights from, a directory or the name of a released one: the same variant to fine-tune
+    it; a base model for a dialogue model, a dialogue model for a stereo model. A distilled model starts from its
+    teacher. Sizes, features and tokenizer that are left at their defaults are those of that model. The token table may
+    be longer than its own, with new tokens at the end."""
     data: DataConfig = field(default_factory=DataConfig)
     """Training and validation data."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     """What is minimised."""
     optim: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Optimizer and learning rate."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Adapters, for fine-tuning without changing the weights."""
     num_epochs: int = 11
     """Passes over the data, unless num_steps is given."""
     num_steps: int | None = None
     """Optimizer steps to stop after."""
     max_seconds: float | None = None
     """Stop after this many seconds, wherever the run is then; starting it again continues."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """Arithmetic of the model in training; weights and validation are float32."""
+    accumulate: int = 1
+    """Batches that each process adds up for one update of the weights: as if they were one batch, in less memory."""
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """Arithmetic of the model in training; weights and validation are float32. fp16 scales the loss to suit."""
+    activation_checkpointing: bool = False
+    """Compute the activations of each layer again when they are needed rather than keep them: slower, less memory."""
+    compile: bool = False
+    """Run the networks through torch.compile, which needs a C++ compiler, on a GPU Triton. What is random in training
+    interrupts compiled code, so measure whether it pays."""
     device: str | None = None
-    """cpu, cuda, cuda:1; by default the best there is."""
+    """cpu, cuda, cuda:1; by default the best there is, and with several processes a GPU for each."""
     ref_duration: float = 50.0
     """Seconds of audio in the batches that the model's own schedules count in."""
     average_period: int = 200
@@ -367,12 +468,28 @@ class RunConfig:
     """Steps between validations."""
     save_every: int = 5000
     """Steps between checkpoints."""
+    save_every_seconds: float | None = None
+    """Save a checkpoint also when this much time has passed since the last; it is deleted when there is a newer one."""
     keep_last: int = 30
-    """Newest checkpoints that are kept."""
+    """How many of the newest checkpoints at multiples of save_every are kept."""
+    max_bad_batches: int = 10
+    """Stop when so many updates in a row had to be skipped, because a loss or gradient was infinite or undefined. A
+    damaged recording now and then costs one update; a model that has diverged does not recover."""
     sample_every: int = 0
     """Steps between pictures and sounds of validation samples in TensorBoard; 0 makes none."""
     vocoder: str = "griffin-lim"
     """What makes the sounds of the samples: griffin-lim, or a Vocos directory."""
+
+
+FINE_TUNING = RunConfig(
+    exp_dir="exp/finetune",
+    optim=OptimizerConfig(base_lr=0.0001, schedule="fixed"),
+    num_steps=10_000,
+    valid_every=1000,
+    save_every=1000,
+    sample_every=1000,
+)
+"""What fine-tuning begins with; length and learning rate are the published ones."""
 
 
 @dataclass(frozen=True)
@@ -385,6 +502,153 @@ class AverageOptions:
     """Checkpoint to end with; by default the newest."""
     num: int = 1
     """How many intervals between checkpoints to average over; they need one checkpoint more."""
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """How an adapter becomes a model that needs no adapter."""
+
+    adapter: str
+    """Folder of the adapter, as a run with lora.rank above 0 writes it: {exp_dir}/adapter."""
+    output_dir: str
+    """Model directory to write."""
+    base: str | None = None
+    """Model that the adapter was trained on, a directory or the name of a released one; by default the one that the
+    adapter names."""
+
+
+# ---------------------------------------------------------------- vocoder
+
+
+@dataclass(frozen=True)
+class VocosConfig:
+    """Sizes of a Vocos vocoder; the content of config.json beside its weights. The defaults are the published ones."""
+
+    dim: int = 512
+    """Width of the network."""
+    intermediate_dim: int = 1536
+    """Width within the feed-forward network of a block."""
+    num_layers: int = 8
+    """ConvNeXt blocks."""
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            if getattr(self, f.name) < 1:
+                raise ValueError(f"{f.name} must be at least 1, not {getattr(self, f.name)}")
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The judges that an adversarially trained vocoder learns from."""
+
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    """One discriminator for each looks at every so many samples side by side."""
+    period_channels: tuple[int, ...] = (32, 128, 512, 1024, 1024)
+    """Channels of their layers."""
+    period_weight: float = 1.0
+    """Weight of their mean loss for the vocoder."""
+    windows: tuple[int, ...] = (2048, 1024, 512)
+    """One discriminator for each looks at a magnitude spectrogram with windows of so many samples."""
+    window_channels: int = 64
+    """Channels of their layers."""
+    window_weight: float = 0.1
+    """Weight of their mean loss for the vocoder."""
+
+    def __post_init__(self) -> None:
+        if not self.periods and not self.windows:
+            raise ValueError("give periods, windows or both; without any there is no discriminator")
+        if (
+            not self.period_channels
+            or min(*self.period_channels, *self.periods, *self.windows, self.window_channels) < 1
+        ):
+            raise ValueError("periods, windows and numbers of channels must be at least 1")
+
+
+@dataclass(frozen=True)
+class VocoderRunConfig:
+    """A training run of a vocoder. The defaults make one of the published size."""
+
+    exp_dir: str = "exp/vocos"
+    """Folder of everything the run writes; a vocoder directory. A run that finds checkpoints there goes on from the
+    newest."""
+    seed: int = 42
+    """Decides initial weights and crops."""
+    vocos: VocosConfig = field(default_factory=VocosConfig)
+    """Sizes of the vocoder."""
+    discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    """Sizes and weights of the discriminators."""
+    init_from: str | None = None
+    """Vocoder directory to take the initial weights from."""
+    train: tuple[str, ...] = ()
+    """Cut manifests of `zipvoice prepare`, or folders of audio files; every second of them is equally likely."""
+    dev: tuple[str, ...] = ()
+    """The same for validation, which uses whole recordings."""
+    in_memory: bool = False
+    """Decode all recordings at the start and keep them in memory, 173 MB per hour; else each crop is read when due."""
+    num_workers: int = 4
+    """Loader processes; 0 loads in the training process."""
+    crop_samples: int = 16_384
+    """Length of a training example, a multiple of 256 samples at 24 kHz."""
+    batch_size: int = 16
+    """Examples in a batch."""
+    gain_db: tuple[float, float] = (-12.0, 6.0)
+    """Each example is made louder by an amount drawn from this range, up to full scale."""
+    mel_weight: float = 45.0
+    """Weight of the mean absolute difference of log-mel features."""
+    stft_weight: float = 0.0
+    """Weight of the multi-resolution spectral loss, which helps where adversarial training comes late."""
+    stft_windows: tuple[int, ...] = (2048, 1024, 512, 256, 128)
+    """Windows of its resolutions, in samples."""
+    adversarial_from: int = 0
+    """Steps after which the discriminators take part; with `num_steps` or more they never do."""
+    lr: float = 5e-4
+    """Learning rate of vocoder and discriminators at its highest; it falls to 0 along half a cosine."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises before that."""
+    betas: tuple[float, float] = (0.8, 0.9)
+    """How slowly AdamW forgets gradients and their squares."""
+    ema_decay: float = 0.999
+    """How slowly the exponential average of the weights, which is the result, follows them; 0 for the last weights."""
+    num_steps: int = 1_000_000
+    """Steps to stop after."""
+    max_seconds: float | None = None
+    """Stop after this many seconds, wherever the run is then; starting it again continues."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the networks; weights, spectra and losses are float32."""
+    device: str | None = None
+    """cpu, cuda, cuda:1; by default the best there is."""
+    log_every: int = 50
+    """Steps between lines in the log."""
+    valid_every: int = 5000
+    """Steps between validations."""
+    save_every: int = 5000
+    """Steps between checkpoints."""
+    keep_last: int = 2
+    """Newest checkpoints that are kept."""
+
+    def __post_init__(self) -> None:
+        shortest = max(1024, *self.stft_windows, *self.discriminators.windows) // 2
+        positive = ("batch_size", "num_steps", "log_every", "valid_every", "save_every", "keep_last")
+        for name, value, valid, wanted in (
+            *((name, getattr(self, name), getattr(self, name) >= 1, "at least 1") for name in positive),
+            (
+                "crop_samples",
+                self.crop_samples,
+                self.crop_samples > shortest and self.crop_samples % 256 == 0,
+                f"a multiple of 256 above {shortest}, half of the longest window",
+            ),
+            ("gain_db", self.gain_db, _is_range(self.gain_db), "two numbers, the lower one first"),
+            ("stft_windows", self.stft_windows, min(self.stft_windows, default=0) >= 4, "of at least 4 samples"),
+            ("betas", self.betas, _is_range((0.0, *self.betas, 1.0), 4), "two numbers from 0 to 1, ascending"),
+            ("ema_decay", self.ema_decay, 0 <= self.ema_decay < 1, "from 0 to below 1"),
+            ("lr", self.lr, self.lr > 0, "above 0"),
+        ):
+            if not valid:
+                raise ValueError(f"{name} must be {wanted}, not {value}")
+
+
+def _is_range(values: tuple[float, ...], length: int = 2) -> bool:
+    return len(values) == length and list(values) == sorted(values)
 
 
 # ---------------------------------------------------------------- strict JSON

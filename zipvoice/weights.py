@@ -54,10 +54,13 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
 
 
 def write_weights(weights: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Write named tensors as safetensors, whole or not at all."""
+    """Write named tensors as safetensors, whole or not at all. Raises OSError if the disk does not take them."""
     with whole_file(path) as temporary:
         plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-        safetensors.torch.save_file(plain, temporary, metadata={"format": "pt"})
+        try:
+            safetensors.torch.save_file(plain, temporary, metadata={"format": "pt"})
+        except safetensors.SafetensorError as error:  # a full disk, for instance
+            raise OSError(f"could not write {path}: {_reason(error)}") from error
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:

@@ -7,7 +7,6 @@ Shapes: B batch, T frames, F mel bands, D width, N samples.
 
 import dataclasses
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zipvoice.audio.mel import HOP, N_FFT, NUM_MELS, SAMPLING_RATE, LogMel, check_mel
-from zipvoice.config import from_dict, suggestion
-from zipvoice.weights import load_strictly, read_weights
+from zipvoice.config import VocosConfig, from_dict, read_json, suggestion, write_json
+from zipvoice.weights import load_strictly, read_weights, write_weights
 
 KERNEL = 7
 """Frames seen by one convolution."""
@@ -26,20 +25,12 @@ LARGEST_MAGNITUDE = 100.0
 """Bound on the predicted spectrum, against overflow of the exponential."""
 
 
-@dataclass(frozen=True)
-class VocosConfig:
-    """Sizes of the network; the defaults are those of the published one."""
-
-    dim: int = 512
-    intermediate_dim: int = 1536
-    num_layers: int = 8
-
-
 class Vocos(nn.Module):
     """Log-mel (B, F, T) -> wave (B, (T - 1) · 256) at 24 kHz in [-1, 1]. T is at least 2."""
 
     def __init__(self, config: VocosConfig) -> None:
         super().__init__()
+        self.config = config
         self.feature_extractor = nn.ModuleDict({"mel_spec": LogMel()})  # the features it was trained on
         self.backbone = Backbone(config)
         self.head = ISTFTHead(config.dim)
@@ -122,11 +113,46 @@ def _initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
 
-# ---------------------------------------------------------------- published files
+# ---------------------------------------------------------------- files
 
-CONFIG_FILE = "config.yaml"
+CONFIG_FILES = ("config.json", "config.yaml")
+"""Ours holds a VocosConfig, the published one describes every part. Looked for in this order."""
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """Looked for in this order."""
+
+
+def load_vocos(directory: str | os.PathLike[str]) -> Vocos:
+    """A vocoder from a folder, as `save_vocos` writes it or in the published form.
+
+    The former is config.json with model.safetensors, the latter config.yaml with model.safetensors or
+    pytorch_model.bin. The result is in evaluation mode on the CPU. Raises FileNotFoundError, or ValueError that names
+    the file and what is wrong with it: another architecture, other features than ours, weights that are broken or do
+    not fit.
+    """
+    config_path = _first_file(directory, *CONFIG_FILES)
+    weights_path = _first_file(directory, *WEIGHT_FILES)
+    vocos = Vocos(read_json(VocosConfig, config_path) if config_path.suffix == ".json" else _published(config_path))
+    load_strictly(vocos, read_weights(weights_path), str(weights_path))
+    return vocos.eval()
+
+
+def save_vocos(vocos: Vocos, directory: str | os.PathLike[str]) -> None:
+    """Write config.json and model.safetensors into a folder, which `load_vocos` then reads."""
+    write_json(vocos.config, Path(directory) / CONFIG_FILES[0])
+    write_weights(vocos.state_dict(), Path(directory) / WEIGHT_FILES[0])
+
+
+def _first_file(directory: str | os.PathLike[str], *names: str) -> Path:
+    for name in names:
+        if (path := Path(directory) / name).is_file():
+            return path
+    raise FileNotFoundError(
+        f"no {' or '.join(names)} in {directory}; a vocoder folder holds {' or '.join(CONFIG_FILES)} and the weights, "
+        "as the hub repository charactr/vocos-mel-24khz does"
+    )
+
+
+# ---------------------------------------------------------------- the published config.yaml
 
 CLASS_PATHS = {
     "feature_extractor": "vocos.feature_extractors.MelSpectrogramFeatures",
@@ -137,30 +163,7 @@ TRANSFORM = {"n_fft": N_FFT, "hop_length": HOP, "padding": "center"}
 """Settings that features and head share, by their published names."""
 
 
-def load_vocos(directory: str | os.PathLike[str]) -> Vocos:
-    """A vocoder from a folder in the published form: config.yaml with model.safetensors or pytorch_model.bin.
-
-    The result is in evaluation mode on the CPU. Raises FileNotFoundError, or ValueError that names the file and what is
-    wrong with it: another architecture, other features than ours, weights that are broken or do not fit.
-    """
-    config_path = _first_file(directory, CONFIG_FILE)
-    weights_path = _first_file(directory, *WEIGHT_FILES)
-    vocos = Vocos(_read_config(config_path))
-    load_strictly(vocos, read_weights(weights_path), str(weights_path))
-    return vocos.eval()
-
-
-def _first_file(directory: str | os.PathLike[str], *names: str) -> Path:
-    for name in names:
-        if (path := Path(directory) / name).is_file():
-            return path
-    raise FileNotFoundError(
-        f"no {' or '.join(names)} in {directory}; a vocoder folder holds {CONFIG_FILE} and the weights, as the hub "
-        "repository charactr/vocos-mel-24khz does"
-    )
-
-
-def _read_config(path: Path) -> VocosConfig:
+def _published(path: Path) -> VocosConfig:
     """The sizes of the network; other classes or features are refused, for they would turn our features into noise."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from zipvoice.cli import evaluation, synthesis, text, training
+from zipvoice.cli import check, diagnose, evaluation, synthesis, text, training, vocoder
 from zipvoice.cli.parsing import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, note
 from zipvoice.config import suggestion
 
@@ -31,10 +31,15 @@ COMMANDS = {
     "dub": Command("speak subtitles, each in its time", synthesis.dub),
     "voice": Command("save, list and remove voices", synthesis.voice),
     "tokenize": Command("show what becomes of a text", text.tokenize),
+    "check": Command("examine a corpus before training", check.check),
     "prepare": Command("make training data from recordings and transcripts", training.prepare),
     "train": Command("train a model as a run file describes", training.train),
+    "finetune": Command("train a model on, on other data", training.finetune),
+    "merge": Command("make a model of a model and an adapter", training.merge),
+    "diagnose": Command("look into a training run: statistics, values that are not finite, memory", diagnose.diagnose),
     "average": Command("make a model from the checkpoints of a training run", training.average),
     "evaluate": Command("score speech: intelligibility, voice, quality", evaluation.evaluate),
+    "train-vocoder": Command("train a vocoder as a run file describes", vocoder.train_vocoder),
 }
 
 
@@ -69,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _usage() -> str:
-    rows = "\n".join(f"  {name:<10} {command.summary}" for name, command in COMMANDS.items())
+    rows = "\n".join(f"  {name:<13} {command.summary}" for name, command in COMMANDS.items())
     return (
         "Zero-shot text-to-speech by flow matching.\n\n"
         f"usage: zipvoice COMMAND [options]\n\n{rows}\n\n"

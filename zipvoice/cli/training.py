@@ -1,8 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands that make models."""
 
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+import tyro
+
 from zipvoice.cli.parsing import note, parse
-from zipvoice.config import AverageOptions, PrepareOptions, RunConfig, read_json
+from zipvoice.config import (
+    FINE_TUNING,
+    AverageOptions,
+    ManifestConfig,
+    MergeOptions,
+    PrepareOptions,
+    RunConfig,
+    read_json,
+)
 
 
 def train(arguments: list[str]) -> None:
@@ -11,6 +24,36 @@ def train(arguments: list[str]) -> None:
     from zipvoice.training.run import train as run_training
 
     run_training(run)
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """Train a model on, on other data: another voice, another way of speaking, another language.
+
+    Any setting of a training run can be given too. The folder of the run becomes a model directory.
+    """
+
+    base: tyro.conf.Positional[str]
+    """The model: the name of a released one, which is downloaded once, or a model directory."""
+    train: tuple[str, ...]
+    """Manifests of the data, as `zipvoice prepare` writes them."""
+    dev: tuple[str, ...] = ()
+    """Manifests of validation data. Samples of what the model makes of it are recorded in TensorBoard."""
+    replay: tuple[str, ...] = ()
+    """Manifests of data that the model was trained on before, against forgetting."""
+    replay_share: float = 0.2
+    """Share of all utterances that is replayed."""
+    run: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=lambda: FINE_TUNING)
+
+
+def finetune(arguments: list[str]) -> None:
+    command = parse(FineTune, "finetune", arguments)
+    from zipvoice.training.run import train as run_training
+
+    replayed = [ManifestConfig(path, replay=command.replay_share / len(command.replay)) for path in command.replay]
+    manifests = {"train": (*map(ManifestConfig, command.train), *replayed), "dev": (*map(ManifestConfig, command.dev),)}
+    run = replace(command.run, init_from=command.base, data=replace(command.run.data, **manifests))
+    run_training(run if command.dev else replace(run, sample_every=0))
 
 
 def prepare(arguments: list[str]) -> None:
@@ -28,6 +71,13 @@ def average(arguments: list[str]) -> None:
     from zipvoice.training.averaging import average as average_checkpoints
 
     note(f"wrote {average_checkpoints(options)}")
+
+
+def merge(arguments: list[str]) -> None:
+    options = parse(MergeOptions, "merge", arguments)
+    from zipvoice.training.adapters import merge as merge_adapter
+
+    note(f"wrote {merge_adapter(options)}")
 
 
 def _run_file(arguments: list[str]) -> tuple[RunConfig, list[str]]:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Swoosh activations of Zipformer (Yao et al., 2024, section 3.5), alone and in front of a linear layer.
+"""The Swoosh activations of Zipformer (Yao et al., 2024, section 3.5), with dropout of channels.
 
-In training the usual graph would keep the activation, its logarithm and a dropout mask of full size; here only the
-input is kept, and the rest computed again in the backward pass. Shapes: B batch, T frames, C hidden channels, D width.
+In training the usual graph would keep the logarithm and a masked copy of it; here only the input is kept, and the
+derivative computed in the backward pass. Shapes: B batch, T frames, C channels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipvoice.model.blocks import row_blocks
-from zipvoice.model.linear import linear
 
 SLOPE = 0.08
 ROWS_PER_THREAD = 312
@@ -46,55 +46,44 @@ class SwooshR(nn.Module):
         return swoosh_r(x)
 
 
-def swoosh_linear(swoosh: Swoosh, x: Tensor, layer: nn.Linear, channel_mask: Tensor | None = None) -> Tensor:
-    """layer(swoosh(x) · channel_mask), without keeping the activation.
+def activate(swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None = None) -> Tensor:
+    """swoosh(x) · channel_mask.
 
     Args:
         swoosh: the activation.
         x: (B, T, C).
-        layer: from C to D.
         channel_mask: (B, 1, C), for dropout of channels.
 
     Returns:
-        (B, T, D).
+        (B, T, C), in the dtype of x.
     """
     if torch.is_grad_enabled():
-        return _SwooshLinear.apply(swoosh, x, layer.weight, layer.bias, channel_mask)
-    return _swoosh_linear(swoosh, x, layer.weight, layer.bias, channel_mask)
+        return _Activation.apply(swoosh, x, channel_mask)
+    return _by_blocks(swoosh, x, channel_mask)
 
 
-def _swoosh_linear(
-    swoosh: Swoosh, x: Tensor, weight: Tensor, bias: Tensor | None, channel_mask: Tensor | None
-) -> Tensor:
-    blocks = row_blocks(x.shape[1], ROWS_PER_THREAD, x)
-    parts = [linear(_masked(swoosh(x[:, rows]), channel_mask).to(x.dtype), weight, bias) for rows in blocks]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-def _masked(x: Tensor, channel_mask: Tensor | None) -> Tensor:
-    return x if channel_mask is None else x.mul_(channel_mask)
-
-
-class _SwooshLinear(torch.autograd.Function):
+class _Activation(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, swoosh: Swoosh, x: Tensor, weight: Tensor, bias: Tensor | None, channel_mask: Tensor | None
-    ) -> Tensor:
+    def forward(ctx: Any, swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None) -> Tensor:
         ctx.swoosh = swoosh
-        ctx.save_for_backward(x, weight, channel_mask)
-        return _swoosh_linear(swoosh, x, weight, bias, channel_mask)
+        ctx.save_for_backward(x, channel_mask)
+        return _by_blocks(swoosh, x, channel_mask)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, channel_mask = ctx.saved_tensors
-        grad_x = grad @ weight.to(grad.dtype)
-        active = torch.empty_like(grad_x)
-        for rows in row_blocks(x.shape[1], ROWS_PER_THREAD, x):
-            active[:, rows] = _masked(ctx.swoosh(x[:, rows]), channel_mask)
-            grad_x[:, rows] *= _masked(ctx.swoosh.derivative(x[:, rows]), channel_mask)
-        rows_grad = grad.flatten(0, 1)
-        _, _, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        grad_weight = (rows_grad.t() @ active.flatten(0, 1)).to(weight.dtype) if needs_weight else None
-        grad_bias = rows_grad.sum(dim=0, dtype=weight.dtype) if needs_bias else None
-        return None, grad_x.to(x.dtype), grad_weight, grad_bias, None
+        x, channel_mask = ctx.saved_tensors
+        return None, _by_blocks(ctx.swoosh.derivative, x, channel_mask, grad), None
+
+
+def _by_blocks(
+    function: Callable[[Tensor], Tensor], x: Tensor, channel_mask: Tensor | None, factor: Tensor | None = None
+) -> Tensor:
+    """function(x) · channel_mask · factor, in blocks of rows."""
+    y = torch.empty_like(x)
+    for rows in row_blocks(x.shape[1], ROWS_PER_THREAD, x):
+        part = function(x[:, rows])
+        for scale in (channel_mask, None if factor is None else factor[:, rows]):
+            part = part if scale is None else part.mul_(scale)
+        y[:, rows] = part
+    return y

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zipvoice.model.linear import Linear
-from zipvoice.model.relative_attention import attention_weights
+from zipvoice.model.relative_attention import Attention, attention_weights
 from zipvoice.model.schedule import Progress, Schedule
 
 SCORE_PENALTY = 1e-4
@@ -52,8 +52,8 @@ class AttentionWeights(nn.Module):
         self.in_proj = Linear(dim, sum(self.widths), scale=query_head_dim**-0.25)
         self.linear_pos = Linear(pos_dim, num_heads * pos_head_dim, scale=0.05, bias=False)
 
-    def forward(self, x: Tensor, positions: Tensor, padding_mask: Tensor | None) -> Tensor:
-        """From x (B, T, D) and positions (2 T - 1, pos_dim) the weights (B, H, T, T); rows sum to one."""
+    def forward(self, x: Tensor, positions: Tensor, padding_mask: Tensor | None) -> Attention:
+        """From x (B, T, D) and positions (2 T - 1, pos_dim)."""
         query, key, position = (_heads(part, self.num_heads) for part in self.in_proj(x).split(self.widths, dim=-1))
         table = _heads(self.linear_pos(positions)[None], self.num_heads)  # (1, H, 2 T - 1, pos_head_dim)
         if self.training and POSITION_SKIP.happens(self.progress):
@@ -63,8 +63,8 @@ class AttentionWeights(nn.Module):
 
 
 def _heads(x: Tensor, num_heads: int) -> Tensor:
-    """(B, T, H d) as (B, H, T, d)."""
-    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+    """(B, T, H d) to (B, H, T, d), in one piece: many products follow, and each would copy it."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2).contiguous()
 
 
 class SelfAttention(nn.Module):
@@ -76,11 +76,10 @@ class SelfAttention(nn.Module):
         self.in_proj = Linear(dim, num_heads * value_head_dim)
         self.out_proj = Linear(num_heads * value_head_dim, dim, scale=0.05)
 
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """(B, T, D) and (B, H, T, T) to (B, T, D)."""
-        value = self.in_proj(x).unflatten(-1, (self.num_heads, -1)).permute(0, 2, 3, 1)  # (B, H, value_head_dim, T)
-        value = value @ weights.transpose(-1, -2)  # twice as fast as weights @ value where the heads are narrow
-        return self.out_proj(value.flatten(1, 2).transpose(1, 2))
+    def forward(self, x: Tensor, attention: Attention) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        value = self.in_proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, H, T, value_head_dim)
+        return self.out_proj(attention.average(value).transpose(1, 2).flatten(2))
 
 
 class NonlinAttention(nn.Module):
@@ -92,7 +91,8 @@ class NonlinAttention(nn.Module):
         self.in_proj = Linear(dim, 3 * hidden)
         self.out_proj = Linear(hidden, dim, scale=0.05)
 
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """(B, T, D) and (B, T, T) to (B, T, D)."""
+    def forward(self, x: Tensor, attention: Attention) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
         gate, value, second_gate = self.in_proj(x).chunk(3, dim=-1)
-        return self.out_proj((weights @ (value * gate.tanh())) * second_gate)
+        value = attention.average((value * gate.tanh())[:, None])[:, 0]
+        return self.out_proj(value * second_gate)

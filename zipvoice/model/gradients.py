@@ -57,7 +57,7 @@ def whiten(
     return _Whiten.apply(x, num_groups, limit, grad_scale, channels, report)
 
 
-def whitening_metric(x: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
+def whitening_metric(x: Tensor, num_groups: int) -> tuple[Tensor, Callable[[], Tensor]]:
     """How far groups of channels are from white, and a multiple of the gradient of that.
 
     With covariance S_g of each group and D the mean of all their diagonal entries: the mean over channels k of
@@ -68,7 +68,7 @@ def whitening_metric(x: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
         num_groups: number of groups of neighbouring channels.
 
     Returns:
-        The metric, and its gradient (N, C) up to a positive factor.
+        The metric, and a function that computes its gradient (N, C) up to a positive factor.
     """
     groups = x.unflatten(1, (num_groups, -1)).transpose(0, 1)  # (G, N, C / G)
     groups = groups - groups.mean(dim=1, keepdim=True)
@@ -76,8 +76,12 @@ def whitening_metric(x: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
     diagonal = covariance.diagonal(dim1=1, dim2=2)
     mean_diagonal = diagonal.mean()
     metric = covariance.square().sum() / diagonal.numel() / (mean_diagonal.square() + TINY)
-    diagonal.sub_(metric * mean_diagonal)
-    return metric, (groups @ covariance).transpose(0, 1).flatten(1)
+
+    def gradient() -> Tensor:
+        to_white = covariance - torch.diag_embed((metric * mean_diagonal).expand_as(diagonal))
+        return (groups @ to_white).transpose(0, 1).flatten(1)
+
+    return metric, gradient
 
 
 class _Limit(torch.autograd.Function):
@@ -130,14 +134,14 @@ class _Whiten(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         with torch.autocast(x.device.type, enabled=False):
-            part = _part(x, ctx.channels)
-            metric, correction = whitening_metric(part.flatten(0, -2), ctx.num_groups)
-        exceeded = bool(metric >= ctx.limit)
+            metric, gradient = whitening_metric(_part(x, ctx.channels).flatten(0, -2), ctx.num_groups)
+            exceeded = bool(metric >= ctx.limit)
+            correction = gradient() if exceeded else None
         ctx.report(exceeded)
-        if exceeded:
+        if correction is not None:
             part = _part(grad, ctx.channels)
             scale = ctx.grad_scale * part.norm() / (correction.norm() + TINY)
-            grad = _replaced(grad, ctx.channels, part + scale * correction.view_as(part))
+            grad = _replaced(grad, ctx.channels, part.addcmul(correction.view_as(part), scale))
         return grad, None, None, None, None, None
 
 
@@ -160,7 +164,7 @@ def _balancing_gradient(x: Tensor, target: Balance, grad_scale: float) -> Tensor
     b = -ratio_sign * (variance > TINY) * mean / deviation**3 + rms_sign * (mean_square > TINY) / rms.square()
 
     scale = grad_scale / (a.square() + b.square() * variance.clamp(min=0)).sqrt().clamp(min=TINY)
-    return (x - mean) * (b * scale) + a * scale
+    return torch.addcmul((a - b * mean) * scale, x, b * scale)
 
 
 def _side(value: Tensor, low: float, high: float) -> Tensor:

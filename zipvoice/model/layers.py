@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zipvoice.model.activations import ROWS_PER_THREAD, swoosh_l, swoosh_linear, swoosh_r
+from zipvoice.model.activations import ROWS_PER_THREAD, activate, swoosh_l, swoosh_r
 from zipvoice.model.blocks import row_blocks
 from zipvoice.model.depthwise import depthwise_convolution
 from zipvoice.model.gradients import limit
@@ -32,9 +32,12 @@ class FeedForward(nn.Module):
         """(B, T, D) to (B, T, D)."""
         mask = self._channel_mask(x) if self.training else None
         if torch.is_grad_enabled():
-            return swoosh_linear(swoosh_l, self.in_proj(x), self.out_proj, mask)
+            return self._block(x, mask)
         blocks = [x[:, rows] for rows in row_blocks(x.shape[1], ROWS_PER_THREAD, x)]
-        return torch.cat([swoosh_linear(swoosh_l, self.in_proj(block), self.out_proj, mask) for block in blocks], dim=1)
+        return torch.cat([self._block(block, mask) for block in blocks], dim=1)
+
+    def _block(self, x: Tensor, channel_mask: Tensor | None) -> Tensor:
+        return self.out_proj(activate(swoosh_l, self.in_proj(x), channel_mask))
 
     def _channel_mask(self, x: Tensor) -> Tensor:
         """(B, 1, hidden), zero for dropped channels."""
@@ -67,7 +70,7 @@ class Convolution(nn.Module):
         x = F.glu(self.in_proj(x))
         if padding_mask is not None:
             x = x.masked_fill(padding_mask[:, :, None], 0.0)
-        return swoosh_linear(swoosh_r, self.depthwise_conv(x), self.out_proj)
+        return self.out_proj(activate(swoosh_r, self.depthwise_conv(x)))
 
 
 class BiasNorm(nn.Module):
@@ -105,7 +108,8 @@ class Bypass(nn.Module):
         scale: Tensor = self.bypass_scale
         if LIMIT_RATE.happens(self.progress):
             scale = limit(scale, BYPASS_MINIMUM(self.progress), BYPASS_MAXIMUM)
-        return scale if self.skip_rate is None else scale * kept(x, self.skip_rate(self.progress))
+        keep = None if self.skip_rate is None else kept(x, self.skip_rate(self.progress))
+        return scale if keep is None else scale * keep
 
 
 def plus(x: Tensor, y: Tensor, kept: Tensor | None = None) -> Tensor:
@@ -115,6 +119,10 @@ def plus(x: Tensor, y: Tensor, kept: Tensor | None = None) -> Tensor:
     return x + y if torch.is_grad_enabled() or x.dtype != y.dtype else y.add_(x)
 
 
-def kept(x: Tensor, skip_rate: float) -> Tensor:
-    """(B, 1, 1), zero with probability `skip_rate` for each utterance of x, else one."""
-    return (torch.rand(x.shape[0], 1, 1, device=x.device) >= skip_rate).to(x.dtype)
+def kept(x: Tensor, skip_rate: float) -> Tensor | None:
+    """(B, 1, 1), zero with probability `skip_rate` for each utterance of x, else one; None if no utterance is skipped.
+
+    Drawn on the CPU, so that a GPU need not be waited for to know whether there is anything to do.
+    """
+    keep = torch.rand(x.shape[0], 1, 1, device="cpu") >= skip_rate
+    return None if keep.all() else keep.to(x)

@@ -17,6 +17,7 @@ from zipvoice.model.activations import SwooshR
 from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention, relative_positions
 from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward, kept, plus
 from zipvoice.model.linear import Linear
+from zipvoice.model.relative_attention import Attention
 from zipvoice.model.schedule import Progress, Schedule
 
 ATTENTION_SKIP = Schedule((0, 0.2), (4000, 0.05), (16000, 0.0))
@@ -81,17 +82,17 @@ class EncoderLayer(nn.Module):
             (B, T, D).
         """
         before = x
-        weights = self.self_attn_weights(x, positions, padding_mask)  # (B, H, T, T)
-        attention = self._kept(x, ATTENTION_SKIP)
+        attention = self.self_attn_weights(x, positions, padding_mask)
+        attended = self._kept(x, ATTENTION_SKIP)
         x = x if time is None else x + time
         x = plus(x, self.feed_forward1(x))
-        x = plus(x, self.nonlin_attention(x, self._first_head(weights)), attention)
-        x = plus(x, self.self_attn1(x, weights), attention)
+        x = plus(x, self.nonlin_attention(x, self._sometimes_uniform(attention)), attended)
+        x = plus(x, self.self_attn1(x, attention), attended)
         x = x if time is None else x + time
         x = plus(x, self.conv_module1(x, padding_mask), self._kept(x, CONVOLUTION_SKIP))
         x = plus(x, self.feed_forward2(x), self._kept(x, FEED_FORWARD_SKIP))
         x = self.bypass_mid(before, x)
-        x = plus(x, self.self_attn2(x, weights), attention)
+        x = plus(x, self.self_attn2(x, attention), attended)
         x = x if time is None else x + time
         x = plus(x, self.conv_module2(x, padding_mask), self._kept(x, CONVOLUTION_SKIP))
         x = plus(x, self.feed_forward3(x), self._kept(x, FEED_FORWARD_SKIP))
@@ -101,13 +102,9 @@ class EncoderLayer(nn.Module):
         """In training, zero for the utterances that skip a module this time, else one."""
         return kept(x, skip_rate(self.progress)) if self.training else None
 
-    def _first_head(self, weights: Tensor) -> Tensor:
-        """Weights (B, T, T) of the first head; in training, now and then uniform over the frames not masked."""
-        weights = weights[:, 0]
-        if self.training and UNIFORM_ATTENTION.happens(self.progress):
-            allowed = (weights > 0).to(weights.dtype)
-            return allowed / allowed.sum(dim=-1, keepdim=True)
-        return weights
+    def _sometimes_uniform(self, attention: Attention) -> Attention:
+        """In training, now and then the same attention to all frames that are not masked."""
+        return attention.uniform() if self.training and UNIFORM_ATTENTION.happens(self.progress) else attention
 
 
 class Stack(nn.Module):

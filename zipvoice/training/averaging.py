@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zipvoice.config import AverageOptions
+from zipvoice.config import AverageOptions, RunConfig, read_json
+from zipvoice.training.adapters import is_adapted, merged, save_adapter
 from zipvoice.training.checkpoint import averaged_weights, checkpoint_path, load, steps_saved
 from zipvoice.weights import write_weights
 
@@ -97,16 +98,17 @@ def average(options: AverageOptions) -> Path:
     return _write(exp_dir, between(*averages, start["step"], end["step"], end["average_period"]))
 
 
-def publish(exp_dir: str | os.PathLike[str]) -> Path:
+def publish(exp_dir: str | os.PathLike[str], every: int = 1) -> Path:
     """Write the result of a run as model.safetensors: what `average` gives for the last interval, without fail.
 
-    A last interval that is too short for an average is joined with the one before it; of a run without any other
+    The interval begins at a checkpoint at a multiple of `every`, so that the result does not depend on interrupts. A
+    last interval that is too short for an average is joined with the one before it; of a run without any other
     checkpoint to start from, the last weights themselves are taken.
     """
     *earlier, last = steps_saved(exp_dir)
     end = load(checkpoint_path(exp_dir, last))
     period = end["average_period"]
-    starts = [step for step in earlier if step // period < last // period]
+    starts = [step for step in earlier if step // period < last // period and step % every == 0]
     if not starts:
         logger.info("the run is too short to average over; its last weights are the model")
         return _write(exp_dir, end["model"])
@@ -115,8 +117,14 @@ def publish(exp_dir: str | os.PathLike[str]) -> Path:
 
 
 def _write(exp_dir: str | os.PathLike[str], weights: Weights) -> Path:
+    """Write model.safetensors, which is a plain model also where adapters were trained; they are written beside it."""
     path = Path(exp_dir) / "model.safetensors"
-    write_weights({name: w.float() if w.is_floating_point() else w for name, w in weights.items()}, path)
+    weights = {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}
+    if is_adapted(weights):
+        config = read_json(RunConfig, path.with_name("run.json"))
+        save_adapter(exp_dir, weights, config)
+        weights = merged(weights, config.lora)
+    write_weights(weights, path)
     return path
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state of a training run on disk: checkpoint-{step}.pt, whole or not at all."""
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from zipvoice.files import whole_file
 from zipvoice.weights import read_torch_file
 
 NAME = re.compile(r"checkpoint-(\d+)\.pt")
+
+logger = logging.getLogger(__name__)
 
 
 def checkpoint_path(exp_dir: str | os.PathLike[str], step: int) -> Path:
@@ -64,10 +67,68 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     return state
 
 
-def prune(exp_dir: str | os.PathLike[str], keep: int) -> None:
-    """Delete all checkpoints but the newest `keep`."""
-    for step in steps_saved(exp_dir)[:-keep]:
+def to_resume(exp_dir: str | os.PathLike[str], resume: str) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint that a run goes on from, and its state; None if it is to begin.
+
+    Args:
+        exp_dir: folder of the run.
+        resume: auto, never, or the path of a checkpoint; see `RunConfig`.
+
+    Raises:
+        ValueError: the folder holds checkpoints although it should not, or later ones than the one that is given.
+    """
+    if resume == "auto":
+        return newest(exp_dir)
+    steps = steps_saved(exp_dir)
+    if resume == "never":
+        if steps:
+            raise ValueError(
+                f"{exp_dir} holds checkpoints up to step {steps[-1]}; choose another exp_dir, or continue (resume auto)"
+            )
+        return None
+    state = load(resume)
+    if steps and steps[-1] > state["step"]:
+        raise ValueError(
+            f"{exp_dir} holds checkpoints up to step {steps[-1]}, later than {resume}; move the later ones away, or "
+            "choose another exp_dir"
+        )
+    return Path(resume), state
+
+
+def newest(exp_dir: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint of a run that is whole, and its state; None if there is none at all.
+
+    Damaged ones that are newer are put aside, under another name, with a warning. Raises ValueError if all are damaged.
+    """
+    steps = steps_saved(exp_dir)
+    for step in reversed(steps):
+        path = checkpoint_path(exp_dir, step)
+        try:
+            return path, load(path)
+        except ValueError as error:
+            aside = path.with_name(path.name + ".damaged")
+            logger.warning("%s is put aside as %s, and the one before it is used: %s", path, aside.name, error)
+            os.replace(path, aside)
+    if steps:
+        raise ValueError(f"all checkpoints in {exp_dir} are damaged; to begin again, choose another exp_dir")
+    return None
+
+
+def prune(exp_dir: str | os.PathLike[str], keep: int, every: int = 1) -> None:
+    """Delete all checkpoints but the newest `keep` of those at multiples of `every`, and the newest of all.
+
+    Averages are made of the former. Others come from interrupts or the clock, and serve until there is a newer one.
+    """
+    *others, last = steps_saved(exp_dir)
+    regular = [step for step in (*others, last) if step % every == 0]
+    for step in {*others} - {*regular[-keep:]}:
         checkpoint_path(exp_dir, step).unlink()
+
+
+def sweep(exp_dir: str | os.PathLike[str]) -> None:
+    """Delete what is left of checkpoints whose writing was broken off when the machine or the process went down."""
+    for path in Path(exp_dir).glob(".checkpoint-*.tmp.pt"):
+        path.unlink()
 
 
 def averaged_weights(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

@@ -30,9 +30,11 @@ class Loss:
     value: Tensor
     """The scalar to differentiate, a mean over frames and channels."""
     num_frames: int
-    """Real frames of the batch, the weight of the value in averages over batches."""
+    """Real frames of the batch, the weight of the value in what is logged."""
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     """Scalars to be logged beside the value, detached."""
+    weight: Tensor | float = 1.0
+    """Frames that the value is a mean over, its weight among the batches of one update."""
 
 
 class Objective(Protocol):
@@ -120,6 +122,11 @@ def mean_over(values: Tensor, frames: Tensor) -> Tensor:
     return (values * weight).sum() / weight.sum().clamp(min=1)
 
 
+def _loss(value: Tensor, batch: Batch, frames: Tensor, parts: Mapping[str, Tensor] | None = None) -> Loss:
+    """The loss whose value is a mean over `frames` (B, T)."""
+    return Loss(value, int(batch.feature_lens.sum()), parts or {}, frames.sum().clamp(min=1))
+
+
 def _uniform(size: int, like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand(size, generator=generator, device=generator.device).to(like.device)
 
@@ -186,7 +193,8 @@ class FlowMatching:
 
     def loss(self, model: ZipVoice, batch: Batch, draws: Draws) -> Loss:
         """The loss for given draws."""
-        return Loss(predict(model, batch, draws).error, int(batch.feature_lens.sum()))
+        answer = predict(model, batch, draws)
+        return _loss(answer.error, batch, answer.frames)
 
     def after_step(self, model: ZipVoice) -> None:
         pass
@@ -245,7 +253,7 @@ class StereoFlowMatching:
         penalty = mean_over(both_speaking(x_1_hat, speech_threshold(batch.features)), answer.frames)
         value = answer.error + self.exclusive_weight * penalty
         parts = {"flow_matching": answer.error.detach(), "speaker_exclusive": penalty.detach()}
-        return Loss(value, int(batch.feature_lens.sum()), parts)
+        return _loss(value, batch, answer.frames, parts)
 
     def after_step(self, model: ZipVoice) -> None:
         self.num_steps += 1
@@ -363,7 +371,7 @@ class Distillation:
         frames = draws.mask & ~padding_mask(batch.feature_lens, x_1.shape[1])
         value = mean_over((v_student - v_teacher).square(), frames)
         ref_loss = mean_over((v_student.detach() - (x_1 - x_0)).square(), frames)
-        return Loss(value, int(batch.feature_lens.sum()), {"ref_loss": ref_loss})
+        return _loss(value, batch, frames, {"ref_loss": ref_loss})
 
     def teacher_velocity(self, x_t: Tensor, known: Condition, draws: DistillationDraws) -> Tensor:
         """The mean velocity (B, T, C) of the teacher's two Euler steps from x_t."""

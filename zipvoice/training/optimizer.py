@@ -5,16 +5,20 @@ After Yao et al., "Zipformer: A faster and better encoder for automatic speech r
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zipvoice.config import suggestion
-
+ELEMENTS_IN_CACHE = 2**20
 EARLY_CLIPPING_UPDATES = (10, 20, 40)  # steps at which a first, generous threshold is set
+ADAPTER_SIZE = 1.0
+"""Smallest size assumed for the matrices of adapters (param_min_rms), larger than they get: so they take Adam steps of
+the plain learning rate. One of the two starts at zero, and steps in proportion to its size would not lead away: in 30
+steps on other speech the validation loss of a small model went from 2.184 to 1.236 with a rate of 0.001, and to 2.183
+with a rate of 0.01 and the usual smallest size."""
 
 
 class ScaledAdam(Optimizer):
@@ -105,7 +109,7 @@ class ScaledAdam(Optimizer):
 
 
 def parameter_groups(model: nn.Module, lr: float, lr_scales: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
-    """The trainable parameters of a model, grouped by learning rate, for an optimizer.
+    """The trainable parameters of a model, grouped by learning rate and adapters apart, for an optimizer.
 
     Args:
         model: parameters that do not require gradients are left out.
@@ -114,31 +118,24 @@ def parameter_groups(model: nn.Module, lr: float, lr_scales: Mapping[str, float]
             modules it lies in.
 
     Returns:
-        Groups `{"lr", "lr_scale", "params", "names"}` in order of first appearance. Raises ValueError when nothing is
-        left to train.
+        Groups `{"lr", "lr_scale", "params", "names"}` in order of first appearance; those of adapters have a
+        `param_min_rms` too. Raises ValueError when nothing is left to train.
     """
-    groups: dict[float, dict[str, Any]] = {}
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, param in model.named_parameters():
         if not param.requires_grad:
             continue
         parts = name.split(".")
         prefixes = [".".join(parts[:depth]) for depth in range(len(parts))]
         scale = math.prod((lr_scales or {}).get(prefix, 1.0) for prefix in prefixes)
-        group = groups.setdefault(scale, {"lr": lr * scale, "lr_scale": scale, "params": [], "names": []})
+        is_adapter = ".lora_" in name
+        new: dict[str, Any] = {"lr": lr * scale, "lr_scale": scale, "params": [], "names": []}
+        group = groups.setdefault((scale, is_adapter), new | ({"param_min_rms": ADAPTER_SIZE} if is_adapter else {}))
         group["params"].append(param)
         group["names"].append(name)
     if not groups:
         raise ValueError("no parameter is left to train: all parts of the model are frozen")
     return list(groups.values())
-
-
-def freeze(model: nn.Module, parts: Iterable[str]) -> None:
-    """Exclude top-level parts of a model from training. Raises ValueError for a part it does not have."""
-    children = dict(model.named_children())
-    for part in parts:
-        if part not in children:
-            raise ValueError(f"the model has no part {part!r} to freeze{suggestion(part, children)}")
-        children[part].requires_grad_(False)
 
 
 def _record(number: int) -> str:
@@ -244,15 +241,28 @@ def _adam(
     sizes = record["param_rms"].clamp(min=group["param_min_rms"])
     rates = group["lr"] * _for_scalars(group["scalar_lr_scale"], sizes, record)
     factors = (-(1 - beta_1) * record["factor"] * correction * rates).tolist()
-    squares = [state["exp_avg_sq"].view(-1) for state in states]
-    deltas = [state["delta"].view(-1) for state in states]
+    growths = [(1 - beta_1) * q for q in growth]
+    for part in _parts(params):
+        moved, slopes = params[part], grads[part]
+        squares = [state["exp_avg_sq"].view(-1) for state in states[part]]
+        deltas = [state["delta"].view(-1) for state in states[part]]
+        torch._foreach_mul_(squares, beta_2)
+        torch._foreach_addcmul_(squares, slopes, slopes, (1 - beta_2) * record["factor"] ** 2)
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_add_(roots, group["eps"] * correction)
+        torch._foreach_mul_(deltas, beta_1)
+        torch._foreach_addcdiv_(deltas, slopes, roots, factors[part])
+        if any(growths[part]):
+            torch._foreach_add_(deltas, torch._foreach_mul(moved, growths[part]))
+        torch._foreach_add_(moved, deltas)
 
-    torch._foreach_mul_(squares, beta_2)
-    torch._foreach_addcmul_(squares, grads, grads, (1 - beta_2) * record["factor"] ** 2)
-    roots = torch._foreach_sqrt(squares)
-    torch._foreach_add_(roots, group["eps"] * correction)
-    torch._foreach_mul_(deltas, beta_1)
-    torch._foreach_addcdiv_(deltas, grads, roots, factors)
-    if any(growth):
-        torch._foreach_add_(deltas, torch._foreach_mul(params, [(1 - beta_1) * q for q in growth]))
-    torch._foreach_add_(params, deltas)
+
+def _parts(params: list[Tensor]) -> Iterator[slice]:
+    """All parameters at once on a GPU; on a CPU as many as stay in its cache from one operation to the next."""
+    start, size = 0, 0
+    for end, param in enumerate(params):
+        if param.device.type == "cpu" and size + param.numel() > ELEMENTS_IN_CACHE and end > start:
+            yield slice(start, end)
+            start, size = end, 0
+        size += param.numel()
+    yield slice(start, len(params))

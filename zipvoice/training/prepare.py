@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A corpus, listed in a TSV file or a lhotse manifest -> one checked manifest with tokens and features.
+"""A corpus, as it is listed -> one checked manifest with tokens and features, or a folder of shards.
 
 The whole list is checked before any work starts, and every fault is reported with its line. The work is done in pieces
 of some hundred utterances. A finished piece is a manifest of its own, so that a preparation broken off goes on where it
-was; the result is the pieces joined.
+was; the result is the pieces joined, or put together in a folder.
 """
 
 import hashlib
@@ -13,47 +13,43 @@ import math
 import multiprocessing
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from zipvoice.audio.mel import SAMPLING_RATE, LogMel
+from zipvoice.audio.mel import LogMel
 from zipvoice.config import PrepareOptions, TokenizerConfig, read_json, write_json
 from zipvoice.files import whole_file
+from zipvoice.text import espeak
 from zipvoice.text.tokenizers import build_tokenizer
+from zipvoice.text.tokens import TokenTable
 from zipvoice.training.cuts import (
-    check_supervision,
+    audio_writer,
     extract_features,
     feature_writer,
     listed,
-    make_cut,
+    make_tokens,
     read_cuts,
-    recording,
-    recording_of,
-    require_lhotse,
     with_tokens,
     write_cuts,
 )
+from zipvoice.training.rows import Checked, audio_files, checked_cuts, each
 
 if TYPE_CHECKING:
-    from lhotse import Recording
     from lhotse.cut import Cut
 
 PIECE = 500
 """Utterances prepared at a time: minutes of work, which is what breaking off can lose."""
-ROUNDING_SECONDS = 0.01
-"""A segment may end this much after its file: times in corpora are often rounded to two places."""
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class Prepared:
     """What was prepared; kept beside the manifest as {prefix}_cuts_{subset}.json."""
 
     manifest: str
-    """The manifest for training."""
+    """The manifest or folder of shards for training."""
     utterances: int
     """Number of utterances in it."""
     hours: float
@@ -74,50 +70,51 @@ class Prepared:
     """Hash of the rows, the sizes and times of the audio files, and the options."""
 
 
-@dataclass(frozen=True)
-class _Checked(Generic[T]):
-    """The usable part of a list, each item with its place, and a sentence for each thing that is not usable."""
-
-    good: list[tuple[str, T]]
-    faults: list[str]
-
-
 def prepare(options: PrepareOptions) -> Prepared:
     """Check a corpus and write its manifest, with tokens and features if the options ask for them.
 
-    A TSV file has three or five tab-separated columns: id, text, audio file, and optionally start and end in seconds.
-    Audio paths are relative to the TSV file's folder, else to the current folder. In the text runs of white space
+    A TSV file has three or five tab-separated columns: id, text, audio file, and optionally start and end in seconds;
+    or else a first line with the names of its columns, which are the keys of JSON lines: id, text and audio are needed;
+    start, end, speaker and language are optional; left and right, a file for each speaker of a dialogue, stand in place
+    of audio. Audio paths are relative to the list's folder, else to the current folder. In the text runs of white space
     become one space, and so do underscores, because `_` is the padding token. Sound is resampled to 24 kHz when read.
 
     Nothing is done if the result of the same rows, audio files (by size and time) and options is there already.
-    Features of an earlier, different preparation stay in the folder {prefix}_feats_{subset}.
+    Features of an earlier, different preparation stay in the folder {prefix}_feats_{subset}. The result depends neither
+    on the number of worker processes nor on whether the work was broken off in between.
 
     Raises:
         ValueError: with all that is wrong with the rows, each with its place, unless `skip_bad_rows` is set.
     """
-    checked = _checked_cuts(options.source)
+    checked = checked_cuts(options.source)
+    if options.tokenizer and options.tokenizer.type == "espeak":
+        checked = _also(checked, _with_known_language)
     _report(checked.faults, options)
     if not checked.good:
         raise ValueError(f"{options.source} lists no usable utterance")
-    cuts = [cut for _, cut in checked.good]
-    fingerprint = _fingerprint(cuts, options)
-    pieces = _pieces(cuts, options, fingerprint)
-    manifest = Path(options.output_dir) / f"{options.prefix}_cuts_{options.subset}.jsonl.gz"
-    summary = manifest.with_name(f"{options.prefix}_cuts_{options.subset}.json")
-    if all(piece.has_features for piece in pieces) and (earlier := _up_to_date(manifest, summary, fingerprint)):
+    fingerprint = _fingerprint((cut for _, cut in checked.good), options)
+    pieces = _pieces(checked.good, options, fingerprint)
+    name = f"{options.prefix}_{'shar' if options.shar else 'cuts'}_{options.subset}"
+    manifest = Path(options.output_dir) / (name if options.shar else f"{name}.jsonl.gz")
+    summary = manifest.with_name(f"{name}.json")
+    contents = options.shar or all(piece.has_content for piece in pieces)
+    if contents and (earlier := _up_to_date(manifest, summary, fingerprint)):
         return earlier
     _finish_pieces(pieces, options)
+    prepared = _summary(pieces, manifest, len(checked.good) + len(checked.faults), fingerprint)
     summary.unlink(missing_ok=True)  # it describes the manifest that is replaced now
-    _join([piece.manifest for piece in pieces], manifest)
-    prepared = _summary(manifest, len(cuts) + len(checked.faults), fingerprint)
+    if options.shar:
+        _move(pieces[0].manifest.parent, manifest)
+    else:
+        _join([piece.manifest for piece in pieces], manifest)
     write_json(prepared, summary)
-    shutil.rmtree(pieces[0].manifest.parent)
+    shutil.rmtree(manifest.with_name(f"{options.prefix}_pieces_{options.subset}"))
     return prepared
 
 
 def _up_to_date(manifest: Path, summary: Path, fingerprint: str) -> Prepared | None:
     """What an earlier run with the same fingerprint left, if anything."""
-    if not (manifest.is_file() and summary.is_file()):
+    if not (manifest.exists() and summary.is_file()):
         return None
     earlier = replace(read_json(Prepared, summary), manifest=str(manifest))
     if earlier.fingerprint != fingerprint:
@@ -126,148 +123,14 @@ def _up_to_date(manifest: Path, summary: Path, fingerprint: str) -> Prepared | N
     return earlier
 
 
-# ---------------------------------------------------------------- the list
+# ---------------------------------------------------------------- checks before the work
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One line of a TSV file."""
-
-    utterance: str
-    text: str
-    audio: str
-    start: float = 0.0
-    end: float | None = None
-
-
-def _checked_cuts(source: str) -> _Checked["Cut"]:
-    path = Path(source)
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}; give a TSV file or a cut manifest (.jsonl, .jsonl.gz)")
-    read = _cuts_of_manifest if path.name.endswith((".jsonl", ".jsonl.gz")) else _cuts_of_tsv
-    return read(path)
-
-
-def _cuts_of_tsv(path: Path) -> _Checked["Cut"]:
-    rows = _unique(_each(_row, _lines(path)), lambda row: row.utterance)
-    audio_of = {row.audio: _resolved(row.audio, path.parent) for _, row in rows.good}
-    recordings = _recordings(audio_of.values())
-    cuts = _each(lambda row: _cut(row, recordings[audio_of[row.audio]]), rows.good)
-    return _Checked(cuts.good, rows.faults + cuts.faults)
-
-
-def _cuts_of_manifest(path: Path) -> _Checked["Cut"]:
-    placed = ((f"{path}:{number}", cut) for number, cut in enumerate(read_cuts(path), start=1))
-    return _unique(_each(_usable, placed), lambda cut: cut.id)
-
-
-def _each(check: Callable[[Any], T], placed: Iterable[tuple[str, Any]]) -> _Checked[T]:
-    """`check` of each item; what it raises is a fault, and begins with the item's place."""
-    good, faults = [], []
-    for place, item in placed:
-        try:
-            good.append((place, check(item)))
-        except ValueError as error:
-            faults.append(f"{place}: {error}")
-    return _Checked(good, faults)
-
-
-def _unique(checked: _Checked[T], name: Callable[[T], str]) -> _Checked[T]:
-    """Items with a name that came before are faults."""
-    first: dict[str, str] = {}
-    good, faults = [], [*checked.faults]
-    for place, item in checked.good:
-        if (earlier := first.setdefault(name(item), place)) == place:
-            good.append((place, item))
-        else:
-            faults.append(f"{place}: the id {name(item)!r} was used before, at {earlier}")
-    return _Checked(good, faults)
-
-
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Place and content of each line that is not blank."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
-    return ((f"{path}:{number}", line.removesuffix("\r")) for number, line in enumerate(lines, 1) if line.strip())
-
-
-def _row(line: str) -> _Row:
-    columns = [column.strip() for column in line.split("\t")]
-    if len(columns) not in (3, 5):
-        expected = "expected id, text, audio file and optionally start and end"
-        raise ValueError(f"{len(columns)} tab-separated columns; {expected}")
-    utterance, text, audio, *span = columns
-    row = _Row(utterance, clean_text(text), audio, *_span(span))
-    for name, value in (("id", row.utterance), ("text", row.text), ("audio file", row.audio)):
-        if not value:
-            raise ValueError(f"the {name} is empty")
-    return row
-
-
-def clean_text(text: str) -> str:
-    """Text with underscores (the padding token) and any white space as single spaces."""
-    return " ".join(text.replace("_", " ").split())
-
-
-def _span(columns: Sequence[str]) -> tuple[float, ...]:
-    try:
-        span = tuple(map(float, columns))
-    except ValueError:
-        raise ValueError(f"start and end must be seconds, found {' and '.join(map(repr, columns))}") from None
-    if span and not 0 <= span[0] < span[1] < math.inf:
-        raise ValueError(f"the segment from {span[0]} to {span[1]} s must have 0 <= start < end")
-    return span
-
-
-def _resolved(audio: str, folder: Path) -> Path:
-    """The path from the TSV file's folder if there is such a file, else from the current folder if there is."""
-    beside, here = folder / audio, Path(audio)
-    return (here if here.is_file() and not beside.is_file() else beside).absolute()
-
-
-def _recordings(paths: Iterable[Path]) -> dict[Path, "Recording | ValueError"]:
-    """The recording of each file, or what is wrong with it. Headers are read in threads."""
-
-    def opened(path: Path) -> "Recording | ValueError":
-        try:
-            return recording(path)
-        except ValueError as error:
-            return error
-
-    require_lhotse()  # once here, not at the same time in many threads
-    distinct = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(8) as threads:
-        opened_all = tqdm(threads.map(opened, distinct), "checking audio", len(distinct), disable=None, leave=False)
-        return dict(zip(distinct, opened_all, strict=True))
-
-
-def _cut(row: _Row, source: "Recording | ValueError") -> "Cut":
-    if isinstance(source, ValueError):
-        raise source
-    end = row.end
-    if end is not None and end > source.duration:
-        if end > source.duration + ROUNDING_SECONDS or row.start >= source.duration:
-            raise ValueError(f"the segment ends at {end} s, but {row.audio} at {source.duration:.3f} s")
-        end = source.duration
-    return make_cut(row.utterance, row.text, source, row.start, end)
-
-
-def _usable(cut: "Cut") -> "Cut":
-    """A cut of a manifest, checked, with clean text, to be read at 24 kHz."""
-    check_supervision(cut)
-    if not clean_text(cut.supervisions[0].text or ""):
-        raise ValueError(f"the text of {cut.id!r} is empty")
-    for path in _audio_files(cut):
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}")
-    cleaned = cut.map_supervisions(lambda supervision: supervision.transform_text(clean_text))
-    return cleaned if cut.sampling_rate == SAMPLING_RATE else cleaned.resample(SAMPLING_RATE)
-
-
-def _audio_files(cut: "Cut") -> list[Path]:
-    return [Path(source.source) for source in recording_of(cut).sources if source.type == "file"]
+def _with_known_language(cut: "Cut") -> "Cut":
+    """The cut, unless espeak-ng does not know its language."""
+    if language := cut.supervisions[0].language:
+        espeak.phonemes("a", language)
+    return cut
 
 
 def _report(faults: Sequence[str], options: PrepareOptions) -> None:
@@ -280,10 +143,12 @@ def _report(faults: Sequence[str], options: PrepareOptions) -> None:
 
 def _fingerprint(cuts: Iterable["Cut"], options: PrepareOptions) -> str:
     """Hash of all that determines the result."""
-    shaping = (options.tokenizer, options.features, _storage(options), options.stereo)
+    table = TokenTable.read(options.tokens).tokens if options.tokens else None
+    shards = options.shard_size if options.shar else None
+    shaping = (options.tokenizer, table, options.features, _storage(options), options.stereo, shards)
     digest = hashlib.sha256(repr(shaping).encode())
     for cut in cuts:
-        files = [(stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, _audio_files(cut))]
+        files = [(stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, audio_files(cut))]
         digest.update(json.dumps([cut.to_dict(), files]).encode())
     return digest.hexdigest()
 
@@ -297,39 +162,64 @@ def _storage(options: PrepareOptions) -> str:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Some of the utterances; done when its manifest and its features exist."""
+    """Some of the utterances; done when its manifest and its contents exist."""
 
-    cuts: list["Cut"]
+    cuts: list[tuple[str, "Cut"]]
+    """With the place of each in the list."""
     manifest: Path
-    features: Path | None
-    """File or folder of the features, if any are stored."""
+    content: Path | None
+    """File or folder of the features or, in a shard, of the sound; None if neither is stored."""
 
     @property
-    def has_features(self) -> bool:
-        return self.features is None or self.features.exists()
+    def has_content(self) -> bool:
+        return self.content is None or self.content.exists()
+
+    @property
+    def seconds(self) -> float:
+        return sum(cut.duration for _, cut in self.cuts)
 
 
-def _pieces(cuts: list["Cut"], options: PrepareOptions, fingerprint: str) -> list[_Piece]:
+def _pieces(cuts: list[tuple[str, "Cut"]], options: PrepareOptions, fingerprint: str) -> list[_Piece]:
+    """The pieces of a corpus: parts to be joined, or shards in a folder to be moved."""
     folder = Path(options.output_dir).absolute()
-    manifests = folder / f"{options.prefix}_pieces_{options.subset}"
-    features = folder / f"{options.prefix}_feats_{options.subset}"
-    suffix = ".lca" if _storage(options) == "lilcom_chunky" else ""
+    parts = folder / f"{options.prefix}_pieces_{options.subset}"
     pieces = []
-    for start in range(0, len(cuts), PIECE):
-        name = f"{fingerprint[:16]}-{start // PIECE:08d}"
-        stored = features / f"{name}{suffix}" if options.features else None
-        pieces.append(_Piece(cuts[start : start + PIECE], manifests / f"{name}.jsonl.gz", stored))
+    size = options.shard_size if options.shar else PIECE
+    for number, start in enumerate(range(0, len(cuts), size)):
+        if options.shar:
+            manifest = parts / fingerprint[:16] / f"cuts.{number:06d}.jsonl.gz"
+            kind = "features" if options.features else "recording"
+            content: Path | None = manifest.with_name(f"{kind}.{number:06d}.tar")
+        else:
+            name = f"{fingerprint[:16]}-{number:08d}"
+            suffix = ".lca" if _storage(options) == "lilcom_chunky" else ""
+            manifest = parts / f"{name}.jsonl.gz"
+            content = (
+                folder / f"{options.prefix}_feats_{options.subset}" / f"{name}{suffix}" if options.features else None
+            )
+        pieces.append(_Piece(cuts[start : start + size], manifest, content))
     return pieces
 
 
 def _finish_pieces(pieces: Sequence[_Piece], options: PrepareOptions) -> None:
     """Finish the pieces that are not done yet, here or in worker processes. Raises ValueError for bad utterances."""
+    _remove_unfinished(pieces)
     finish = partial(_finish, options=options)
-    total = sum(len(piece.cuts) for piece in pieces)
-    with tqdm(desc="preparing", total=total, disable=None) as progress, _mapping(options.num_workers) as mapping:
+    total = round(sum(piece.seconds for piece in pieces))
+    with (
+        tqdm(desc="preparing", total=total, unit=" s of audio", unit_scale=True, disable=None) as progress,
+        _mapping(options.num_workers) as mapping,
+    ):
         for piece, faults in zip(pieces, mapping(finish, pieces), strict=True):
             _report(faults, options)
-            progress.update(len(piece.cuts))
+            progress.update(piece.seconds)
+
+
+def _remove_unfinished(pieces: Sequence[_Piece]) -> None:
+    """Remove what a preparation that was killed had begun to write."""
+    for folder in {path.parent for piece in pieces for path in (piece.manifest, piece.content) if path}:
+        for unfinished in folder.glob(".*.tmp*"):
+            unfinished.unlink()
 
 
 @contextmanager
@@ -347,43 +237,55 @@ def _mapping(num_workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
 
 
 def _finish(piece: _Piece, options: PrepareOptions) -> list[str]:
-    """Write the manifest of a piece, and its features before that. Gives what is wrong with its utterances.
+    """Write the manifest of a piece, and its contents before that. Gives what is wrong with its utterances.
 
-    With faults that may not be skipped nothing is written.
+    With faults that may not be skipped there is no manifest.
     """
-    if piece.manifest.is_file() and piece.has_features:
+    if piece.manifest.is_file() and piece.has_content:
         return []
-    checked = _Checked([(f"the utterance {cut.id!r}", cut) for cut in piece.cuts], [])
+    checked = Checked(piece.cuts, [])
     if options.tokenizer:
-        checked = _tokenised(checked, options.tokenizer)
-    if piece.features:
-        checked = _featurised(checked, piece.features, options)
+        checked = _also(checked, _tokenised(options.tokenizer, options.tokens))
+    if piece.content:
+        with _content_writer(piece.content, options) as store:
+            checked = _also(checked, store)
     if options.skip_bad_rows or not checked.faults:
         write_cuts(piece.manifest, (cut for _, cut in checked.good))
     return checked.faults
 
 
-def _tokenised(checked: _Checked["Cut"], config: TokenizerConfig) -> _Checked["Cut"]:
-    """Cuts with the tokens of their texts; a text without tokens is a fault."""
-    tokenizer = build_tokenizer(config)
+def _also(checked: Checked["Cut"], make: Callable[["Cut"], "Cut"]) -> Checked["Cut"]:
+    """What `make` makes of the good ones."""
+    made = each(make, checked.good)
+    return Checked(made.good, checked.faults + made.faults)
+
+
+def _tokenised(config: TokenizerConfig, tokens: str | None) -> Callable[["Cut"], "Cut"]:
+    """A function that stores the tokens of a cut's text; a text without tokens, or with unknown ones, is a fault."""
+    table = TokenTable.read(tokens) if tokens else None
+    tokenizer = build_tokenizer(config, table.tags if table else None)
 
     def tokenised(cut: "Cut") -> "Cut":
-        text = cut.supervisions[0].text
-        tokens = tokenizer.tokens(text)
-        if not tokens:
-            raise ValueError(f"nothing of its text is spoken: {text!r}")
-        return with_tokens(cut, tokens)
+        made = make_tokens(cut, tokenizer)
+        if table:
+            table.ids(made)
+        if not made:
+            raise ValueError(f"nothing of its text is spoken: {cut.supervisions[0].text!r}")
+        return with_tokens(cut, made)
 
-    cuts = _each(tokenised, checked.good)
-    return _Checked(cuts.good, checked.faults + cuts.faults)
+    return tokenised
 
 
-def _featurised(checked: _Checked["Cut"], path: Path, options: PrepareOptions) -> _Checked["Cut"]:
-    """Cuts with stored features."""
+@contextmanager
+def _content_writer(path: Path, options: PrepareOptions) -> Iterator[Callable[["Cut"], "Cut"]]:
+    """Yield a function that stores the features of a cut, or its sound."""
+    if not options.features:
+        with audio_writer(path) as store_audio:
+            yield store_audio
+        return
     log_mel = LogMel()
     with feature_writer(path, _storage(options)) as store:
-        cuts = _each(lambda cut: store(cut, extract_features(cut, log_mel, options.stereo)), checked.good)
-    return _Checked(cuts.good, checked.faults + cuts.faults)
+        yield lambda cut: store(cut, extract_features(cut, log_mel, options.stereo))
 
 
 # ---------------------------------------------------------------- the result
@@ -397,10 +299,17 @@ def _join(parts: Sequence[Path], manifest: Path) -> None:
                 shutil.copyfileobj(file, joined)
 
 
-def _summary(manifest: Path, listed: int, fingerprint: str) -> Prepared:
-    seconds = np.sort([cut.duration for cut in read_cuts(manifest)])
+def _move(folder: Path, target: Path) -> None:
+    """Put a folder in the place of another."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    folder.rename(target)
+
+
+def _summary(pieces: Sequence[_Piece], manifest: Path, listed: int, fingerprint: str) -> Prepared:
+    seconds = np.sort([cut.duration for piece in pieces for cut in read_cuts(piece.manifest)])
     if len(seconds) == 0:
-        raise ValueError(f"none of the {listed} utterances could be used, {manifest} is empty")
+        raise ValueError(f"none of the {listed} utterances could be used")
     return Prepared(
         manifest=str(manifest),
         utterances=len(seconds),

@@ -31,16 +31,16 @@ def eden(
     return base_lr * batch_decay * epoch_decay * warm
 
 
-def hours_seen(batch: int, batch_seconds: float, world_size: int = 1) -> float:
-    """Hours of audio in `batch` batches of nominally `batch_seconds` on each of `world_size` processes."""
-    return batch * batch_seconds * world_size / 3600
+def hours_seen(step: int, batch_seconds: float, batches_per_step: int = 1) -> float:
+    """Hours of audio in `step` steps of `batches_per_step` batches, all processes together, of `batch_seconds` each."""
+    return step * batch_seconds * batches_per_step / 3600
 
 
 def adjusted_batch_count(
-    batch: int, batch_seconds: float, world_size: int = 1, ref_seconds: float = 50.0, offset: float = 0.0
+    step: int, batch_seconds: float, batches_per_step: int = 1, ref_seconds: float = 50.0, offset: float = 0.0
 ) -> float:
     """Progress for the schedules inside the model: batches of `ref_seconds` that hold the audio seen so far.
 
     `offset` is `FINE_TUNING_OFFSET` when training does not start from scratch.
     """
-    return batch * batch_seconds * world_size / ref_seconds + offset
+    return step * batch_seconds * batches_per_step / ref_seconds + offset

@@ -4,16 +4,11 @@
 import hashlib
 import logging
 import math
-import os
-import signal
 import sys
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, Protocol
 
 import torch
@@ -22,17 +17,26 @@ from tqdm import tqdm
 from zipvoice.config import OptimizerConfig, RunConfig
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training import checkpoint
+from zipvoice.training.adapters import merged
 from zipvoice.training.averaging import RunningAverage
 from zipvoice.training.data import Batch
+from zipvoice.training.distributed import ALONE, World
+from zipvoice.training.losses import RunningLoss, pooled, weighted
+from zipvoice.training.mishaps import BadBatches, memory_explained
 from zipvoice.training.objectives import Loss, Objective
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
+from zipvoice.training.precision import Precision, all_finite
 from zipvoice.training.schedules import FINE_TUNING_OFFSET, adjusted_batch_count, eden, hours_seen
+from zipvoice.training.signals import stop_on_signal
 from zipvoice.training.tracking import Tracker
+from zipvoice.training.watching import Watch
 from zipvoice.weights import write_weights
 
 logger = logging.getLogger(__name__)
 
 StopReason = Literal["finished", "out of time", "interrupted"]
+STOP_REASONS: tuple[StopReason | None, ...] = (None, "finished", "out of time", "interrupted")
+"""By increasing weight, where processes have different ones."""
 
 
 class Batches(Protocol):
@@ -48,17 +52,19 @@ class Batches(Protocol):
 class Trainer:
     """Minimises an objective over batches, with everything that must survive a restart in its checkpoints.
 
-    A run that was stopped and started again gives the same weights, bit for bit on a CPU, as one that was not.
+    A run that was stopped and started again gives the same weights, bit for bit on a CPU, as one that was not. Batches
+    are numbered through the run, over steps, processes and the batches that a step adds up, and the number decides what
+    is drawn at random for a batch. So two processes compute what one does that adds up the same two batches.
 
     Args:
         config: of the run.
         model: to be trained, on its device.
         objective: what is minimised.
-        batches: training data.
-        valid_batches: the same batches each time they are iterated over.
-        tracker: where losses are recorded.
+        batches: training data of this process.
+        valid_batches: validation data of this process, the same batches each time they are iterated over.
+        tracker: where losses are recorded, by the first process.
         show: called with the model and the step every `sample_every` steps, to record samples of what it can do.
-        world_size: number of training processes, of which this is number `rank`.
+        world: the training processes.
     """
 
     def __init__(
@@ -68,10 +74,9 @@ class Trainer:
         objective: Objective,
         batches: Batches,
         valid_batches: Iterable[Batch],
-        tracker: Tracker,
+        tracker: Tracker | None,
         show: Callable[[ZipVoice, int], None] | None = None,
-        rank: int = 0,
-        world_size: int = 1,
+        world: World = ALONE,
     ) -> None:
         self.config = config
         self.model = model
@@ -80,194 +85,234 @@ class Trainer:
         self.valid_batches = valid_batches
         self.tracker = tracker
         self.show = show
-        self.rank = rank
-        self.world_size = world_size
+        self.world = world
         self.device = next(model.parameters()).device
         self.generator = torch.Generator(self.device)
+        self.precision = Precision(config.precision, self.device.type)
+        self.params = [param for param in model.parameters() if param.requires_grad]
         groups = parameter_groups(model, config.optim.base_lr)
         self.optimizer = ScaledAdam(groups, lr=config.optim.base_lr, clipping_scale=config.optim.clipping_scale)
-        self.average = RunningAverage(model.state_dict(), config.average_period)
+        self.average = RunningAverage(model.state_dict(), config.average_period) if world.is_first else None
+        self.bad_batches = BadBatches(Path(config.exp_dir) / "bad_batches", config.max_bad_batches, world)
+        self.watch = Watch(config, model, self.optimizer)
         self.recent = RunningLoss()
         self.best_valid_loss: float | None = None
         self.step = 0
+        self.saved_step: int | None = None
+        self.saved_at = time.monotonic()
 
     def run(self) -> StopReason:
         """Train until the configured end, the time limit or an interrupt; the state is saved in each case."""
-        started = time.monotonic()
+        started = self.saved_at = time.monotonic()
+        self.world.share_weights(list(self.model.state_dict().values()))
         with stop_on_signal() as interrupted, self._progress_bar() as progress:
             if self.best_valid_loss is None:
                 self.validate()
+            self.watch.start()
             while not (reason := self._stop_reason(started, interrupted())):
-                batch = next(self.batches).to(self.device)
-                loss = self.train_step(batch)
+                loss = self.train_step(self.next_batches())
                 self.log(loss, progress)
                 if self.step % self.config.valid_every == 0:
                     self.validate()
                 if self.show and self.config.sample_every and self.step % self.config.sample_every == 0:
                     self.show(self.model, self.step)
-                if self.step % self.config.save_every == 0:
+                if self.step % self.config.save_every == 0 or self._time_to_save():
                     self.save()
-            if self.step not in checkpoint.steps_saved(self.config.exp_dir):
+            if self.saved_step != self.step:
                 self.save()
         more = "" if reason == "finished" else "; start the same run again to continue"
         logger.info("%s after %d steps and %d epochs%s", reason, self.step, self.batches.epoch, more)
         return reason
 
-    def train_step(self, batch: Batch) -> Loss:
-        """One update of the weights."""
-        self._seed(self.step)
+    def next_batches(self) -> list[Batch]:
+        """The batches of the next step of this process."""
+        with self.watch.waiting():
+            return [next(self.batches) for _ in range(self.config.accumulate)]
+
+    def train_step(self, batches: Sequence[Batch]) -> Loss:
+        """One update of the weights, by the pooled loss of these batches and those of all other processes.
+
+        Where that or a gradient is not finite the update is skipped, on all processes; the step counts all the same.
+        """
         self.model.train()
-        self.model.set_batch_count(self._batch_count(self.step))
-        with self._autocast():
-            loss = self.objective(self.model, batch, self.generator)
-        self._check_finite(loss, batch)
-        loss.value.backward()
+        self.model.set_batch_count(self.batch_count(self.step))
+        losses: list[Loss] = []
+        for batch in batches:
+            losses.append(self._differentiate(batch, losses))
+        loss = pooled(losses, self.world)
         self.step += 1
         self._set_learning_rate()
-        self.optimizer.step()
+        if self._gradients_are_good(loss, losses, batches):
+            self.optimizer.step()
+            self.objective.after_step(self.model)
+            self.watch.stepped(self.step, self.batches.epoch, loss.num_frames)
         self.optimizer.zero_grad(set_to_none=True)
-        self.objective.after_step(self.model)
-        self.average.update(self.model.state_dict(), self.step)
+        if self.average:
+            self.average.update(self.model.state_dict(), self.step)
         return loss
 
     @torch.no_grad()
     def validate(self) -> None:
         """Record the loss on the validation batches, with the same noise, times and masks each time."""
         self.model.eval()
-        self.generator.manual_seed(seed_of(self.config.seed, self.rank, "validation"))
         total = RunningLoss(memory=None)
-        for batch in self.valid_batches:
-            total.add(self.objective.validate(self.model, batch.to(self.device), self.generator))
+        for number, batch in enumerate(self.valid_batches):
+            number_of_all = number * self.world.size + self.world.rank
+            self.generator.manual_seed(seed_of(self.config.seed, "validation", number_of_all))
+            with memory_explained(self.config.exp_dir, self.step, self.world.rank, batch):
+                total.add(self.objective.validate(self.model, batch.to(self.device), self.generator))
+        total.add_others(self.world)
         means = total.means()
         if not means:
             return  # there is no validation data
-        self.tracker.scalars("valid", self.step, means)
+        better = self.best_valid_loss is None or means["loss"] < self.best_valid_loss
+        self.best_valid_loss = means["loss"] if better else self.best_valid_loss
         logger.info("step %d: validation loss %.5f", self.step, means["loss"])
-        if self.best_valid_loss is None or means["loss"] < self.best_valid_loss:
-            self.best_valid_loss = means["loss"]
-            write_weights(self.model.state_dict(), Path(self.config.exp_dir) / "best-valid-loss.safetensors")
+        if self.tracker:
+            self.tracker.scalars("valid", self.step, means)
+            if better:
+                weights = merged(self.model.state_dict(), self.config.lora)
+                write_weights(weights, Path(self.config.exp_dir) / "best-valid-loss.safetensors")
 
     def log(self, loss: Loss, progress: "tqdm[Any]") -> None:
         """Take the loss into the running means, and record them now and then."""
         self.recent.add(loss)
-        lr = self.optimizer.param_groups[0]["lr"]
+        means = self.recent.means()
         progress.update()
-        progress.set_postfix(loss=f"{self.recent.means()['loss']:.4f}", lr=f"{lr:.2e}", refresh=False)
-        if self.step % self.config.log_every == 0:
-            norm, factor = self.optimizer.clipping()[0]
+        progress.set_postfix(loss=f"{means['loss']:.4f}", refresh=False)
+        if self.tracker and self.step % self.config.log_every == 0:
+            report = self.watch.report(self.step)
             current = {name: value.item() for name, value in {"loss": loss.value, **loss.parts}.items()}
-            mean = {f"mean_{name}": value for name, value in self.recent.means().items()}
-            steering = {"lr": lr, "grad_norm": norm, "clip_factor": factor, "epoch": self.batches.epoch}
-            self.tracker.scalars("train", self.step, current | mean | steering)
-            logger.info("step %d: loss %.5f, mean %.5f, rate %.2e", self.step, current["loss"], mean["mean_loss"], lr)
+            steering = {
+                "lr": report.lr,
+                "grad_norm": report.grad_norm,
+                "grad_scale": self.precision.scale,
+                "skipped": self.bad_batches.total,
+                "epoch": self.batches.epoch,
+            }
+            values = current | {f"mean_{name}": value for name, value in means.items()} | steering
+            self.tracker.scalars("train", self.step, {k: v for k, v in values.items() if math.isfinite(v)})
+            for kind, scalars in report.scalars().items():
+                self.tracker.scalars(kind, self.step, scalars)
+            logger.info("step %d: loss %.5f, mean %.5f, %s", self.step, current["loss"], means["loss"], report)
 
     def save(self) -> None:
-        """Write a checkpoint and delete the oldest ones beyond the number to keep."""
-        checkpoint.save(self.config.exp_dir, self.step, self.state_dict())
-        checkpoint.prune(self.config.exp_dir, self.config.keep_last)
+        """Write a checkpoint and delete those that are not needed any longer."""
+        state = self.state_dict()
+        if self.world.is_first:
+            checkpoint.save(self.config.exp_dir, self.step, state)
+            checkpoint.prune(self.config.exp_dir, self.config.keep_last, self.config.save_every)
+        self.saved_at, self.saved_step = time.monotonic(), self.step
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that must survive a restart."""
+        """Everything that must survive a restart, to be asked for on all processes at once."""
         return {
             "step": self.step,
             "average_period": self.config.average_period,
             "model": self.model.state_dict(),
-            "model_avg": self.average.state_dict(),
-            "model_training": self.model.training_state(),
+            "model_avg": self.average.state_dict() if self.average else None,
+            "model_training": self.world.gathered(self.model.training_state()),  # the only part that differs by rank
             "optimizer": self.optimizer.state_dict(),
+            "precision": self.precision.state_dict(),
             "objective": self.objective.state_dict(),
             "data": self.batches.state_dict(),
             "recent": self.recent.state_dict(),
+            "bad_batches": self.bad_batches.state_dict(),
             "best_valid_loss": self.best_valid_loss,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        self.step = state["step"]
+        """Restore what `state_dict` gave, on as many processes or on others."""
+        self.step = self.saved_step = state["step"]
         self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["model_avg"])
-        self.model.load_training_state(state["model_training"])
+        if self.average:
+            self.average.load_state_dict(state["model_avg"])
+        steering = state["model_training"]
+        self.model.load_training_state(steering[self.world.rank % len(steering)])
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:  # a setting, which may have changed, not part of the state
             group["clipping_scale"] = self.config.optim.clipping_scale
+        self.precision.load_state_dict(state["precision"])
         self.objective.load_state_dict(state["objective"])
         self.batches.load_state_dict(state["data"])
         self.recent.load_state_dict(state["recent"])
+        self.bad_batches.load_state_dict(state["bad_batches"])
         self.best_valid_loss = state["best_valid_loss"]
 
-    def _seed(self, step: int) -> None:
-        """Make all randomness of a step a function of the run's seed, the rank and the step."""
-        torch.manual_seed(seed_of(self.config.seed, self.rank, step, "model"))
-        self.generator.manual_seed(seed_of(self.config.seed, self.rank, step, "objective"))
+    # ---------------------------------------------------------------- details of a step
 
-    def _batch_count(self, step: int) -> float:
+    def _differentiate(self, batch: Batch, before: Sequence[Loss]) -> Loss:
+        """The loss of a batch, whose gradient is added to that of the batches before it in the same step."""
+        self.seed(len(before))
+        with memory_explained(self.config.exp_dir, self.step + 1, self.world.rank, batch):
+            with self.precision.autocast():
+                loss = self.objective(self.model, batch.to(self.device), self.generator)
+            (weighted(loss, (*before, loss)[0]) * self.precision.scale).backward()
+        return replace(loss, value=loss.value.detach())
+
+    def _gradients_are_good(self, loss: Loss, losses: Sequence[Loss], batches: Sequence[Batch]) -> bool:
+        """Pool the gradients and tell whether all of them are finite; take note if not."""
+        if not math.isfinite(loss.value):
+            bad = [batch for batch, own in zip(batches, losses, strict=True) if not math.isfinite(own.value)]
+            self.bad_batches.skipped(self.step, "the loss is not finite", bad)
+            return False
+        share = float(losses[0].weight / loss.weight)
+        self.world.sum_gradients(self.params, share / self.precision.scale)
+        finite = all_finite(self.params)
+        self.precision.adapt(finite, self.step)
+        if finite:
+            self.bad_batches.went_well()
+        elif self.precision.is_scaled:
+            self.bad_batches.check_scale(self.step, self.precision.scale, batches)
+        else:
+            self.bad_batches.skipped(self.step, "a gradient is not finite", batches)
+        return finite
+
+    def seed(self, number: int) -> None:
+        """Make all randomness of a batch a function of the run's seed and of its number in the run."""
+        number_of_all = (self.step * self.config.accumulate + number) * self.world.size + self.world.rank
+        torch.manual_seed(seed_of(self.config.seed, number_of_all, "model"))
+        self.generator.manual_seed(seed_of(self.config.seed, number_of_all, "objective"))
+
+    @property
+    def _batches_per_step(self) -> int:
+        return self.world.size * self.config.accumulate
+
+    def batch_count(self, step: int) -> float:
         fine_tuning = self.config.init_from is not None or self.config.objective.teacher is not None
         offset = FINE_TUNING_OFFSET if fine_tuning else 0
         seconds = self.config.data.max_duration
-        return adjusted_batch_count(step, seconds, self.world_size, self.config.ref_duration, offset)
+        return adjusted_batch_count(step, seconds, self._batches_per_step, self.config.ref_duration, offset)
 
     def _set_learning_rate(self) -> None:
-        hours = hours_seen(self.step, self.config.data.max_duration, self.world_size)
+        hours = hours_seen(self.step, self.config.data.max_duration, self._batches_per_step)
         lr = learning_rate(self.config.optim, self.step, self.batches.epoch, hours)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["lr_scale"]
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.config.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-    def _check_finite(self, loss: Loss, batch: Batch) -> None:
-        value = loss.value.item()
-        if not math.isfinite(value):
-            raise ValueError(
-                f"the loss is {value} at step {self.step + 1}, on the utterances {', '.join(batch.ids)}; "
-                "look at their audio and features, or lower optim.base_lr"
-            )
+    # ---------------------------------------------------------------- when to stop and to save
 
     def _stop_reason(self, started: float, interrupted: bool) -> StopReason | None:
+        """Why to stop now, the same on all processes."""
         config = self.config
+        own: StopReason | None = None
         if self.batches.epoch >= config.num_epochs if config.num_steps is None else self.step >= config.num_steps:
-            return "finished"
-        if interrupted:
-            return "interrupted"
-        if config.max_seconds is not None and time.monotonic() - started >= config.max_seconds:
-            return "out of time"
-        return None
+            own = "finished"
+        elif interrupted:
+            own = "interrupted"
+        elif config.max_seconds is not None and time.monotonic() - started >= config.max_seconds:
+            own = "out of time"
+        return STOP_REASONS[int(self.world.highest(STOP_REASONS.index(own)))]
+
+    def _time_to_save(self) -> bool:
+        """Whether the last checkpoint is older than it may be, the same on all processes."""
+        limit = self.config.save_every_seconds
+        return limit is not None and self.world.highest(time.monotonic() - self.saved_at) >= limit
 
     def _progress_bar(self) -> "tqdm[Any]":
         """A bar on a terminal, nothing elsewhere."""
-        return tqdm(total=self.config.num_steps, initial=self.step, unit="step", file=sys.stderr, disable=None)
-
-
-class RunningLoss:
-    """Means of a loss and its parts over the frames of recent batches; older ones fade over `memory` batches.
-
-    A value that is not finite is left out. With `memory` None nothing fades.
-    """
-
-    def __init__(self, memory: int | None = 200) -> None:
-        self.keep = 1.0 if memory is None else 1 - 1 / memory
-        self.sums: dict[str, float] = defaultdict(float)
-        self.frames: dict[str, float] = defaultdict(float)
-
-    def add(self, loss: Loss) -> None:
-        """Take in the loss of one batch."""
-        for name, value in {"loss": loss.value, **loss.parts}.items():
-            amount = value.item() * loss.num_frames
-            self.sums[name] = self.sums[name] * self.keep + (amount if math.isfinite(amount) else 0.0)
-            self.frames[name] = self.frames[name] * self.keep + loss.num_frames
-
-    def means(self) -> dict[str, float]:
-        """The mean of the loss and of each part."""
-        return {name: total / self.frames[name] for name, total in self.sums.items()}
-
-    def state_dict(self) -> dict[str, dict[str, float]]:
-        return {"sums": dict(self.sums), "frames": dict(self.frames)}
-
-    def load_state_dict(self, state: Mapping[str, Mapping[str, float]]) -> None:
-        self.sums.update(state["sums"])
-        self.frames.update(state["frames"])
+        total, hidden = self.config.num_steps, None if self.world.is_first else True
+        return tqdm(total=total, initial=self.step, unit="step", file=sys.stderr, disable=hidden)
 
 
 def learning_rate(config: OptimizerConfig, step: int, epoch: float, hours: float) -> float:
@@ -283,30 +328,3 @@ def seed_of(*parts: int | str) -> int:
     """A seed that depends on all parts and is unrelated for different ones."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1  # seeds are below 2 ** 63
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGINT or SIGTERM has arrived; a second one acts as usual."""
-    received: list[int] = []
-    process = os.getpid()
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # Python delivers signals to the main thread only
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != process:
-            return  # loader processes inherit the handler, and are stopped by this one in the end
-        received.append(number)
-        restore()
-        logger.warning("stopping after this step; press Ctrl-C again to stop at once, without saving")
-
-    def restore() -> None:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-
-    usual = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        restore()

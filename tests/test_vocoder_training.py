@@ -1,0 +1,425 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import runpy
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from test_distributed import on_two
+
+from zipvoice.audio.files import Audio, read, write
+from zipvoice.audio.mel import HOP, LogMel
+from zipvoice.audio.vocos import Vocos, load_vocos, save_vocos
+from zipvoice.cli import main
+from zipvoice.config import (
+    DiscriminatorConfig,
+    PrepareOptions,
+    VocoderRunConfig,
+    VocosConfig,
+    read_json,
+    write_json,
+)
+from zipvoice.synthesis.batch import read_list
+from zipvoice.training import checkpoint
+from zipvoice.training.distributed import ALONE, World
+from zipvoice.training.prepare import prepare
+from zipvoice.training.tracking import Tracker
+from zipvoice.training.vocoder.crops import CONTEXT, Crops
+from zipvoice.training.vocoder.discriminators import Discriminators
+from zipvoice.training.vocoder.run import train_vocoder
+from zipvoice.training.vocoder.trainer import VocoderTrainer, cosine
+
+CORPUS = Path(__file__).parent / "data" / "corpus"
+RECIPE = Path(__file__).parents[1] / "egs" / "vocos"
+TINY = VocosConfig(dim=16, intermediate_dim=32, num_layers=1)
+JUDGES = DiscriminatorConfig(periods=(2, 3), period_channels=(4, 4), windows=(64,), window_channels=2)
+
+
+def run_config(exp_dir, **changes):
+    config = VocoderRunConfig(
+        exp_dir=str(exp_dir),
+        vocos=TINY,
+        discriminators=JUDGES,
+        train=(str(CORPUS),),
+        in_memory=True,
+        num_workers=0,
+        crop_samples=2048,
+        batch_size=2,
+        stft_weight=1.0,
+        stft_windows=(256, 64),
+        adversarial_from=3,
+        warmup_steps=2,
+        num_steps=6,
+        device="cpu",
+        log_every=1,
+        valid_every=3,
+        save_every=2,
+        keep_last=100,
+    )
+    return replace(config, **changes)
+
+
+def new_trainer(config, dev=(), world=ALONE):
+    torch.manual_seed(0)
+    networks = Vocos(config.vocos), Discriminators(config.discriminators)
+    return VocoderTrainer(config, *networks, Crops(config), dev, Tracker(config.exp_dir), world)
+
+
+def batch_of(crops, step=0):
+    return next(crops.batches(step))
+
+
+def same_weights(first, second):
+    first, second = first.state_dict(), second.state_dict()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def counting(folder, name="count.wav", seconds=1.0, rate=24000):
+    """A recording whose samples tell their position: 0, 1, 2, ... in units of 16-bit sound."""
+    folder.mkdir(exist_ok=True)
+    samples = torch.arange(round(seconds * rate)) / 32768
+    write(folder / name, Audio(samples[None], rate))
+    return folder
+
+
+def assert_equal(found, expected):
+    """Equality of nested containers, tensors bit by bit."""
+    if isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected)
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key in expected:
+            assert_equal(found[key], expected[key])
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_equal(one, other)
+    else:
+        assert found == expected
+
+
+# ---------------------------------------------------------------- crops
+
+
+def test_a_crop_depends_on_seed_and_number_only(tmp_path):
+    crops, others = Crops(run_config(tmp_path)), Crops(run_config(tmp_path, seed=1))
+    assert torch.equal(Crops(run_config(tmp_path))[4], crops[4])
+    assert not torch.equal(crops[3], crops[4])
+    assert not torch.equal(others[4], crops[4])
+
+
+def test_batches_take_crops_by_turns_from_any_step_on(tmp_path):
+    crops = Crops(run_config(tmp_path))
+    batches, second = crops.batches(3), crops.batches(3, World(1, 2))
+    assert torch.equal(next(batches), torch.stack([crops[6], crops[7]]))
+    assert torch.equal(next(batches), torch.stack([crops[8], crops[9]]))
+    assert torch.equal(next(second), torch.stack([crops[14], crops[15]]))
+    assert torch.equal(next(second), torch.stack([crops[18], crops[19]]))
+
+
+def test_crops_from_files_memory_and_a_manifest_are_the_same(tmp_path):
+    counting(tmp_path / "wavs")
+    rows = tmp_path / "rows.tsv"
+    rows.write_text("count\tcount\twavs/count.wav\n")
+    manifest = prepare(PrepareOptions(str(rows), output_dir=str(tmp_path / "data"))).manifest
+    config = run_config(tmp_path, train=(str(tmp_path / "wavs"),))
+    expected = Crops(config)[0]
+    assert torch.equal(Crops(replace(config, in_memory=False))[0], expected)
+    assert torch.equal(Crops(replace(config, train=(manifest,)))[0], expected)
+
+
+def test_loader_processes_change_nothing(tmp_path):
+    config = run_config(tmp_path, num_workers=1)
+    assert torch.equal(batch_of(Crops(config), 5), batch_of(Crops(replace(config, num_workers=0)), 5))
+
+
+def test_a_crop_is_a_piece_of_a_recording_and_can_be_anywhere(tmp_path):
+    config = run_config(
+        tmp_path, train=(str(counting(tmp_path / "a", seconds=0.2)),), gain_db=(0.0, 0.0), batch_size=400
+    )
+    positions = batch_of(Crops(config)) * 32768
+    starts = positions[:, :1]
+    torch.testing.assert_close(positions - starts, torch.arange(2048.0 + 2 * CONTEXT).expand(400, -1))
+    last = 4800 - 2048 - 2 * CONTEXT
+    assert starts.min() < 40 and starts.max() > last - 40
+    assert starts.mean() == pytest.approx(last / 2, rel=0.1)
+
+
+def test_every_second_is_equally_likely(tmp_path):
+    counting(tmp_path / "a", "short.wav", 0.25)
+    write(tmp_path / "a" / "long.wav", Audio(torch.full((1, 18_000), -0.5), 24000))
+    crops = batch_of(Crops(run_config(tmp_path, train=(str(tmp_path / "a"),), batch_size=1000)))
+    assert (crops[:, 0] < 0).float().mean() == pytest.approx(0.75, abs=0.05)
+
+
+def test_silence_follows_a_recording_that_is_too_short(tmp_path):
+    config = run_config(tmp_path, train=(str(counting(tmp_path / "a", seconds=0.05)),), gain_db=(0.0, 0.0))
+    expected = torch.nn.functional.pad(torch.arange(1200.0) / 32768, (0, 2048 + 2 * CONTEXT - 1200))
+    assert torch.equal(Crops(config)[0], expected)
+
+
+def test_gains_stay_in_their_range_and_below_full_scale(tmp_path):
+    write(tmp_path / "a" / "half.wav", Audio(torch.full((1, 9000), 0.5), 24000))
+    config = run_config(tmp_path, train=(str(tmp_path / "a"),), gain_db=(-6.0206, 12.0), batch_size=200)
+    levels = batch_of(Crops(config)).amax(dim=1)
+    assert levels.min() >= 0.25 - 1e-4 and levels.max() == 1.0
+    assert (levels == 1).float().mean() == pytest.approx(6 / 18, abs=0.1)
+
+
+def test_sound_of_another_rate_is_resampled(tmp_path):
+    time = torch.arange(16000) / 16000
+    write(tmp_path / "a" / "tone.wav", Audio(0.5 * torch.sin(2 * torch.pi * 1000 * time)[None], 16000))
+    crops = Crops(run_config(tmp_path, train=(str(tmp_path / "a"),), in_memory=False, gain_db=(0.0, 0.0)))
+    peak = torch.fft.rfft(crops[0] * torch.hann_window(len(crops[0]))).abs().argmax() * 24000 / len(crops[0])
+    assert peak.item() == pytest.approx(1000.0, abs=24000 / len(crops[0]))
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [((), "names no recordings"), (("nowhere",), "there is no manifest nowhere"), ((".",), "no recordings in .")],
+)
+def test_missing_recordings_are_named(train, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        Crops(run_config(tmp_path, train=train))
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_the_features_of_a_crop_are_those_of_the_whole_recording(tmp_path):
+    wave = read(CORPUS / "arctic_a0098_1592746254.ogg").samples[0]
+    first = 10
+    crop = wave[first * HOP - CONTEXT : first * HOP + 2048 + CONTEXT]
+    mel, real = new_trainer(run_config(tmp_path)).examples(crop[None])
+    assert torch.equal(real[0], wave[first * HOP : first * HOP + 2048])
+    torch.testing.assert_close(mel[0].T, LogMel()(wave)[first : first + 9], atol=1e-3, rtol=0)
+
+
+def test_the_discriminators_rest_until_their_step(tmp_path):
+    trainer = new_trainer(run_config(tmp_path, adversarial_from=2))
+    before = [p.detach().clone() for p in trainer.discriminators.parameters()]
+    for step, learning in enumerate((False, False, True)):
+        parts = trainer.train_step(batch_of(trainer.crops, step)).parts
+        assert ({"discriminators", "adversarial", "features"} <= parts.keys()) == learning
+        moved = [not torch.equal(a, b) for a, b in zip(before, trainer.discriminators.parameters(), strict=True)]
+        assert all(moved) if learning else not any(moved)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
+    whole, parts = run_config(tmp_path / "whole"), run_config(tmp_path / "parts")
+    assert train_vocoder(whole) == "finished"
+    for pause in (2, 4):  # before the discriminators take part and after
+        with monkeypatch.context() as patch:
+            reached = lambda trainer, *_, pause=pause: "interrupted" if trainer.step == pause else None  # noqa: E731
+            patch.setattr(VocoderTrainer, "_stop_reason", reached)
+            assert train_vocoder(parts) == "interrupted"
+        assert checkpoint.steps_saved(tmp_path / "parts")[-1] == pause
+    assert train_vocoder(parts) == "finished"
+    expected, found = (checkpoint.load(tmp_path / name / "checkpoint-6.pt") for name in ("whole", "parts"))
+    assert_equal(found, expected)
+    logs = [(tmp_path / name / "log.jsonl").read_text() for name in ("whole", "parts")]
+    assert logs[0] == logs[1]
+
+
+def two_updates(world, config):
+    """The weights after a step without and one with discriminators."""
+    config = replace(config, exp_dir=f"{config.exp_dir}/{world.rank}")
+    trainer = new_trainer(config, world=world)
+    batches = trainer.crops.batches(0, world)
+    for _ in range(2):
+        trainer.train_step(next(batches))
+    networks = (trainer.vocos, trainer.discriminators)
+    return torch.cat([p.detach().flatten() for network in networks for p in network.parameters()]).tolist()
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does_with_twice_the_crops(tmp_path):
+    # Without the spectral loss, which is no mean over crops.
+    config = run_config(tmp_path, batch_size=4, adversarial_from=1, stft_weight=0.0, lr=1e-3)
+    alone = two_updates(ALONE, config)
+    first, second = on_two(two_updates, replace(config, batch_size=2))
+    assert first == second
+    assert first == pytest.approx(alone, abs=1e-4)
+
+
+def test_training_finds_the_level_of_a_noise(tmp_path):
+    noise = 0.3 * torch.randn(1, 24000, generator=torch.Generator().manual_seed(0))
+    write(tmp_path / "a" / "noise.wav", Audio(noise, 24000))
+    changes = {"gain_db": (0.0, 0.0), "adversarial_from": 1000, "num_steps": 1000, "lr": 5e-3}
+    trainer = new_trainer(run_config(tmp_path, train=(str(tmp_path / "a"),), **changes))
+    distances = [trainer.train_step(batch_of(trainer.crops, step)).parts["mel"].item() for step in range(50)]
+    assert distances[0] > 4 and max(distances[-5:]) < 0.5
+
+
+def test_the_average_follows_the_weights(tmp_path):
+    trainer = new_trainer(run_config(tmp_path, ema_decay=0.5))
+    expected = trainer.vocos.head.out.bias.detach().clone()
+    for step, decay in enumerate((1 / 11, 2 / 12, 3 / 13)):
+        trainer.train_step(batch_of(trainer.crops, step))
+        expected = decay * expected + (1 - decay) * trainer.vocos.head.out.bias.detach()
+    torch.testing.assert_close(trainer.average.head.out.bias, expected)
+    last = new_trainer(run_config(tmp_path / "last", ema_decay=0.0))
+    last.train_step(batch_of(last.crops))
+    assert same_weights(last.average, last.vocos)
+
+
+def test_the_learning_rate_rises_and_falls():
+    assert [cosine(step, 100, 4) for step in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1.0], rel=0.01)
+    assert cosine(0, 100) == 1.0
+    assert cosine(50, 100, 4) == pytest.approx(0.5)
+    assert cosine(75, 100) == pytest.approx((1 - 0.5**0.5) / 2)
+    assert cosine(100, 100) == cosine(101, 100) == 0.0
+
+
+def test_validation_is_the_mel_distance_of_the_averages_copies(tmp_path):
+    wave = read(CORPUS / "arctic_a0098_1592746254.ogg").samples[0]
+    trainer = new_trainer(run_config(tmp_path), dev=[wave])
+    trainer.validate()
+    trainer.tracker.close()
+    with torch.no_grad():
+        copy = trainer.average(LogMel()(wave).T[None])[0]
+    expected = (LogMel()(copy) - LogMel()(wave[: len(copy)])).abs().mean().item()
+    (record,) = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert record["kind"] == "valid" and record["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    trainer = new_trainer(run_config(tmp_path))
+    with pytest.raises(ValueError, match=r"not finite at step 1 \(mel nan"):
+        trainer.train_step(torch.full((1, 2048 + 2 * CONTEXT), torch.nan))
+
+
+# ---------------------------------------------------------------- runs and their folders
+
+
+def test_the_folder_of_a_run_is_a_vocoder(tmp_path):
+    config = run_config(tmp_path / "exp", dev=(str(CORPUS),))
+    assert train_vocoder(config) == "finished"
+    assert read_json(VocoderRunConfig, tmp_path / "exp" / "run.json") == config
+    state = checkpoint.load(tmp_path / "exp" / "checkpoint-6.pt")
+    vocos = load_vocos(tmp_path / "exp")
+    assert vocos.config == TINY
+    assert all(torch.equal(value, state["average"][name]) for name, value in vocos.state_dict().items())
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "exp" / "log.jsonl").read_text().splitlines()]
+    assert kinds == ["train"] * 3 + ["valid"] + ["train"] * 3 + ["valid"]
+
+
+def test_other_sizes_do_not_continue_a_run(tmp_path):
+    config = run_config(tmp_path, num_steps=1)
+    train_vocoder(config)
+    with pytest.raises(ValueError, match="other settings of vocos"):
+        train_vocoder(replace(config, vocos=replace(TINY, dim=8)))
+
+
+def test_a_run_can_start_from_a_vocoder(tmp_path):
+    torch.manual_seed(5)
+    source = Vocos(TINY)
+    save_vocos(source, tmp_path / "source")
+    config = run_config(tmp_path / "exp", init_from=str(tmp_path / "source"), lr=1e-12, num_steps=1)
+    train_vocoder(config)
+    for name, value in load_vocos(tmp_path / "exp").state_dict().items():
+        torch.testing.assert_close(value, source.state_dict()[name])
+    with pytest.raises(ValueError, match="other sizes"):
+        train_vocoder(replace(config, exp_dir=str(tmp_path / "other"), vocos=replace(TINY, dim=8)))
+
+
+def test_the_command_trains_with_overrides(tmp_path, capfd):
+    write_json(run_config(tmp_path / "exp"), tmp_path / "run.json")
+    assert main(["train-vocoder", str(tmp_path / "run.json"), "--num-steps", "1"]) == 0
+    assert "finished after 1 steps" in capfd.readouterr().err
+    assert main(["train-vocoder", str(tmp_path / "run.json"), "--num-steps", "2"]) == 0
+    assert "continuing from" in capfd.readouterr().err
+    assert checkpoint.steps_saved(tmp_path / "exp") == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"crop_samples": 16_000}, "crop_samples must be a multiple of 256 above 1024"),
+        ({"crop_samples": 1024}, "crop_samples must be a multiple of 256 above 1024"),
+        ({"gain_db": (3.0, 0.0)}, "gain_db must be two numbers, the lower one first"),
+        ({"betas": (0.9, 1.5)}, "betas must be two numbers from 0 to 1"),
+        ({"ema_decay": 1.0}, "ema_decay must be from 0 to below 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+    ],
+)
+def test_impossible_settings_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        VocoderRunConfig(**wrong)
+
+
+# ---------------------------------------------------------------- vocoders in our own form
+
+
+@torch.inference_mode()
+def test_a_saved_vocoder_is_the_same_vocoder(tmp_path):
+    torch.manual_seed(3)
+    vocos = Vocos(TINY).eval()
+    save_vocos(vocos, tmp_path)
+    mel = torch.randn(1, 100, 9)
+    assert torch.equal(load_vocos(tmp_path)(mel), vocos(mel))
+    assert json.loads((tmp_path / "config.json").read_text()) == {"dim": 16, "intermediate_dim": 32, "num_layers": 1}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"dims": 16}, "config.json: unknown key 'dims'; did you mean 'dim'?"),
+        ({"dim": "wide"}, "config.json: at dim: expected int"),
+        ({"num_layers": 0}, "num_layers must be at least 1"),
+        ({"dim": 8}, "model.safetensors does not fit the model"),
+    ],
+)
+def test_a_config_that_is_not_exactly_ours_is_refused(config, message, tmp_path):
+    save_vocos(Vocos(TINY), tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        load_vocos(tmp_path)
+
+
+# ---------------------------------------------------------------- the recipe
+
+
+@pytest.mark.parametrize("path", sorted((RECIPE / "conf").glob("*.json")), ids=lambda path: path.stem)
+def test_its_run_files_are_valid(path):
+    read_json(VocoderRunConfig, path)
+
+
+def test_its_full_size_is_the_published_one():
+    assert read_json(VocoderRunConfig, RECIPE / "conf" / "vocos.json").vocos == VocosConfig(512, 1536, 8)
+
+
+def test_its_commands(tmp_path):
+    command = ["bash", str(RECIPE / "run.sh"), "--dry-run", "--conf", "conf/small.json", "--exp", "exp/small"]
+    done = subprocess.run([*command, "--num-gpus", "2", "--", "--lr", "1e-4"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    prepare = "zipvoice prepare --source data/{0}.tsv --output-dir data --prefix vocos --subset {0}"
+    assert done.stdout.splitlines() == [
+        prepare.format("train"),
+        prepare.format("dev"),
+        "torchrun --nproc-per-node 2 -m zipvoice train-vocoder conf/small.json --lr 1e-4",
+        "python local/copy_recordings.py data/test.tsv results griffin-lim exp/small",
+        "zipvoice evaluate results/list.tsv results/recordings results/griffin-lim results/small"
+        " --metrics closed wer quality",
+    ]
+
+
+def test_its_copies_are_the_vocoders(tmp_path, capsys):
+    save_vocos(Vocos(TINY), tmp_path / "tiny")
+    rows = [line.split("\t") for line in (CORPUS / "utterances.tsv").read_text().splitlines()[:2]]
+    (tmp_path / "test.tsv").write_text("".join(f"{name}\t{text}\t{CORPUS / audio}\n" for name, text, audio in rows))
+    main_of_script = runpy.run_path(str(RECIPE / "local" / "copy_recordings.py"))["main"]
+    main_of_script(str(tmp_path / "test.tsv"), str(tmp_path / "results"), [str(tmp_path / "tiny")])
+    assert "tiny: mel distance (dB) " in capsys.readouterr().out
+    for number, utterance in read_list(tmp_path / "results" / "list.tsv").items():
+        name, text, audio = rows[number - 1]
+        assert (utterance.id, utterance.text, utterance.ref_audio) == (name, text, str(CORPUS / audio))
+        original = read(tmp_path / "results" / "recordings" / f"{name}.wav")
+        with torch.no_grad():
+            expected = load_vocos(tmp_path / "tiny")(LogMel()(read(CORPUS / audio).samples).mT)
+        assert original.num_samples == read(CORPUS / audio).num_samples
+        copied = read(tmp_path / "results" / "tiny" / f"{name}.wav").samples
+        torch.testing.assert_close(copied, expected, atol=1 / 32768, rtol=0)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command that examines a corpus before training."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from zipvoice.cli.parsing import EXIT_ERROR, note, parse
+from zipvoice.config import CheckOptions
+
+
+@dataclass(frozen=True)
+class Check:
+    """Examine a corpus before training: faults that training would stop at, oddities, and what it is like.
+
+    Exit status: 0 nothing that stops training was found, 1 something was, 2 wrong usage.
+    """
+
+    options: Annotated[CheckOptions, tyro.conf.arg(name="")]
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print JSON, with all utterances of each finding."""
+    plot: Path | None = None
+    """Write a picture (.png, .pdf, .svg) of the distributions of durations, rates, levels and tokens."""
+
+
+def check(arguments: list[str]) -> int:
+    if arguments and not arguments[0].startswith("-"):
+        arguments = ["--source", *arguments]
+    command = parse(Check, "check SOURCE", arguments)
+    from zipvoice.training.corpus_report import plot, render, require_format, to_json
+    from zipvoice.training.findings import find
+    from zipvoice.training.inspection import inspect_corpus
+
+    if command.plot:
+        require_format(command.plot)  # before the work
+    corpus = inspect_corpus(command.options)
+    findings = find(corpus, command.options)
+    shown = json.dumps(to_json(corpus, findings), ensure_ascii=False) if command.json else render(corpus, findings)
+    sys.stdout.write(f"{shown}\n")
+    if command.plot:
+        plot(command.plot, corpus, command.options)
+        note(f"wrote {command.plot}")
+    return EXIT_ERROR if any(finding.severity == "error" for finding in findings) else 0

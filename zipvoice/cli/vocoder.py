@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command that makes vocoders."""
+
+from zipvoice.cli.parsing import parse
+from zipvoice.config import VocoderRunConfig, read_json
+
+
+def train_vocoder(arguments: list[str]) -> None:
+    described = arguments and not arguments[0].startswith("-")
+    config = read_json(VocoderRunConfig, arguments[0]) if described else VocoderRunConfig()
+    run = parse(VocoderRunConfig, "train-vocoder CONFIG.json", arguments[1:] if described else arguments, config)
+    from zipvoice.training.vocoder.run import train_vocoder as run_training
+
+    run_training(run)
