@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Speak the published test sets, and score the English ones.
+#
+#   bash run_eval.sh                                         the published base model
+#   bash run_eval.sh --model zipvoice_distill                the published distilled model
+#   bash run_eval.sh --stage 2 --model exp/zipvoice          a model of your own
+#
+# --stage 1 --stop-stage 3                      first and last stage
+# --model zipvoice                              a released model or a model directory; its name names the results
+# --metrics "closed wer similarity quality"     what to score
+# --num-gpus 1                                  GPUs of this machine to speak on
+# --vocoder DIR                                 instead of the published Vocos
+# --dry-run                                     print the commands instead of running them
+. "$(dirname "$0")/../stages.sh"
+options stage=1 stop_stage=3 model=zipvoice metrics="closed wer similarity quality" num_gpus=1 vocoder= -- "$@"
+results=results/$(basename "$model")
+
+librispeech=download/librispeech_pc_testset/test.tsv
+seedtts=download/seedtts_testset
+
+if stage 1 "download the test sets"; then
+  for set in librispeech_pc_testset seedtts_testset; do
+    run hf download k2-fsa/TTS_eval_datasets $set.tar.gz --repo-type dataset --local-dir download
+    run tar -xzf download/$set.tar.gz -C download
+  done
+fi
+
+if stage 2 "speak them"; then
+  speak $librispeech "$model" "$results/librispeech_pc"
+  speak $seedtts/en/test.tsv "$model" "$results/seedtts_en"
+  speak $seedtts/zh/test.tsv "$model" "$results/seedtts_zh"
+fi
+
+if stage 3 "score the English ones"; then
+  read -ra names <<< "$metrics"
+  run zipvoice evaluate $librispeech "$results/librispeech_pc" --metrics "${names[@]}"
+  run zipvoice evaluate $seedtts/en/test.tsv "$results/seedtts_en" --metrics "${names[@]}"
+fi
