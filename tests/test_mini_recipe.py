@@ -96,6 +96,13 @@ def test_tokens_are_added_at_the_end(tmp_path):
 measure = script("measure")
 
 
+def test_distance_is_the_mean_of_frames_under_the_mask():
+    x = torch.zeros(1, 3, 10)
+    y = torch.tensor([1.0, 3.0, 50.0])[None, :, None].expand(1, 3, 10)
+    mask = torch.tensor([[True, True, False]])
+    assert measure.distance([x], [y], [(None, mask)], scale=0.5) == pytest.approx(measure.DB_PER_NAT * 4)
+
+
 def test_levels_of_the_louder_and_the_quieter_channel():
     one = torch.cat([torch.full((1, 4, 10), 1.0), torch.full((1, 4, 10), -2.0)], dim=2)
     other = torch.cat([torch.full((1, 2, 10), -3.0), torch.full((1, 2, 10), 4.0)], dim=2)
@@ -134,7 +141,7 @@ def test_the_curriculum_goes_through(tmp_path, monkeypatch):
     script("add_tokens").main(Path("data/tokens.txt"), Path("data/dialog_tokens.txt"), CORPUS.glob("*.tsv"))
     dialogues = tmp_path / "data" / "dialog"
     join_dialogues.join(CORPUS / "dev.tsv", CORPUS / "lj_train.tsv", dialogues, steps=[7], number=2)
-    for subset in ("train", "dev"):
+    for subset in ("train", "dev", "heldout"):
         for source, prefix in (
             (str(CORPUS / "dev.tsv"), "mini"),
             (f"{dialogues}-mono.tsv", "dialog_mono"),
@@ -147,8 +154,11 @@ def test_the_curriculum_goes_through(tmp_path, monkeypatch):
 
     monkeypatch.setattr(measure, "NUM_STEPS", 4)
     students = map(Path, ("exp/distill_1", "exp/distill_2"))
-    _, _, base, *_ = measure.report_distilled(Path("exp/mini"), *students)
-    assert base.split() == ["exp/mini", "4", "0.00", "0.00"]  # no distance to itself
+    _, _, *found = measure.report_distilled(Path("exp/mini"), *students)
+    assert len(found) == 2 * 3 * 2  # of recordings, models and time shifts
+    assert found[0].split() == ["training", "exp/mini", "4", "0.5", "0.00", "0.00"]  # no distance to itself
+    twins = [Path("exp/dialog")] * 2
+    assert list(measure.report_turns(*twins))[1].split() == ["exp/dialog", "0.0000", "0.0000"]
     _, recordings, model = measure.report_stereo(Path("exp/stereo"))
     name, share, *_ = recordings.split()
     assert name == "recordings"

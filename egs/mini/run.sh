@@ -5,6 +5,7 @@
 #   bash egs/mini/run.sh --stage 2                from a stage on
 #   bash egs/mini/run.sh --stage 4 --stop-stage 4 only the listening test by a speech recogniser
 #   bash egs/mini/run.sh --stage 5 --stop-stage 7 beyond the base model: distillation, dialogue, stereo
+#   bash egs/mini/run.sh --stage 8                what speaker turns are worth, with four seeds
 #
 # Run again it reuses what is there; broken off it goes on where it was.
 set -euo pipefail
@@ -28,7 +29,7 @@ runs() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 if runs 1; then
   echo "Stage 1: make training data of the recordings in corpus/"
   python local/level_recordings.py data corpus/train.tsv corpus/dev.tsv corpus/heldout.tsv
-  for subset in train dev; do
+  for subset in train dev heldout; do
     zipvoice prepare --source data/$subset.tsv --output-dir data --prefix mini --subset $subset \
       --features --storage numpy_files
   done
@@ -61,7 +62,8 @@ if runs 6; then
   python local/add_tokens.py data/tokens.txt data/dialog_tokens.txt corpus/*.tsv
   python local/join_dialogues.py corpus/train.tsv corpus/lj_train.tsv data/dialog_train --steps 1 5 --number 24
   python local/join_dialogues.py corpus/dev.tsv corpus/lj_train.tsv data/dialog_dev --steps 7 --number 12
-  for subset in train dev; do
+  python local/join_dialogues.py corpus/heldout.tsv corpus/lj_heldout.tsv data/dialog_heldout --steps 1 --number 8
+  for subset in train dev heldout; do
     zipvoice prepare --source data/dialog_$subset-mono.tsv --output-dir data --prefix dialog_mono --subset $subset \
       --features --storage numpy_files
   done
@@ -80,4 +82,17 @@ if runs 7; then
   zipvoice train conf/stereo.json
   zipvoice train conf/stereo.json --exp-dir exp/stereo_not_exclusive --objective.exclusive-weight 0
   python local/measure.py stereo exp/stereo exp/stereo_not_exclusive | tee exp/stereo.txt
+fi
+
+if runs 8; then
+  echo "Stage 8: train with and without speaker turns from four seeds, half as long as in stage 6"
+  pairs=()
+  for seed in 42 43 44 45; do
+    pair=(exp/turns_$seed exp/no_turns_$seed)
+    zipvoice train conf/dialog.json --seed $seed --exp-dir "${pair[0]}" --num-steps 100
+    zipvoice train conf/dialog.json --seed $seed --exp-dir "${pair[1]}" --num-steps 100 \
+      --variant zipvoice --objective.mask suffix
+    pairs+=("${pair[@]}")
+  done
+  python local/measure.py turns "${pairs[@]}" | tee exp/turns.txt
 fi
