@@ -6,9 +6,10 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import corpus_runs
 import torch
 
-from zipvoice.config import DataConfig, ModelConfig, OptimizerConfig, RunConfig, Vocabulary
+from zipvoice.config import DataConfig, OptimizerConfig, RunConfig, Vocabulary
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training import checkpoint
 from zipvoice.training.data import Batch
@@ -17,26 +18,7 @@ from zipvoice.training.objectives import BASE_MASK, ConditionMask, Draws, FlowMa
 from zipvoice.training.tracking import Tracker
 from zipvoice.training.trainer import Trainer
 
-SIZES = ModelConfig(
-    fm_decoder_downsampling_factor=(1, 2, 1),
-    fm_decoder_num_layers=(1, 1, 1),
-    fm_decoder_cnn_module_kernel=(5, 3, 5),
-    fm_decoder_feedforward_dim=16,
-    fm_decoder_num_heads=2,
-    fm_decoder_dim=16,
-    text_encoder_num_layers=1,
-    text_encoder_feedforward_dim=16,
-    text_encoder_cnn_module_kernel=3,
-    text_encoder_num_heads=2,
-    text_encoder_dim=16,
-    time_embed_dim=16,
-    text_embed_dim=8,
-    query_head_dim=4,
-    value_head_dim=4,
-    pos_head_dim=2,
-    pos_dim=8,
-    feat_dim=6,
-)
+SIZES = replace(corpus_runs.SIZES, feat_dim=6)
 BATCHES_PER_EPOCH = 6
 
 
