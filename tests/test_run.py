@@ -81,6 +81,17 @@ def test_a_run_continues_by_itself(corpus, finished, tmp_path):
     assert "continuing from" in (tmp_path / "train.log").read_text()
 
 
+@pytest.mark.parametrize(("part", "key"), [("bad_batches", None), ("data", "world_size")])
+def test_a_checkpoint_that_lacks_something_is_refused(corpus, finished, tmp_path, part, key):
+    state = checkpoint.load(checkpoint.checkpoint_path(finished, 4))
+    del (state if key is None else state[part])[key or part]
+    for name in ("run.json", "tokens.txt"):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    checkpoint.save(tmp_path, 4, state)
+    with pytest.raises(ValueError, match=f"the checkpoint of step 4 has no '{key or part}'.*init_from"):
+        train(run_config(corpus, tmp_path))
+
+
 def test_less_memory_changes_nothing(corpus, finished, tmp_path):
     train(run_config(corpus, tmp_path, activation_checkpointing=True))
     expected, weights = (load_file(folder / "model.safetensors") for folder in (finished, tmp_path))

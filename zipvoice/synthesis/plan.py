@@ -249,10 +249,6 @@ def _cut(tokens: list[str], budgets: Iterator[int], sizes: ChunkSizes, dialogue:
         tokens = merged_turns([token for part in parts[1:] for token in _with_pause(part)])
 
 
-def _is_cut_too_short(parts: Sequence[TokenChunk], least: int) -> bool:
-    return len(parts) > 1 and len(parts[0].tokens) < least and not parts[0].pause_seconds
-
-
 def _with_pause(part: TokenChunk) -> list[str]:
     return [*part.tokens, pause_token(part.pause_seconds)] if part.pause_seconds else part.tokens
 

@@ -9,7 +9,7 @@ from zipvoice.training import checkpoint
 from zipvoice.training.data import TrainingData
 from zipvoice.training.distributed import own_device
 from zipvoice.training.initial import inherited, initial_model, source_model
-from zipvoice.training.run import build_objective, prepared
+from zipvoice.training.run import build_objective, prepared, restore
 from zipvoice.training.trainer import Trainer
 from zipvoice.training.vocabulary import token_table
 
@@ -30,7 +30,7 @@ def at_next_step(config: RunConfig) -> Trainer:
     batches = TrainingData(config.data, table, tokenizer, scale=config.feature.scale, seed=config.seed)
     trainer = Trainer(config, model, build_objective(config, source, device), batches, [], tracker=None)
     if found:
-        trainer.load_state_dict(found[1])
+        restore(trainer, found[1])
     model.set_batch_count(trainer.batch_count(trainer.step))
     trainer.seed(0)
     return trainer

@@ -178,8 +178,19 @@ def _trainer(
     model = prepared(config, model.to(world.device), world.device)
     trainer = Trainer(config, model, objective, batches, valid_batches, tracker, show, world)
     if state:
-        trainer.load_state_dict(state)
+        restore(trainer, state)
     return trainer
+
+
+def restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
+    """Bring a trainer into the state of a checkpoint. Raises ValueError for one that lacks a part of it."""
+    try:
+        trainer.load_state_dict(state)
+    except KeyError as error:
+        raise ValueError(
+            f"the checkpoint of step {state.get('step')} has no {error}: another version or another program wrote it, "
+            "and the run cannot go on from it. To go on from its weights alone, name a model directory in init_from"
+        ) from error
 
 
 def prepared(config: RunConfig, model: ZipVoice, device: torch.device) -> ZipVoice:
