@@ -4,10 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all test-text check setup clean
+.PHONY: demo demo-train test test-all test-text check setup clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
+	$(BIN)/zipvoice say "The quick brown fox jumps over the lazy dog." -o fox.wav
+	@echo "That was the small model of the package. Train one of your own, in five minutes: make demo-train"
+
+demo-train: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash egs/mini/run.sh
 
 test: $(READY)

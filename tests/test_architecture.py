@@ -10,16 +10,18 @@ ROOT = Path(__file__).resolve().parents[1] / "zipvoice"
 
 MAY_IMPORT = {
     "files": set(),
+    "builtin": set(),
     "config": {"files"},
     "weights": {"files"},
     "text": {"config", "files"},
-    "audio": {"config", "files", "weights"},
+    "audio": {"builtin", "config", "files", "weights"},
     "model": {"config"},
-    "pretrained": {"config", "files", "weights", "text", "audio", "model"},
+    "pretrained": {"builtin", "config", "files", "weights", "text", "audio", "model"},
     "training": {"config", "files", "weights", "text", "audio", "model", "pretrained"},
-    "synthesis": {"config", "files", "text", "audio", "model", "pretrained"},
+    "synthesis": {"builtin", "config", "files", "text", "audio", "model", "pretrained"},
     "evaluation": {"config", "files", "text", "audio"},
     "cli": {
+        "builtin",
         "config",
         "files",
         "text",

@@ -7,6 +7,7 @@ import pytest
 from zipvoice.config import (
     ModelConfig,
     ModelFile,
+    ObjectiveConfig,
     SynthesisOptions,
     TokenizerConfig,
     from_dict,
@@ -109,3 +110,10 @@ def test_a_missing_required_key_is_named():
 def test_settings_cannot_be_changed_in_place():
     with pytest.raises(dataclasses.FrozenInstanceError):
         SynthesisOptions().speed = 2.0
+
+
+@pytest.mark.parametrize("fraction", [[0.5], [0.6, 0.4], [0.0, 0.5], [0.5, 1.1]])
+def test_a_mask_takes_two_fractions_in_order(fraction):
+    with pytest.raises(ValueError, match=r"mask_fraction takes the least and the greatest fraction, above 0"):
+        from_dict(ObjectiveConfig, {"mask_fraction": fraction})
+    assert from_dict(ObjectiveConfig, {"mask_fraction": [0.4, 0.5]}).mask_fraction == (0.4, 0.5)

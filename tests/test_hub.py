@@ -138,8 +138,8 @@ def test_a_released_model_is_downloaded_once(hub, tmp_path, monkeypatch):
 
 
 def test_the_vocoder_is_downloaded_once(hub):
-    same_files(find_vocoder(), hub.root / HUB_VOCODER)
-    find_vocoder()
+    same_files(find_vocoder("zipvoice"), hub.root / HUB_VOCODER)
+    find_vocoder("zipvoice")
     assert sorted(hub.downloads()) == ["config.yaml", "model.safetensors"]
 
 
@@ -166,7 +166,7 @@ def test_without_a_connection_the_cache_serves_and_what_it_lacks_is_named(hub, m
     before = len(hub.requests)
     assert find_model("zipvoice") == directory
     with pytest.raises(OSError, match=r"could not download charactr/vocos-mel-24khz: .*local directory"):
-        find_vocoder()
+        find_vocoder("zipvoice")
     assert len(hub.requests) == before
 
 
@@ -192,12 +192,12 @@ def test_a_broken_download_is_resumed(hub, monkeypatch):
 
 @pytest.mark.parametrize("name", ["zipvoice", "vocoder"])
 def test_a_damaged_file_is_refused_and_fetched_again(hub, name):
-    find = find_vocoder if name == "vocoder" else lambda: find_model("zipvoice")
+    find = find_vocoder if name == "vocoder" else find_model
     hub.damage = True
     with pytest.raises(OSError, match=r"could not download .* arrived damaged and was removed; try again"):
-        find()
+        find("zipvoice")
     hub.damage = False
-    same_files(find(), hub.root / (HUB_VOCODER if name == "vocoder" else f"{HUB_MODELS}/zipvoice"))
+    same_files(find("zipvoice"), hub.root / (HUB_VOCODER if name == "vocoder" else f"{HUB_MODELS}/zipvoice"))
 
 
 def test_a_revision_can_be_pinned_and_an_unknown_one_is_named(hub):

@@ -254,6 +254,15 @@ def test_distillation_evaluates_nothing_twice(stage):
     assert {name.split(".")[0] for name, p in student.named_parameters() if p.grad is not None} == {"fm_decoder"}
 
 
+def test_a_time_power_draws_the_same_times_nearer_to_noise():
+    batch = batch_of(REFERENCE["tests"][0])
+    mask = ConditionMask(BASE_MASK, "span")
+    uniform = FlowMatching(mask).draw(batch, generator())
+    cubed = FlowMatching(mask, time_power=3.0).draw(batch, generator())
+    assert torch.equal(cubed.t, uniform.t**3)
+    assert torch.equal(cubed.noise, uniform.noise) and torch.equal(cubed.mask, uniform.mask)
+
+
 def test_drawn_steps_stay_within_the_unit_interval():
     objective = Distillation(reference_model("distill_u3"), 0.9999)
     batch = batch_of(next(case for case in REFERENCE["tests"] if case["name"] == "distill_3"))

@@ -11,6 +11,7 @@ import zipvoice
 from zipvoice import SynthesisOptions
 from zipvoice.audio.loudness import normalize_rms
 from zipvoice.audio.mel import LogMel
+from zipvoice.config import SamplingConfig
 from zipvoice.model.sampling import sample
 from zipvoice.synthesis.synthesizer import batches, initial_noise, joined, seeded_generator
 
@@ -234,6 +235,12 @@ def test_published_options_fill_what_is_left_open():
     dialogue = SynthesisOptions(num_steps=4).filled("zipvoice_dialog")
     assert (distilled.num_steps, distilled.guidance_scale, distilled.max_chunk_seconds) == (8, 3.0, 25.0)
     assert (dialogue.num_steps, dialogue.guidance_scale, dialogue.max_chunk_seconds) == (4, 1.5, 40.0)
+
+
+def test_a_model_that_says_what_suits_it_is_spoken_with_that(synthesizer):
+    suits = SamplingConfig(num_steps=4, guidance_scale=2.0, t_shift=0.9)
+    filled = SynthesisOptions(guidance_scale=0.0).filled("zipvoice_distill", suits)
+    assert (filled.num_steps, filled.guidance_scale, filled.t_shift) == (4, 0.0, 0.9)
 
 
 def test_lower_precision_gives_nearly_the_same_features(tmp_path, synthesizer, prompt):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Zero-shot text-to-speech by flow matching.
 
->>> synthesizer = zipvoice.load("zipvoice")
+>>> synthesizer = zipvoice.load("zipvoice")  # without a name, the small model that comes with the package
 >>> prompt = synthesizer.prompt("me.wav", "What me.wav says.")
 >>> synthesizer.synthesize("Hello from my own voice.", prompt).save("out.wav")
 """

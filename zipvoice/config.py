@@ -92,6 +92,18 @@ class TokenizerConfig:
 
 
 @dataclass(frozen=True)
+class SamplingConfig:
+    """How a model gets from noise to speech unless it is told otherwise."""
+
+    num_steps: int
+    """Euler steps."""
+    guidance_scale: float
+    """Strength of classifier-free guidance."""
+    t_shift: float = 0.5
+    """Time shift in (0, 1]; below 1 more steps are spent close to noise."""
+
+
+@dataclass(frozen=True)
 class ModelFile:
     """The content of model.json. Released files have the keys `model` and `feature` only."""
 
@@ -103,6 +115,11 @@ class ModelFile:
     """Which of the four models; inferred from the weights when absent."""
     tokenizer: TokenizerConfig | None = None
     """The tokenizer the model was trained with; when absent, that of the released model of the same variant."""
+    sampling: SamplingConfig | None = None
+    """Steps, guidance and time shift that suit it; when absent, those of the released model of the same variant."""
+    even_pace: bool | None = None
+    """Whether it was trained on speech with equally many frames for each token. Then voices are followed by silence
+    until their frames are a whole multiple of their tokens."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +144,12 @@ class SynthesisOptions:
     """How a text is spoken."""
 
     num_steps: int | None = None
-    """Euler steps from noise to speech; by default 16, or 8 for a distilled model."""
+    """Euler steps from noise to speech. By default what suits the model: 16 for the released ones, 8 for a distilled
+    one, 4 for that of the package."""
     guidance_scale: float | None = None
     """Strength of classifier-free guidance; by default 1, 3 (distilled) or 1.5 (dialogue)."""
-    t_shift: float = 0.5
-    """Time shift in (0, 1]; below 1 more steps are spent close to noise."""
+    t_shift: float | None = None
+    """Time shift in (0, 1]; below 1 more steps are spent close to noise. By default 0.5 for the released models."""
     speed: float = 1.0
     """Speaking rate relative to the prompt's."""
     duration: float | None = None
@@ -158,7 +176,7 @@ class SynthesisOptions:
         for name, valid, wanted in (
             ("num_steps", self.num_steps is None or self.num_steps >= 1, "at least 1"),
             ("speed", 0 < self.speed < float("inf"), "above 0"),
-            ("t_shift", 0 < self.t_shift <= 1, "above 0 and at most 1"),
+            ("t_shift", self.t_shift is None or 0 < self.t_shift <= 1, "above 0 and at most 1"),
             ("target_rms", 0 <= self.target_rms <= 1, "from 0 to 1"),
             ("guidance_scale", 0 <= (self.guidance_scale or 0) < float("inf"), "0 or more"),
             *(
@@ -171,24 +189,25 @@ class SynthesisOptions:
         if self.raw and self.duration is not None:
             raise ValueError("raw speech has the length that the model predicts; leave out duration or raw")
 
-    def filled(self, variant: Variant) -> "SynthesisOptions":
-        """A copy in which what was left open has the published value of the model."""
-        num_steps, guidance_scale = PUBLISHED_SAMPLING[variant]
+    def filled(self, variant: Variant, sampling: SamplingConfig | None = None) -> "SynthesisOptions":
+        """A copy in which what was left open has the value that suits the model, by default the published one."""
+        suits = sampling or PUBLISHED_SAMPLING[variant]
         return replace(
             self,
-            num_steps=num_steps if self.num_steps is None else self.num_steps,
-            guidance_scale=guidance_scale if self.guidance_scale is None else self.guidance_scale,
+            num_steps=suits.num_steps if self.num_steps is None else self.num_steps,
+            guidance_scale=suits.guidance_scale if self.guidance_scale is None else self.guidance_scale,
+            t_shift=suits.t_shift if self.t_shift is None else self.t_shift,
             max_chunk_seconds=self.max_chunk_seconds or (40.0 if "dialog" in variant else 25.0),
         )
 
 
-PUBLISHED_SAMPLING: dict[Variant, tuple[int, float]] = {
-    "zipvoice": (16, 1.0),
-    "zipvoice_distill": (8, 3.0),
-    "zipvoice_dialog": (16, 1.5),
-    "zipvoice_dialog_stereo": (16, 1.5),
+PUBLISHED_SAMPLING: dict[Variant, SamplingConfig] = {
+    "zipvoice": SamplingConfig(16, 1.0),
+    "zipvoice_distill": SamplingConfig(8, 3.0),
+    "zipvoice_dialog": SamplingConfig(16, 1.5),
+    "zipvoice_dialog_stereo": SamplingConfig(16, 1.5),
 }
-"""Steps and guidance scale that each released model is used with."""
+"""What each released model is used with."""
 
 
 # ---------------------------------------------------------------- training data
@@ -368,15 +387,31 @@ class ObjectiveConfig:
 
     condition_drop_ratio: float = 0.2
     """Probability that the text of an utterance is withheld, for classifier-free guidance."""
+    time_power: float = 1.0
+    """Flow matching of one channel only: times are uniform numbers to this power. Above 1 more of them are close to
+    noise, where only the text tells what is said, and small models learn to read sooner."""
     mask: Literal["span", "suffix"] | None = None
     """Which part of an utterance is generated: a span anywhere (70 to 100 % of it) or the end (50 to 100 %). By default
     a span for the single-speaker models and the end for the dialogue models."""
+    mask_fraction: tuple[float, float] | None = None
+    """Least and greatest fraction of an utterance that is generated, where it shall be another."""
     exclusive_weight: float = 1.0
     """Stereo only: weight of the penalty on both speakers talking at once."""
     teacher: str | None = None
     """Distillation only: model directory of the teacher, a base model (first stage) or a distilled one (second)."""
     ema_decay: float = 0.9999
     """Second stage of distillation: how slowly the teacher follows the student."""
+
+    def __post_init__(self) -> None:
+        if self.time_power <= 0:
+            raise ValueError(f"objective.time_power must be above 0, not {self.time_power}")
+        if self.mask_fraction is None:
+            return
+        if len(self.mask_fraction) != 2 or not 0 < self.mask_fraction[0] <= self.mask_fraction[1] <= 1:
+            raise ValueError(
+                "objective.mask_fraction takes the least and the greatest fraction, above 0 and at most 1, not "
+                f"{list(self.mask_fraction)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -478,7 +513,7 @@ class RunConfig:
     sample_every: int = 0
     """Steps between pictures and sounds of validation samples in TensorBoard; 0 makes none."""
     vocoder: str = "griffin-lim"
-    """What makes the sounds of the samples: griffin-lim, or a Vocos directory."""
+    """What makes the sounds of the samples: griffin-lim, vocos_small (the package's), or a Vocos directory."""
 
 
 FINE_TUNING = RunConfig(

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from zipvoice import builtin
 from zipvoice.config import ModelFile, TokenizerConfig, Variant, read_json, suggestion, write_json
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.text.tokenizers import Tokenizer, build_tokenizer
@@ -54,11 +55,12 @@ def load_pretrained(
     skip_unknown: bool = False,
     revision: str | None = None,
 ) -> Pretrained:
-    """The model of a directory, or a released one by name (downloaded once), on the CPU in evaluation mode.
+    """The model of a directory, or by name one that comes with the package or a released one (downloaded once).
 
-    `weights` names another weight file than the usual two, relative to the directory. The variant is the given one,
-    else that of model.json, else inferred from the weights. Loading is strict. `revision` pins a branch, tag or commit
-    of the hub's repository. Raises ValueError or FileNotFoundError that names the file and the reason.
+    It is on the CPU in evaluation mode. `weights` names another weight file than the usual two, relative to the
+    directory. The variant is the given one, else that of model.json, else inferred from the weights. Loading is strict.
+    `revision` pins a branch, tag or commit of the hub's repository. Raises ValueError or FileNotFoundError that names
+    the file and the reason.
     """
     directory = find_model(source, revision)
     file = read_json(ModelFile, _existing(directory / "model.json"))
@@ -68,7 +70,7 @@ def load_pretrained(
     variant = variant or file.variant or infer_variant(state)
     tokenizer = tokenizer or file.tokenizer or published_tokenizer(variant)
     tokenizer = replace(tokenizer, skip_unknown=skip_unknown or tokenizer.skip_unknown)
-    file = ModelFile(file.model, file.feature, variant, tokenizer)
+    file = replace(file, variant=variant, tokenizer=tokenizer)
     model = ZipVoice(file.model, table.vocabulary, variant)
     load_strictly(model, state, str(path))
     return Pretrained(model.eval(), file, table, build_tokenizer(tokenizer, table.tags))
@@ -90,22 +92,29 @@ def published_tokenizer(variant: Variant) -> TokenizerConfig:
 
 
 def find_model(source: str | os.PathLike[str], revision: str | None = None) -> Path:
-    """The directory itself, or that of a released model in the hub's cache, downloaded if need be."""
+    """The directory itself, that of a model of the package, or that of a released one in the hub's cache."""
     directory = Path(source)
     is_released = str(source) in RELEASED  # so may be a folder beside a checkout of this package
     if directory.is_dir() and (not is_released or (directory / "model.json").is_file()):
         return directory
+    if str(source) in builtin.MODELS:
+        return builtin.folder(str(source))
     if is_released:
         return _download(HUB_MODELS, str(source), ("model.json", "tokens.txt"), WEIGHT_FILES, revision)
     if directory.exists():
         raise ValueError(f"{source} is a file; give the directory that holds model.json, tokens.txt and the weights")
     raise ValueError(
-        f"there is no directory {source}, and no released model of that name{suggestion(str(source), RELEASED)}"
+        f"there is no directory {source}, and no model of that name{suggestion(str(source), builtin.MODELS + RELEASED)}"
     )
 
 
-def find_vocoder() -> Path:
-    """The directory of the published Vocos in the hub's cache, downloaded if need be."""
+def find_vocoder(model: str | os.PathLike[str]) -> str | Path:
+    """The vocoder that speaks for a model unless another is named, as `load_vocoder` takes it.
+
+    Models of the package need no download; for all others it is the published Vocos, downloaded once.
+    """
+    if str(model) in builtin.MODELS:
+        return builtin.MODELS_VOCODER
     return _download(HUB_VOCODER, "", ("config.yaml",), ("model.safetensors", "pytorch_model.bin"))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import tyro
 
+from zipvoice import builtin
 from zipvoice.cli.parsing import EXIT_SOME_FAILED, note, parse
 from zipvoice.config import SynthesisOptions, suggestion
 
@@ -27,12 +28,13 @@ Options = Annotated[SynthesisOptions, tyro.conf.arg(name="")]
 class Machine:
     """What speaks."""
 
-    model: str = "zipvoice"
-    """A model directory, or the name of a released model, which is downloaded once."""
+    model: str = builtin.MODELS[0]
+    """A model directory, or the name of a model: one of the package, or a released one, which is downloaded once."""
     revision: str | None = None
     """Branch, tag or commit of a released model."""
     vocoder: str | None = None
-    """A Vocos directory, or griffin-lim, which needs no weights; by default the published Vocos, downloaded once."""
+    """A Vocos directory, vocos_small (of the package), or griffin-lim, which needs no weights. By default griffin-lim
+    for models of the package, and the published Vocos, downloaded once, for all others."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; by default the best there is."""
     dtype: str = "float32"
@@ -75,7 +77,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Say:
-    """Speak a text in the voice of a recording.
+    """Speak a text, in the voice of a recording or in that of the package.
 
     The transcript must be what the recording says, word for word.
     """
@@ -85,7 +87,8 @@ class Say:
     file: Path | None = None
     """Read the text from this file instead. Blank lines part paragraphs, two or more part chapters."""
     voice: str | None = None
-    """A recording, best 3 to 10 seconds of clean speech, a voice file, or the name of a saved voice."""
+    """A recording, best 3 to 10 seconds of clean speech, a voice file, or the name of a voice; by default kathleen,
+    which comes with the package."""
     voice_text: str | None = None
     """What the recording says; a saved voice knows it."""
     result: Annotated[Result, tyro.conf.arg(name="")] = field(default_factory=Result)
@@ -95,11 +98,6 @@ class Say:
 
 def say(arguments: list[str]) -> None:
     command = parse(Say, "say", arguments)
-    if command.voice is None:
-        raise ValueError(
-            "which voice? Give --voice me.wav --voice-text 'what me.wav says', or save one with `zipvoice voice save` "
-            "and give its name"
-        )
     text = _text(command.text, command.file)
     from zipvoice.synthesis.voices import find_prompt
 
@@ -375,7 +373,7 @@ def _save_voice(arguments: list[str]) -> None:
 def _list_voices(arguments: list[str]) -> None:
     from zipvoice.synthesis import voices
 
-    for name in voices.names():
+    for name in voices.known():
         sys.stdout.write(f"{name}\t{voices.load(name).text}\n")
 
 

@@ -139,11 +139,11 @@ def _decoder(**settings: Any) -> Any:
         from pocketsphinx import Decoder
     except ImportError:
         raise ImportError("speech recognition needs PocketSphinx: pip install 'zipvoice-tts[evaluation]'") from None
-    # Means over the whole utterance rather than a running estimate: no recording affects the next.
     return Decoder(loglevel="FATAL", cmn="batch", **settings)
 
 
 def _hear(decoder: Any, audio: Audio) -> str:
+    decoder.reinit_feat()  # the noise estimated in one recording would pass into the next
     decoder.start_utt()
     decoder.process_raw(pcm16(resample(audio.mono(), RECOGNIZER_RATE)).tobytes(), full_utt=True)
     decoder.end_utt()

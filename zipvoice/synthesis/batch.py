@@ -208,7 +208,7 @@ def speak_list(
 
     Raises OSError when files cannot be written; what is wrong with one utterance is its outcome.
     """
-    work = _Work(synthesizer, Path(output_dir), (options or SynthesisOptions()).filled(synthesizer.model.variant))
+    work = _Work(synthesizer, Path(output_dir), synthesizer.filled(options))
     todo = [utterance for utterance in utterances if not work.path(utterance.id).exists()]
     yield from work.outcomes(todo)
 

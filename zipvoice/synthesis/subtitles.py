@@ -178,7 +178,7 @@ def _spoken(synthesizer: Synthesizer, cue: Cue, prompt: Prompt, options: Synthes
 
 
 def _natural(synthesizer: Synthesizer, options: SynthesisOptions) -> SynthesisOptions:
-    return replace(options, duration=None, short_text_floor=False).filled(synthesizer.model.variant)
+    return synthesizer.filled(replace(options, duration=None, short_text_floor=False))
 
 
 def _check_speaker(cue: Cue, voices: Mapping[str | None, Prompt]) -> None:

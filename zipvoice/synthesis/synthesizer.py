@@ -12,21 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zipvoice import builtin
 from zipvoice.audio.files import Audio, read, resample
-from zipvoice.audio.griffin_lim import GriffinLim
 from zipvoice.audio.loudness import normalize_rms
 from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE, LogMel, features
-from zipvoice.audio.vocos import load_vocos
+from zipvoice.audio.vocoder import load_vocoder
 from zipvoice.config import SynthesisOptions, TokenizerConfig, Variant
 from zipvoice.model.sampling import sample
 from zipvoice.pretrained import Pretrained, find_vocoder, load_pretrained
 from zipvoice.synthesis import dialogue
 from zipvoice.synthesis.joining import Joiner, Piece, cut_to, join_exactly
 from zipvoice.synthesis.plan import Chunk, Planner, Text, Voice, punctuated
-from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
+from zipvoice.synthesis.prompt import Prompt, evenly_paced, recording_complaints, trimmed
 from zipvoice.text.markup import pause_seconds
 
-GRIFFIN_LIM = "griffin-lim"
 FIRST_CHUNK_SECONDS = 3.0
 """Of a stream, unless the options say otherwise."""
 
@@ -64,11 +63,17 @@ class Synthesizer:
         self.tokenizer_config = pretrained.file.tokenizer
         self.table = pretrained.table
         self.feature = pretrained.file.feature
+        self.sampling = pretrained.file.sampling
+        self.even_pace = bool(pretrained.file.even_pace)
         self.is_dialogue = "dialog" in pretrained.variant
         self.num_channels = 2 if pretrained.variant == "zipvoice_dialog_stereo" else 1
         self.log_mel = LogMel()
         factors = self.model.config.fm_decoder_downsampling_factor
         self.planner = Planner(self.tokenizer.tokens, self._ids, max(factors), self.is_dialogue)
+
+    def filled(self, options: SynthesisOptions | None = None) -> SynthesisOptions:
+        """The options, with what suits the model where they say nothing."""
+        return (options or SynthesisOptions()).filled(self.model.variant, self.sampling)
 
     # ------------------------------------------------------------ voices
 
@@ -159,6 +164,8 @@ class Synthesizer:
             )
         if prompt.tokenizer != self.tokenizer_config:
             prompt = replace(prompt, tokens=self._transcript_tokens(prompt.text, raw=False))
+        if self.even_pace:
+            prompt = evenly_paced(prompt)
         return Voice(prompt, tuple(self._ids(prompt.tokens)))
 
     # ------------------------------------------------------------ speech
@@ -216,7 +223,7 @@ class Synthesizer:
 
         As many chunks at a time as `max_batch_seconds` allows, or `one_by_one`.
         """
-        options = replace(options or SynthesisOptions(), **changes).filled(self.model.variant)
+        options = self.filled(replace(options or SynthesisOptions(), **changes))
         chunks = self.planner.plan(text, self.voice(prompt), options, name)
         groups = ([chunk] for chunk in chunks) if one_by_one else batches(chunks, options.max_batch_seconds)
         pieces = (piece for group in groups for piece in self.pieces(group, options))
@@ -242,7 +249,7 @@ class Synthesizer:
         """Log-mel features (T, C) of chunks, sampled at the same time."""
         if not chunks:
             return []
-        assert options.num_steps is not None and options.guidance_scale is not None
+        assert options.num_steps is not None and options.guidance_scale is not None and options.t_shift is not None
         with self._autocast():
             sampled = sample(
                 self.model,
@@ -277,7 +284,7 @@ class Synthesizer:
 
 
 def load(
-    source: str | os.PathLike[str] = "zipvoice",
+    source: str | os.PathLike[str] = builtin.MODELS[0],
     *,
     vocoder: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
@@ -288,10 +295,11 @@ def load(
     skip_unknown: bool = False,
     revision: str | None = None,
 ) -> Synthesizer:
-    """A synthesizer from a model directory or the name of a released model.
+    """A synthesizer from a model directory or the name of a model, by default the one that comes with the package.
 
-    `vocoder` is a directory of Vocos weights or "griffin-lim", which needs none and sounds worse; by default it is the
-    published Vocos, downloaded once. `device` is by default the best there is; `dtype` is the arithmetic of the model,
+    `vocoder` is a directory of Vocos weights, the name of the package's ("vocos_small"), or "griffin-lim", which needs
+    no weights; by default it is the latter for models of the package and the published Vocos, downloaded once, for all
+    others. `device` is by default the best there is; `dtype` is the arithmetic of the model,
     such as torch.bfloat16. The other arguments are those of `zipvoice.pretrained.load_pretrained`.
     """
     pretrained = load_pretrained(
@@ -302,12 +310,7 @@ def load(
         skip_unknown=skip_unknown,
         revision=revision,
     )
-    return Synthesizer(pretrained, load_vocoder(vocoder), device or best_device(), dtype)
-
-
-def load_vocoder(source: str | os.PathLike[str] | None = None) -> nn.Module:
-    """Griffin-Lim by its name, else Vocos from a directory or, by default, the published one."""
-    return GriffinLim() if source == GRIFFIN_LIM else load_vocos(source or find_vocoder())
+    return Synthesizer(pretrained, load_vocoder(vocoder or find_vocoder(source)), device or best_device(), dtype)
 
 
 def best_device() -> torch.device:

@@ -169,11 +169,13 @@ class FlowMatching:
     Args:
         mask: which frames are to be generated.
         condition_drop_ratio: probability that the text of an utterance is withheld, for classifier-free guidance.
+        time_power: times are drawn as u to this power, u uniform; above 1 more of them are close to noise.
     """
 
-    def __init__(self, mask: ConditionMask, condition_drop_ratio: float = 0.2) -> None:
+    def __init__(self, mask: ConditionMask, condition_drop_ratio: float = 0.2, time_power: float = 1.0) -> None:
         self.mask = mask
         self.condition_drop_ratio = condition_drop_ratio
+        self.time_power = time_power
 
     def __call__(self, model: ZipVoice, batch: Batch, generator: torch.Generator) -> Loss:
         return self.loss(model, batch, self.draw(batch, generator))
@@ -186,7 +188,7 @@ class FlowMatching:
         lengths, num_frames = batch.feature_lens, batch.features.shape[1]
         return Draws(
             noise=_normal(batch.features, generator),
-            t=_uniform(len(lengths), batch.features, generator)[:, None, None],
+            t=_uniform(len(lengths), batch.features, generator)[:, None, None] ** self.time_power,
             mask=self.mask.draw(lengths, num_frames, generator),
             keep_text=(_uniform(len(lengths), lengths, generator) > self.condition_drop_ratio)[:, None, None],
         )

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from zipvoice.audio.griffin_lim import GriffinLim
-from zipvoice.audio.vocos import load_vocos
+from zipvoice.audio.vocoder import load_vocoder
 from zipvoice.config import ModelFile, RunConfig, read_json, to_dict, write_json
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import Pretrained
@@ -206,14 +205,14 @@ def build_objective(config: RunConfig, source: Pretrained | None, device: torch.
     """What is minimised; the teacher of a distilled model is the one that it starts from."""
     settings = config.objective
     place = settings.mask or ("suffix" if "dialog" in config.variant else "span")
-    mask = ConditionMask(BASE_MASK if place == "span" else DIALOG_MASK, place)
+    mask = ConditionMask(settings.mask_fraction or (BASE_MASK if place == "span" else DIALOG_MASK), place)
     if config.objective.teacher is not None:
         assert source is not None
         ema_decay = settings.ema_decay if source.variant == "zipvoice_distill" else None
         return Distillation(source.model.to(device), ema_decay, mask, shared_text=True)
     if config.variant == "zipvoice_dialog_stereo":
         return StereoFlowMatching(mask, settings.condition_drop_ratio, settings.exclusive_weight)
-    return FlowMatching(mask, settings.condition_drop_ratio)
+    return FlowMatching(mask, settings.condition_drop_ratio, settings.time_power)
 
 
 def _samples(config: RunConfig, valid_batches: Iterable[Batch], tracker: Tracker) -> Samples:
@@ -222,7 +221,7 @@ def _samples(config: RunConfig, valid_batches: Iterable[Batch], tracker: Tracker
         raise ValueError("sample_every needs validation data (data.dev) to make samples of; set it to 0 without")
     if config.variant == "zipvoice_dialog_stereo":
         batch = channels(batch, slice(0, 2))
-    vocoder = GriffinLim() if config.vocoder == "griffin-lim" else load_vocos(config.vocoder).eval()
+    vocoder = load_vocoder(config.vocoder)
     return Samples(batch, tracker, config.feature, vocoder)
 
 

@@ -18,9 +18,8 @@ import torch
 from torch import nn
 
 from zipvoice.audio.files import Audio, read, resample
-from zipvoice.audio.griffin_lim import GriffinLim
 from zipvoice.audio.mel import SAMPLING_RATE, LogMel
-from zipvoice.audio.vocos import load_vocos
+from zipvoice.audio.vocoder import load_vocoder
 from zipvoice.evaluation.mel_distance import mel_distance
 from zipvoice.files import write_text
 
@@ -33,10 +32,6 @@ def recordings(path: Path, folder: Path) -> dict[str, Audio]:
     lines = [f"{name}\t{text}\t{(path.parent / audio).absolute()}\t{text}\n" for name, text, audio in rows]
     write_text(folder / "list.tsv", "".join(lines))
     return {name: resample(read(path.parent / audio).mono(), SAMPLING_RATE) for name, _, audio in rows}
-
-
-def vocoder_of(name: str) -> nn.Module:
-    return GriffinLim() if name == "griffin-lim" else load_vocos(name)
 
 
 @torch.inference_mode()
@@ -72,7 +67,7 @@ def main(source: str, target: str, names: Sequence[str]) -> None:
     for name, audio in originals.items():
         audio.save(folder / "recordings" / f"{name}.wav")
     for vocoder_name in names:
-        vocoder, started = vocoder_of(vocoder_name), time.perf_counter()
+        vocoder, started = load_vocoder(vocoder_name), time.perf_counter()
         copies = {name: copy(vocoder, audio) for name, audio in originals.items()}
         elapsed = time.perf_counter() - started
         figures = [distances(originals[name], copied) for name, copied in copies.items()]

@@ -1,0 +1,774 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recipe of the small models that come with the package: its lists, phones, pace, pairs, text and commands."""
+
+import csv
+import importlib
+import itertools
+import json
+import math
+import re
+import shlex
+import subprocess
+from collections import Counter
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import tyro
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import LETTERS, TINY, make_model
+
+from zipvoice.audio.files import Audio, read, write
+from zipvoice.audio.loudness import rms
+from zipvoice.cli import main
+from zipvoice.config import (
+    DataConfig,
+    FeatureConfig,
+    ManifestConfig,
+    ModelFile,
+    PrepareOptions,
+    RunConfig,
+    TokenizerConfig,
+    read_json,
+    write_json,
+)
+from zipvoice.model.condition import frame_tokens
+from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.pretrained import load_pretrained
+
+RECIPE = Path(__file__).parents[1] / "egs" / "small"
+CORPUS = Path(__file__).parent / "data" / "corpus"
+
+
+def script(name):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(RECIPE / "local")  # where Python finds what a script imports from its folder
+        return importlib.import_module(name)
+
+
+def read_list(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def sentences():
+    """Id, text and recording of real utterances of one speaker."""
+    return [line.split("\t") for line in (CORPUS / "utterances.tsv").read_text(encoding="utf-8").splitlines()]
+
+
+# ---------------------------------------------------------------- lists
+
+list_corpora = script("list_corpora")
+
+
+def word(number):
+    """A word of its own for each number."""
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
+
+
+def text(speaker, number):
+    """A sentence of eight words; all but two are of this sentence only."""
+    return f"Said {speaker}, " + " ".join(word(100 * number + i) + speaker for i in range(6)) + "."
+
+
+def write_corpus(folder, name, rows):
+    lines = [f"{key}\t{speaker}\ten\t1.00\taudio/{key}.ogg\t{said}\n" for key, speaker, said in rows]
+    folder = folder / name
+    folder.mkdir(parents=True)
+    (folder / "utterances.tsv").write_text("id\tspeaker\tlanguage\tseconds\taudio\ttext\n" + "".join(lines))
+
+
+def write_corpora(folder, order=1):
+    takes = [(f"{number}_{take}", "kathleen", text("k", number)) for number in range(150) for take in range(2)]
+    write_corpus(folder, "kathleen", takes[::order])
+    read = [(f"LJ{number}", "lj", f'"{text("l", number)}') for number in range(20)]
+    read += [(f"LJ{number}", "lj", f"{text('k', number - 100)} {text('l', number)}") for number in range(100, 250)]
+    read += [(f"LJ{number}", "lj", text("k", number - 300)) for number in range(300, 450)]
+    write_corpus(folder, "ljspeech", read)
+    readers = [
+        (f"{who}-{number}", who, text(f"q{word(who)}", number).upper()) for who in ("19", "26") for number in (1, 2)
+    ]
+    write_corpus(folder, "librispeech", readers)
+
+
+@pytest.fixture
+def flite(tmp_path, monkeypatch):
+    """A program in the place of flite, which writes down who is to say what."""
+    program = tmp_path / "bin" / "flite"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\n[ "$1" = -lv ] && echo Voices available: rms slt || echo "$2: $4" > "$6"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    return program
+
+
+@pytest.fixture
+def lists(tmp_path, flite):
+    write_corpora(tmp_path / "corpora")
+    list_corpora.list_corpora(tmp_path / "corpora", tmp_path / "data")
+    return {path.stem: read_list(path) for path in (tmp_path / "data").glob("*.tsv")}
+
+
+def texts(rows):
+    return {row["text"] for row in rows}
+
+
+def test_neither_texts_nor_speakers_of_training_are_evaluated(lists):
+    trained = texts(lists["train_kathleen"]) | texts(lists["train_others"])
+    assert [len(texts(lists[name])) for name in ("heldout", "dev", "train_kathleen")] == [100, 30, 20]
+    assert [len(lists[name]) for name in ("heldout", "dev", "train_kathleen")] == [200, 60, 40]
+    assert texts(lists["heldout"]) | texts(lists["dev"]) | texts(lists["train_kathleen"]) == {
+        text("k", number) for number in range(150)
+    }
+    assert not (texts(lists["heldout"]) | texts(lists["dev"])) & trained
+    spoken = texts(lists["train_flite"]) | texts(lists["dev_flite"])
+    assert not {said.strip(".") for said in texts(lists["heldout"]) | texts(lists["dev"])} & {
+        said.strip(".") for said in spoken
+    }
+    assert Counter(row["speaker"] for row in lists["train_others"]) == {"lj": 20 + 150 + 20, "19": 2}
+    assert {row["id"][:2] for row in lists["train_others"]} == {"l_", "s_"}
+    assert {row["id"][:2] for name in ("heldout", "dev", "train_kathleen") for row in lists[name]} == {"k_"}
+
+
+def test_capitals_are_lowered_and_quotation_marks_stay(lists):
+    others = {row["id"]: row["text"] for row in lists["train_others"]}
+    assert others["s_19-1"] == text("qbj", 1).lower()
+    assert others["l_LJ3"] == f'"{text("l", 3)}'
+
+
+def test_what_is_held_out_does_not_depend_on_the_order_of_the_table(lists, tmp_path):
+    write_corpora(tmp_path / "reversed", order=-1)
+    list_corpora.list_corpora(tmp_path / "reversed", tmp_path / "other")
+    for name in ("heldout", "dev"):
+        assert texts(read_list(tmp_path / "other" / f"{name}.tsv")) == texts(lists[name])
+
+
+def test_flite_says_phrases_of_the_training_texts(lists):
+    spoken = lists["dev_flite"] + lists["train_flite"]
+    trained = [said.replace('"', "") for said in texts(lists["train_kathleen"]) | texts(lists["train_others"])]
+    for row in spoken:
+        assert any(row["text"] in said for said in trained)
+        assert Path(row["audio"]).read_text() == f"{row['speaker']}: {row['text']}\n"
+    assert [row["speaker"] for row in spoken[:8]] == ["slt", "slt", "slt", "rms"] * 2
+    assert len(lists["dev_flite"]) == 60 and not texts(lists["dev_flite"]) & texts(lists["train_flite"])
+    assert texts(spoken) >= {said for said in trained if len(said.split()) == 8 and "l" not in said}
+
+
+def test_recordings_of_flite_are_reused(lists, tmp_path, flite):
+    flite.write_text('#!/bin/sh\n[ "$1" = -lv ] && echo Voices available: rms slt\n')  # fails if it is to speak
+    list_corpora.list_corpora(tmp_path / "corpora", tmp_path / "data")
+    assert read_list(tmp_path / "data" / "train_flite.tsv") == lists["train_flite"]
+
+
+def test_without_flite_it_is_said_how_to_install_it(tmp_path, monkeypatch):
+    write_corpora(tmp_path / "corpora")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ValueError, match=r"flite is not installed; .* apt-get install flite"):
+        list_corpora.list_corpora(tmp_path / "corpora", tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_text_is_cut_into_phrases_without_losing_words():
+    words = [word(number) for number in range(160)]
+    cut_up = [piece.split() for piece in list_corpora.pieces(words, Random(0))]
+    joined = [item for piece in cut_up for item in piece]
+    assert joined == words or joined == words[:-1]  # a single word at the end is not said
+    assert {len(piece) for piece in cut_up[:-1]} == set(range(3, 9))
+    assert not list(list_corpora.pieces(words[:1], Random(0)))
+
+
+def test_phrases_that_flite_and_espeak_read_differently_are_left_out():
+    found = list_corpora.phrases(
+        ['He said "no" -- twice.', "In 1900 it was so.", "Smith & Sons were there."], Random(0)
+    )
+    assert "He said no , twice." in found
+    assert not [phrase for phrase in found if "1900" in phrase or "&" in phrase or '"' in phrase]
+    assert len(found) == len({list_corpora.letters(phrase) for phrase in found})
+
+
+# ---------------------------------------------------------------- recordings
+
+trim_and_level = script("trim_and_level")
+
+
+def tone(seconds, amplitude, rate=24000):
+    return amplitude * torch.sin(2 * math.pi * 200 * torch.arange(round(seconds * rate)) / rate)
+
+
+def test_a_recording_is_trimmed_to_its_speech_and_brought_to_the_level(tmp_path):
+    recording = torch.cat([tone(0.3, 0.001), tone(0.5, 0.5), tone(0.4, 0.1), tone(0.2, 0.001)])
+    write(tmp_path / "one.wav", Audio(recording[None], 24000))
+    (tmp_path / "list.tsv").write_text("id\ttext\taudio\tspeaker\nx\tAh.\tone.wav\ts\n")
+    trim_and_level.main(tmp_path / "list.tsv")
+    assert read_list(tmp_path / "p_list.tsv") == [{"id": "x", "text": "Ah.", "audio": "audio/x.flac", "speaker": "s"}]
+    made = read(tmp_path / "audio" / "x.flac")
+    expected = recording[round(0.26 * 24000) : round(1.24 * 24000)]
+    assert rms(made) == pytest.approx(0.1, abs=1e-4)
+    torch.testing.assert_close(made.samples[0], expected * 0.1 / expected.square().mean().sqrt(), atol=2e-4, rtol=0)
+
+
+def test_peaks_are_clipped_rather_than_the_level_lowered():
+    click = torch.cat([tone(1.0, 0.01), torch.ones(1)])
+    levelled = trim_and_level.levelled(Audio(click[None], 24000)).samples[0]
+    assert levelled[-1].item() == pytest.approx(0.99)
+    torch.testing.assert_close(levelled[:-1], click[:-1] * 0.1 / click.square().mean().sqrt())
+
+
+@pytest.mark.parametrize(("num_samples", "fault"), [(2400, "silent"), (200, "shorter than 10 ms")])
+def test_a_recording_without_speech_is_named(num_samples, fault, tmp_path):
+    write(tmp_path / "one.wav", Audio(torch.zeros(1, num_samples), 24000))
+    with pytest.raises(ValueError, match=rf"one\.wav: the recording is {fault}"):
+        trim_and_level.processed(tmp_path / "one.wav")
+
+
+# ---------------------------------------------------------------- times of phones
+
+align_phones = script("align_phones")
+DADDY = ["how", "old", "are", "you", "daddy"]
+
+
+@pytest.fixture(scope="module")
+def aligner():
+    pytest.importorskip("pocketsphinx")
+    return align_phones.aligner()
+
+
+def test_phones_of_a_real_recording_are_found_in_order(aligner):
+    audio = read(CORPUS / "arctic_a0379_1592708291.ogg")
+    found = align_phones.align(aligner, DADDY, audio)
+    assert [said for said, _ in found] == DADDY
+    assert [[name for name, _, _ in phones] for _, phones in found] == [
+        ["HH", "AW"], ["OW", "L", "D"], ["AA", "R"], ["Y", "UW"], ["D", "AE", "D", "IY"]
+    ]  # fmt: skip
+    times = [time for _, phones in found for _, start, end in phones for time in (start, end)]
+    assert times == sorted(times) and times[0] >= 0 and times[-1] <= audio.seconds + 0.02
+    assert all(end - start >= 0.029 for _, phones in found for _, start, end in phones)  # three states of 10 ms
+
+
+def test_times_are_those_of_the_sound_and_silence_is_no_word(aligner):
+    audio = read(CORPUS / "arctic_a0379_1592708291.ogg")
+    noise = 1e-4 * torch.randn(1, audio.sampling_rate, generator=torch.Generator().manual_seed(0))
+    later = Audio(torch.cat([noise, audio.samples], dim=1), audio.sampling_rate)
+    now, then = (align_phones.align(aligner, DADDY, sound) for sound in (audio, later))
+    assert [said for said, _ in then] == DADDY
+    starts = ([phones[0][1] for _, phones in found] for found in (now, then))
+    np.testing.assert_allclose(np.diff(list(starts), axis=0), [[1.0] * 5], atol=0.05)
+
+
+def test_a_recording_does_not_affect_the_next(aligner):
+    noise = Audio(0.3 * torch.randn(1, 48000, generator=torch.Generator().manual_seed(0)), 16000)
+    words, audio = ["what", "the", "flaming"], read(CORPUS / "arctic_a0562_1592702344.ogg")
+    before = align_phones.align(aligner, words, audio)
+    align_phones.align(aligner, ["hello"], noise)
+    assert align_phones.align(aligner, words, audio) == before
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path, capsys, aligner):
+    path = CORPUS / "arctic_a0287_1592710495.ogg"
+    long = "not at all what is said there but very much longer than that and something else " * 3
+    said = ("Keep an eye on him.", "Keep an xyzzyx on him.", long, "1900")
+    rows = [f"{i}\t{line}\t{path}\ts\n" for i, line in enumerate(said)]
+    (tmp_path / "list.tsv").write_text("id\ttext\taudio\tspeaker\n" + "".join(rows))
+    align_phones.main(tmp_path / "list.tsv", tmp_path / "phones.jsonl")
+    (row,) = map(json.loads, (tmp_path / "phones.jsonl").read_text().splitlines())
+    assert (row["id"], [said for said, _ in row["words"]]) == ("0", ["keep", "an", "eye", "on", "him"])
+    assert capsys.readouterr().out.endswith(
+        "1 recordings; left out: 1 that could not be aligned, 2 with words outside the dictionary\n"
+    )
+
+
+# ---------------------------------------------------------------- phones and characters
+
+phones = script("phones")
+
+
+@pytest.mark.parametrize(
+    ("names", "characters", "expected"),
+    [
+        ("D EY N D", "dˈeɪnd", [0, 1, 4, 5]),  # the stress mark goes to its vowel
+        ("S IY Z", "siːz", [0, 1, 3]),  # the length mark stays with its own
+        ("IY AH AE T", "iːəˈæt", [0, 2, 3, 5]),  # also between vowels
+        ("CH EH R", "tʃˈɛɹ", [0, 2, 4]),  # a consonant of two characters
+        ("AO F T AH N", "ˈɔfən", [0, 2, None, 3, 4]),  # a phone without a character
+        ("B AH T AH N", "bˈʌʔˌn̩", [0, 1, 3, None, 4]),  # a combining mark stays with its consonant
+        ("W AH T", "wˈɑːt", [0, 1, 4]),  # a vowel that is written otherwise
+        ("N IH R IY NG", "nˈɪɹɹɪŋ", [0, 1, 3, 5, 6]),  # characters of the same phone
+        ("Z ER OW", "zˈiəɹoʊ", [0, 1, 5]),  # and does not go to the consonant before it
+    ],
+)
+def test_phones_are_matched_to_characters(names, characters, expected):
+    assert list(phones.fit(tuple(names.split()), characters).starts) == expected
+
+
+@given(
+    st.lists(st.sampled_from(["AH", "D", "ER", "IY", "N", "T"]), min_size=1, max_size=5),
+    st.text("dəɹint", min_size=1, max_size=5),
+)
+def test_the_match_is_the_cheapest_of_all(names, characters):
+    costs = [
+        sum(phones.misspelling(names[j], character) for character, j in zip(characters, owners, strict=True))
+        + 0.7 * (len(names) - len(set(owners)))
+        for owners in itertools.combinations_with_replacement(range(len(names)), len(characters))
+    ]
+    assert phones.fit(tuple(names), characters).cost == pytest.approx(min(costs))
+
+
+def test_every_phone_that_the_recogniser_knows_has_a_spelling():
+    pocketsphinx = pytest.importorskip("pocketsphinx")
+    dictionary = Path(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict")).read_text(encoding="utf-8")
+    assert {name for line in dictionary.splitlines() for name in line.split()[1:]} == set(phones.SPELLINGS)
+
+
+OF, THE, REST, I_AM = ["AH", "V"], ["DH", "AH"], ["R", "EH", "S", "T"], ["AY", "M"]
+
+
+def test_words_that_flow_together_share_a_group():
+    assert phones.share_out([OF, THE, REST], ["ʌvðə", "ɹˈɛst"]) == [2, 1]
+    assert phones.share_out([REST, OF, THE], ["ɹˈɛst", "ʌvðə"]) == [1, 2]
+    assert phones.share_out([I_AM, REST, OF, THE, REST], ["aɪm", "ɹˈɛstʌvðə", "ɹˈɛst"]) == [1, 3, 1]
+    assert phones.fit(phones.joined([OF, THE]), "ʌvðə").starts == (0, 1, 2, 3)
+
+
+def test_a_word_of_two_groups_cannot_be_shared_out():
+    assert phones.share_out([["M", "AH", "K", "D", "UW", "G", "AH", "L"]], ["mæk", "dˈuːɡəl"]) is None
+
+
+def test_marks_part_groups_and_are_in_none():
+    assert phones.spoken_groups(list('"bi , di!ki.')) == [(1, 3), (6, 8), (9, 11)]
+    assert phones.spoken_groups(list(". ,")) == phones.spoken_groups([]) == []
+
+
+# ---------------------------------------------------------------- an even pace
+
+even_pace = script("even_pace")
+Anchors = even_pace.Anchors
+
+
+def syllable(consonant, start, middle, end):
+    """A word of a consonant and IY."""
+    return consonant.lower(), [(consonant, start, middle), ("IY", middle, end)]
+
+
+def points(anchors):
+    return list(zip(anchors.positions.tolist(), anchors.seconds.tolist(), strict=True))
+
+
+def test_anchors_are_the_ends_the_pauses_and_the_passing_of_phones():
+    words = [syllable("B", 0.01, 0.2, 0.5), syllable("D", 0.8, 0.9, 1.0), syllable("K", 1.02, 1.1, 1.4)]
+    assert points(even_pace.find_anchors(list("bi, diː ki."), words, 1.5)) == [
+        (0, 0), (1, 0.2), (2, 0.5), (4, 0.8), (5, 0.9), (7.5, 1.01), (9, 1.1), (10, 1.4), (11, 1.5)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tokens", "start", "expected"), [('"bi', 0.3, (1, 0.3)), ("bi", 0.3, (0.5, 0.3)), ('"bi', 0.01, None)]
+)
+def test_silence_before_the_first_word_is_given_to_the_marks_or_to_half_a_token(tokens, start, expected):
+    anchors = even_pace.find_anchors(list(tokens), [syllable("B", start, 0.5, 0.9)], 1.0)
+    middle = (len(tokens) - 1, 0.5)
+    assert points(anchors) == [(0, 0), *([expected] if expected else []), middle, (len(tokens), 1)]
+
+
+def test_without_silence_the_marks_at_the_end_are_part_of_the_last_word():
+    anchors = even_pace.find_anchors(list("bi."), [syllable("B", 0.0, 0.5, 1.01)], 1.0)
+    assert points(anchors) == [(0, 0), (1, 0.5), (3, 1)]
+
+
+def test_phones_of_words_that_flow_together_have_anchors_of_their_own():
+    words = [("of", [("AH", 0.0, 0.1), ("V", 0.1, 0.2)]), ("the", [("DH", 0.2, 0.3), ("AH", 0.3, 0.6)])]
+    anchors = even_pace.find_anchors(list("ʌvðə"), words, 0.6)
+    assert points(anchors) == [(0, 0), (1, 0.1), (2, 0.2), (3, 0.3), (4, 0.6)]
+
+
+def test_a_phone_without_a_token_is_part_of_the_one_before():
+    words = [("often", [(name, i / 10, (i + 1) / 10) for i, name in enumerate(["AO", "F", "T", "AH", "N"])])]
+    assert points(even_pace.find_anchors(list("ɔfən"), words, 0.5)) == [(0, 0), (1, 0.1), (2, 0.3), (3, 0.4), (4, 0.5)]
+
+
+@pytest.mark.parametrize("tokens", ["mæs", "bi di", ""])
+def test_a_recording_of_something_else_has_no_anchors(tokens):
+    assert even_pace.find_anchors(list(tokens), [syllable("B", 0.0, 0.5, 1.0)], 1.0) is None
+
+
+@pytest.fixture
+def spoken():
+    """Five tokens in 60 frames, of which the first two take 12; each frame says at which place in the tokens it is."""
+    anchors = Anchors(np.array([0.0, 2.0, 5.0]), np.array([0.0, 0.2, 1.0]))
+    place = np.interp(np.arange(60) + 0.5, [0, 12, 60], anchors.positions)
+    return torch.from_numpy(place).float()[:, None].repeat(1, 3), anchors
+
+
+def frames_of_tokens(features):
+    return torch.bincount(features[:, 0].long()).tolist()
+
+
+@pytest.mark.parametrize("num_frames", [60, 55, 65])
+def test_at_an_even_pace_each_frame_has_the_sound_of_the_token_that_the_model_gives_it(spoken, num_frames):
+    features, anchors = spoken
+    assert frames_of_tokens(features) == [6, 6, 16, 16, 16]
+    warped = even_pace.warp(features, anchors, num_frames)
+    assert warped.shape == (num_frames, 3) and warped.dtype == features.dtype
+    laid_out = frame_tokens(torch.tensor([5]), torch.tensor([num_frames]), num_frames)[0]
+    assert torch.equal(warped[:, 0].long(), laid_out)
+
+
+def test_a_recording_that_is_at_an_even_pace_stays_as_it_is():
+    anchors = Anchors(np.array([0.0, 2.0, 5.0]), np.array([0.0, 0.4, 1.0]))
+    features = torch.randn(60, 100, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(even_pace.warp(features, anchors, 60), features)
+
+
+layout = script("layout")
+
+
+def test_a_whole_number_of_frames_for_each_token():
+    assert [layout.frames_per_token(frames, 10) for frames in (3, 74, 76, 80)] == [1, 7, 8, 8]
+
+
+# ---------------------------------------------------------------- pairs
+
+join_pairs = script("join_pairs")
+
+
+def cut(name, speaker, said, num_frames, num_tokens):
+    supervision = SimpleNamespace(speaker=speaker, text=said, custom={"tokens": ["a"] * num_tokens})
+    features = SimpleNamespace(num_frames=num_frames)
+    return SimpleNamespace(id=name, duration=num_frames * 256 / 24000, supervisions=[supervision], features=features)
+
+
+def draw(rows, number=300):
+    cuts = [cut(f"{speaker}{i}", speaker, *rest) for i, (speaker, *rest) in enumerate(rows)]
+    speakers = join_pairs.by_speaker(cuts)
+    return list(join_pairs.draw(speakers, speakers, number, Random(0)))
+
+
+def ids_of(pairs):
+    return Counter((pair.prompt.id, pair.speech.id) for pair in pairs)
+
+
+def test_pairs_are_of_one_speaker_and_two_texts_of_fitting_lengths():
+    rows = [
+        *(("a", "one", 141, 20), ("a", "one", 142, 20)),  # with silence, 8 and 9 frames for each token
+        ("a", "two", 105, 16),  # too short to be a prompt, and for 9 frames for each token
+        *(("a", "three", 150, 30), ("a", "four", 160, 10)),  # of too many tokens and too few
+        *(("b", "one", 141, 20), ("b", "one", 141, 20)),  # one text only
+        *(("c", "one", 141, 20), ("c", "two", 112, 18), ("c", "three", 300, 19)),  # spoken too fast and too slowly
+        ("c", "four", 195, 20),  # to be squeezed, but not too much
+    ]
+    drawn = ids_of(draw(rows))
+    assert drawn.total() == 300
+    assert set(drawn) == {("a0", "a2"), ("c7", "c10")}
+
+
+def test_kathleen_is_drawn_three_times_as_often():
+    rows = [(who, said, 181, 25) for who in ("kathleen", "lj") for said in ("one", "two")]
+    drawn = ids_of(draw(rows, 3000))
+    assert sum(count for (first, _), count in drawn.items() if first.startswith("k")) == pytest.approx(2250, abs=70)
+
+
+def test_after_a_fifth_of_the_pairs_the_last_frame_stays_for_less_than_a_frame_for_each_token():
+    rows = [("a", "one", 141, 20), ("a", "two", 141, 19)]
+    tails = Counter(pair.tail for pair in draw(rows, 4000))
+    assert set(tails) == set(range(20 + 19))
+    assert tails[0] == pytest.approx(3200, abs=75)
+
+
+def test_what_cannot_be_paired_is_refused():
+    with pytest.raises(ValueError, match="no speaker has two texts"):
+        draw([("a", "one", 181, 25)] * 2)
+    with pytest.raises(ValueError, match="'None0' has no speaker"):
+        draw([(None, "one", 181, 25)])
+
+
+# ---------------------------------------------------------------- real recordings through all of it
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """The manifest of real recordings, with their tokens and features, and the times of their phones beside it."""
+    pytest.importorskip("piper_phonemize")
+    pytest.importorskip("lhotse")
+    from zipvoice.training.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("small")
+    rows = [f"{key}\t{said}\t{CORPUS / path}\tkathleen\n" for key, said, path in sentences()]
+    (folder / "list.tsv").write_text("id\ttext\taudio\tspeaker\n" + "".join(rows))
+    tokenizer = TokenizerConfig("espeak", "en-us")
+    options = PrepareOptions(str(folder / "list.tsv"), str(folder), "small", "dev", tokenizer, features=True)
+    return Path(prepare(options).manifest)
+
+
+@pytest.fixture(scope="module")
+def even(prepared):
+    """Their times of phones, and their manifest at an even pace."""
+    pytest.importorskip("pocketsphinx")
+    times, manifest = prepared.with_name("phones.jsonl"), prepared.with_name("even.jsonl.gz")
+    align_phones.main(prepared.with_name("list.tsv"), times)
+    even_pace.main(times, prepared, manifest)
+    return {row["id"]: row["words"] for row in map(json.loads, times.read_text().splitlines())}, manifest
+
+
+def load(path):
+    from zipvoice.training.cuts import load_features, read_cuts, stored_tokens
+
+    return {item.id: (load_features(item, 100), stored_tokens(item), item) for item in read_cuts(path)}
+
+
+LILCOM = {"atol": 1 / 32, "rtol": 0}
+
+
+def test_real_recordings_at_an_even_pace(prepared, even):
+    times, manifest = even
+    source, made = load(prepared), load(manifest)
+    assert list(made) == list(source) == list(times)
+    for key, (features, tokens, item) in source.items():
+        anchors = even_pace.find_anchors(tokens, times[key], item.duration)
+        num_frames = round(len(features) / len(tokens)) * len(tokens)
+        torch.testing.assert_close(made[key][0], even_pace.warp(features, anchors, num_frames), **LILCOM)
+        assert made[key][1] == tokens
+        assert made[key][2].duration == made[key][2].supervisions[0].duration == num_frames * 256 / 24000
+
+
+def test_recordings_that_cannot_be_made_even_are_counted(prepared, even, capsys):
+    (first, phones_of_first), (second, _), *_ = even[0].items()
+    lines = [{"id": first, "words": phones_of_first}, {"id": second, "words": [["she", [["SH", 0.1, 0.3]]]]}]
+    times, target = prepared.with_name("other.jsonl"), prepared.with_name("other.jsonl.gz")
+    times.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    even_pace.main(times, prepared, target)
+    assert list(load(target)) == [first]
+    assert capsys.readouterr().out.endswith(
+        "1 recordings; left out: 1 whose phones do not fit the tokens, 4 without times of phones\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def pairs(prepared, even):
+    """The manifest of pairs of them."""
+    target = prepared.with_name("pairs.jsonl.gz")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(join_pairs, "TAIL", 0.5)
+        join_pairs.join_pairs(target, 12, [prepared], [prepared.with_name("phones.jsonl")])
+    return target
+
+
+def test_a_pair_is_a_prompt_silence_and_speech_at_the_pace_of_the_prompt(prepared, even, pairs):
+    source, made = load(prepared), load(pairs)
+    assert len(made) == 12
+    for name, (features, tokens, pair) in made.items():
+        key, other = sorted((key for key in source if key in name), key=name.index)
+        (first, first_tokens, cut), (second, second_tokens, following) = source[key], source[other]
+        pace = math.ceil((len(first) + 19) / len(first_tokens))
+        prompt, speech = pace * len(first_tokens), pace * len(second_tokens)
+        anchors = even_pace.find_anchors(second_tokens, even[0][other], following.duration)
+        expected = [
+            first,
+            torch.full((prompt - len(first), 100), math.log(1e-7)),
+            even_pace.warp(second, anchors, speech),
+        ]
+        torch.testing.assert_close(features[: prompt + speech], torch.cat(expected), **LILCOM)
+        assert tokens == first_tokens + second_tokens
+        said = following.supervisions[0].text
+        assert pair.supervisions[0].text == f"{cut.supervisions[0].text} {said}"
+        assert pair.duration == pair.supervisions[0].duration == len(features) * 256 / 24000
+
+
+def test_text_is_laid_out_beside_its_speech_and_the_last_frame_has_none(prepared, pairs):
+    source, tails = load(prepared), []
+    for name, (features, tokens, _) in load(pairs).items():
+        first, num_tokens = source[min((key for key in source if key in name), key=name.index)][1], len(tokens)
+        pace, tail = divmod(len(features), num_tokens)
+        laid_out = frame_tokens(torch.tensor([num_tokens]), torch.tensor([len(features)]), len(features))[0]
+        assert laid_out.tolist() == [i for i in range(num_tokens) for _ in range(pace)] + [num_tokens] * tail
+        assert laid_out[pace * len(first)] == len(first)  # where the speech begins
+        last = features[pace * num_tokens - 1 :]
+        torch.testing.assert_close(last, last[:1].expand_as(last), **LILCOM)
+        tails.append(tail)
+    assert min(tails) == 0 < max(tails)
+
+
+def test_a_recording_without_times_of_phones_is_only_a_prompt(prepared, even, pairs):
+    timed = next(key for key in even[0] if any(name.endswith(key) for name in load(pairs)))
+    times, target = prepared.with_name("one.jsonl"), prepared.with_name("one.jsonl.gz")
+    times.write_text(json.dumps({"id": timed, "words": even[0][timed]}) + "\n")
+    join_pairs.join_pairs(target, 5, [prepared], [times])
+    assert all(name.endswith(timed) for name in load(target))
+
+
+def test_training_reads_pairs(pairs):
+    from zipvoice.text.tokenizers import build_tokenizer
+    from zipvoice.text.vocabularies import corpus_table
+    from zipvoice.training.data import ValidationData
+
+    made = load(pairs)
+    table = corpus_table(tokens for _, tokens, _ in made.values())
+    data = DataConfig(dev=(ManifestConfig(str(pairs)),), num_workers=0)
+    batches = list(ValidationData(data, table, build_tokenizer(TokenizerConfig("espeak", "en-us"), ()), scale=1.0))
+    read_back = {name: item for batch in batches for name, item in zip(batch.ids, batch.tokens, strict=True)}
+    assert read_back == {name: table.ids(tokens) for name, (_, tokens, _) in made.items()}
+
+
+# ---------------------------------------------------------------- how tokens sound
+
+teach_text = script("teach_text")
+LETTER_SOUNDS = dict(zip("abcd", torch.randn(4, 100, generator=torch.Generator().manual_seed(1)), strict=True))
+
+
+def write_sounds(path, texts, silence=0):
+    """A manifest of texts, two frames for each letter and then silence, every text spoken by another voice."""
+    lhotse = pytest.importorskip("lhotse")
+    from zipvoice.training.cuts import feature_writer, make_cut, with_tokens, write_cuts
+
+    made = []
+    with feature_writer(path.with_suffix(".lca"), "lilcom_chunky") as store:
+        for voice, said in enumerate(texts):
+            frames = [LETTER_SOUNDS[letter] + voice for letter in said for _ in range(2)]
+            features = torch.stack([*frames, *[torch.zeros(100)] * silence])
+            samples = len(features) * 256
+            recording = lhotse.Recording(f"r{voice}", [], 24000, samples, samples / 24000, channel_ids=[0])
+            made.append(store(with_tokens(make_cut(f"u{voice}", said, recording), list(said)), features))
+    write_cuts(path, made)
+    return str(path)
+
+
+def shuffled_letters():
+    """As all texts have the same letters, their means are the same but for the voice, so that letters have sounds."""
+    texts = ["".join(letters) for letters in itertools.permutations("abcd")]
+    Random(0).shuffle(texts)
+    return texts
+
+
+def test_the_text_encoder_learns_how_tokens_sound_and_nothing_else_changes(tmp_path, monkeypatch, capsys):
+    texts = shuffled_letters()
+    train, dev = (write_sounds(tmp_path / name, part) for name, part in (("t.gz", texts[:18]), ("d.gz", texts[18:])))
+    make_model(tmp_path / "init")
+    for name, value in (("PEAK_RATE", 2e-2), ("WARMUP_STEPS", 20), ("BATCH_SIZE", 16)):  # learns in seconds
+        monkeypatch.setattr(teach_text, name, value)
+    teach_text.teach_text(tmp_path / "init", tmp_path / "out", 200, [train], dev)
+
+    spoken = torch.stack(list(LETTER_SOUNDS.values()))
+    variance = 0.1**2 * (spoken - spoken.mean(dim=0)).square().mean().item()
+    told = [float(number) for number in re.findall(r"0\.\d+", capsys.readouterr().out)]
+    assert len(told) == 4 and told[1::2] == pytest.approx([variance] * 2, abs=1e-4)
+    before, after = load_pretrained(tmp_path / "init"), load_pretrained(tmp_path / "out")
+    assert teach_text.squared_error(after.model, teach_text.sentences([dev], after)) < 0.02 * variance
+    changed = {
+        name for name, value in before.model.state_dict().items() if not value.equal(after.model.state_dict()[name])
+    }
+    assert {name.split(".")[0] for name in changed} == {"embed", "text_encoder"}
+    assert (after.file, after.table) == (before.file, before.table)
+
+
+def test_a_token_sounds_like_the_mean_of_its_frames_less_that_of_the_utterance(tmp_path):
+    make_model(tmp_path / "init")
+    pupil = load_pretrained(tmp_path / "init")
+    one, two = teach_text.sentences([write_sounds(tmp_path / "two.gz", ["ab", "bac"])], pupil)
+    assert (one.ids, two.ids) == (LETTERS.ids("ab"), LETTERS.ids("bac"))
+    expected = torch.stack([LETTER_SOUNDS[letter] for letter in "bac"])
+    torch.testing.assert_close(two.sound, 0.1 * (expected - expected.mean(dim=0)), atol=0.1 / 16, rtol=0)
+    both, of_one, of_two = (teach_text.squared_error(pupil.model, batch) for batch in ([one, two], [one], [two]))
+    torch.testing.assert_close(both, (2 * of_one + 3 * of_two) / 5)  # the mean over five tokens, none of them padding
+
+
+def test_an_uneven_pace_is_refused(tmp_path):
+    make_model(tmp_path / "init")
+    uneven = write_sounds(tmp_path / "uneven.gz", ["abc"], silence=1)
+    with pytest.raises(ValueError, match="'u0' has 7 frames for 3 tokens, not a whole number"):
+        teach_text.sentences([uneven], load_pretrained(tmp_path / "init"))
+
+
+def test_a_run_describes_the_model_whose_weights_are_random(tmp_path):
+    LETTERS.write(tmp_path / "tokens.txt")
+    run = RunConfig(
+        model=TINY,
+        feature=FeatureConfig(scale=0.4),
+        tokens=str(tmp_path / "tokens.txt"),
+        init_from=str(tmp_path / "out"),
+    )
+    write_json(run, tmp_path / "run.json")
+    train = write_sounds(tmp_path / "train.gz", shuffled_letters())
+    teach_text.teach_text(tmp_path / "run.json", tmp_path / "out", 1, [train], train)
+    made = load_pretrained(tmp_path / "out")
+    assert made.file == ModelFile(TINY, FeatureConfig(scale=0.4), "zipvoice", run.tokenizer)
+    torch.manual_seed(teach_text.SEED)
+    fresh = ZipVoice(TINY, LETTERS.vocabulary)
+    assert all(map(torch.equal, fresh.fm_decoder.parameters(), made.model.fm_decoder.parameters()))
+
+
+def test_the_rate_rises_and_falls_along_lines():
+    rates = [teach_text.rate(step, 500) for step in (0, 49, 99, 300, 499)]
+    assert rates == pytest.approx([0.01, 0.5, 1.0, 0.5, 1 / 400])
+
+
+# ---------------------------------------------------------------- the commands
+
+
+def commands(*options):
+    done = subprocess.run(["bash", RECIPE / "run.sh", "--dry-run", *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [shlex.split(line) for line in done.stdout.splitlines()]
+
+
+class ParsedError(Exception):
+    """The arguments were accepted."""
+
+
+def test_every_command_of_the_recipe_parses(tmp_path, monkeypatch):
+    def parse_only(*args, **kwargs):
+        raise ParsedError(cli(*args, **kwargs))
+
+    cli = tyro.cli
+    monkeypatch.setattr(tyro, "cli", parse_only)
+    monkeypatch.chdir(tmp_path)
+    for program, *arguments in commands():
+        if program == "zipvoice":
+            for path in [argument for argument in arguments if argument.endswith(".json")]:
+                committed = RECIPE / path
+                run = read_json(RunConfig, committed) if committed.is_file() else RunConfig()
+                write_json(run, tmp_path / path)
+            with pytest.raises(ParsedError):
+                main(arguments)
+        else:
+            assert program == "python" and (RECIPE / arguments[0]).is_file()
+
+
+def test_each_stage_reads_what_an_earlier_one_wrote():
+    there = {
+        f"data/{name}.tsv" for name in ("heldout", "dev", "dev_flite", "train_kathleen", "train_others", "train_flite")
+    }
+    first, *others = commands("--stop-stage", "5", "--corpora", "/corpora")
+    assert first == ["python", "local/list_corpora.py", "/corpora", "data", "--num-jobs", "2"]
+    for program, *arguments in others:
+        files = [argument for argument in arguments if argument.startswith("data/") and "." in argument]
+        if arguments[0] == "train":
+            continue  # what it reads is in its own file
+        if program == "zipvoice":
+            subset = arguments[arguments.index("--subset") + 1]
+            made = {f"data/fbank/small_cuts_{subset}.jsonl.gz"}
+        elif arguments[0] == "local/trim_and_level.py":
+            made = {path.replace("data/", "data/p_") for path in files}
+        elif arguments[0] in ("local/align_phones.py", "local/even_pace.py"):
+            made = {files.pop()}
+        elif arguments[0] == "local/teach_text.py":
+            made = set()
+        else:  # a token table, or pairs
+            made = {files.pop(0)}
+        assert set(files) <= there
+        there |= made
+    assert "data/tokens.txt" in there
+
+
+def test_help_explains_every_option():
+    shown = subprocess.run(["bash", RECIPE / "run.sh", "--help"], capture_output=True, text=True).stdout
+    for option in ("stage", "stop-stage", "corpora", "num-jobs", "num-gpus", "dry-run"):
+        assert f"--{option} " in shown
+
+
+def test_stages_and_options_can_be_chosen():
+    _, *trainings = commands("--stage", "5", "--stop-stage", "6", "--", "--seed", "7")
+    assert trainings == [
+        ["zipvoice", "train", f"conf/{name}.json", "--seed", "7"] for name in ("read", "voice", "distill")
+    ]
