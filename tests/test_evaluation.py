@@ -209,6 +209,14 @@ def test_dictation_writes_the_words_down(recognition):
     assert recognition.Dictation().transcribe(read(path)) == "he drank of the water cautiously"
 
 
+def test_what_is_heard_does_not_depend_on_what_was_heard_before(recognition):
+    sounds = [read(CORPUS / "audio" / "lj" / f"{name}.ogg") for name in ("LJ002-0142", "LJ002-0029", "LJ001-0141")]
+    dictation = recognition.Dictation()
+    forwards = [dictation.transcribe(sound) for sound in sounds]
+    backwards = [dictation.transcribe(sound) for sound in reversed(sounds)]
+    assert forwards == backwards[::-1]
+
+
 def test_pronunciations_extend_the_dictionary(recognition):
     with pytest.raises(ValueError, match="cannot pronounce 'zorgleblat', '1837'"):
         recognition.ClosedTest(["Zorgleblat in 1837", "hello"])
