@@ -89,6 +89,24 @@ def test_more_steps_come_closer_to_the_exact_solution(voice):
     assert mel_distance(exact, few) < 0.7 * mel_distance(exact, one)
 
 
+def test_distilled_four_steps_come_closer_to_the_exact_solution_than_two_of_the_teacher(synthesizer, voice):
+    teacher = zipvoice.load("zipvoice_small", device="cpu")
+    options = {"guidance_scale": 0.7, "seed": 3}
+    exact = teacher.synthesize(FOX, voice, num_steps=32, **options)
+    distilled = synthesizer.synthesize(FOX, voice, num_steps=4, **options)  # 4 evaluations
+    hurried = teacher.synthesize(FOX, voice, num_steps=2, **options)  # 4 evaluations, 2 for each step
+    assert mel_distance(exact, distilled) < mel_distance(exact, hurried)
+
+
+def test_a_stream_joined_is_the_whole(synthesizer, voice):
+    text = " ".join(OTHERS[:3])
+    parts = list(synthesizer.stream(text, voice))
+    whole = synthesizer.synthesize(text, voice, first_chunk_seconds=3.0)
+    assert len(parts) >= 2 and parts[0].seconds < 0.5 * whole.seconds
+    together = torch.cat([part.samples for part in parts], dim=1)
+    torch.testing.assert_close(together, whole.samples, atol=5e-3, rtol=0)
+
+
 def test_a_text_in_chunks_is_understood_chunk_by_chunk(synthesizer, voice, listener):
     text = " ".join(OTHERS[:3])
     parts = list(synthesizer.parts(text, voice, max_chunk_seconds=8.0, one_by_one=True))
