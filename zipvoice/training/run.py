@@ -4,6 +4,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def train(config: RunConfig) -> StopReason:
         state = _state_to_resume(config, table, world)
         model, objective = initial_model(config, table, source), build_objective(config, source, world.device)
         if world.is_first:
-            _describe(config, table)
+            _describe(config, table, source)
         trainer = _trainer(config, table, model, objective, state, world)
         with closing(trainer.tracker) if trainer.tracker else nullcontext():
             reason = trainer.run()
@@ -84,10 +85,17 @@ def _check_counts(config: RunConfig) -> None:
 # ---------------------------------------------------------------- the folder of the run
 
 
-def _describe(config: RunConfig, table: TokenTable) -> None:
-    """Write what makes the folder a model directory, weights apart, and the description of the run."""
+def _describe(config: RunConfig, table: TokenTable, source: Pretrained | None) -> None:
+    """Write what makes the folder a model directory, weights apart, and the description of the run.
+
+    The pace is that of the model it starts from, and so is the sampling that suits it, unless it becomes another kind.
+    """
     exp_dir = Path(config.exp_dir)
-    write_json(ModelFile(config.model, config.feature, config.variant, config.tokenizer), exp_dir / "model.json")
+    file = ModelFile(config.model, config.feature, config.variant, config.tokenizer)
+    if source is not None:
+        sampling = source.file.sampling if source.variant == config.variant else None
+        file = replace(file, even_pace=source.file.even_pace, sampling=sampling)
+    write_json(file, exp_dir / "model.json")
     table.write(exp_dir / "tokens.txt")
     write_json(config, exp_dir / "run.json")
 
