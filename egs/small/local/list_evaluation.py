@@ -10,12 +10,13 @@ usage: python local/list_evaluation.py CORPORA DATA RESULTS
 """
 
 import csv
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from list_corpora import letters, lowered
 
 from zipvoice.audio.files import read, resample, write
 from zipvoice.audio.mel import SAMPLING_RATE
@@ -73,8 +74,8 @@ def recordings(corpus: Path) -> Iterator[Recording]:
     """The recordings of a corpus; shouted transcripts are lowered."""
     with (corpus / "utterances.tsv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-            text = row["text"].lower() if row["text"].isupper() else row["text"]
-            yield Recording(row["id"], row["speaker"], float(row["seconds"]), text, corpus / row["audio"])
+            seconds, text = float(row["seconds"]), lowered(row["text"])
+            yield Recording(row["id"], row["speaker"], seconds, text, corpus / row["audio"])
 
 
 def sentences(path: Path) -> list[tuple[str, str, Path]]:
@@ -82,8 +83,7 @@ def sentences(path: Path) -> list[tuple[str, str, Path]]:
     found: dict[str, tuple[str, str, Path]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-            key = re.sub(r"[^a-z]", "", row["text"].lower())
-            found.setdefault(key, (row["id"], row["text"], path.parent / row["audio"]))
+            found.setdefault(letters(row["text"]), (row["id"], row["text"], path.parent / row["audio"]))
     return list(found.values())
 
 
