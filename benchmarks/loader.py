@@ -23,8 +23,9 @@ from zipvoice.config import DataConfig, ManifestConfig, ModelConfig, PrepareOpti
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.tokens import TokenTable
+from zipvoice.training.batch import Batch
 from zipvoice.training.buckets import Buckets, bucket_begins
-from zipvoice.training.data import Batch, TrainingData
+from zipvoice.training.data import TrainingData
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 from zipvoice.training.prepare import prepare

@@ -8,7 +8,7 @@ from tiny_models import LETTERS, TINY
 
 from zipvoice.config import DataConfig, RunConfig
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.data import Batch
+from zipvoice.training.batch import Batch
 from zipvoice.training.diagnostics import (
     diagnose,
     first_non_finite,

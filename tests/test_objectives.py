@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training import objectives
-from zipvoice.training.data import Batch
+from zipvoice.training.batch import Batch
 from zipvoice.training.objectives import (
     BASE_MASK,
     DIALOG_MASK,

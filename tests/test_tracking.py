@@ -7,7 +7,7 @@ import torch
 from reference_models import reference
 
 from zipvoice.config import FeatureConfig
-from zipvoice.training.data import Batch
+from zipvoice.training.batch import Batch
 from zipvoice.training.tracking import PROMPT_FRACTION, Samples, Tracker, truncate
 
 

@@ -12,7 +12,7 @@ import torch
 from zipvoice.config import DataConfig, OptimizerConfig, RunConfig, Vocabulary
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training import checkpoint
-from zipvoice.training.data import Batch
+from zipvoice.training.batch import Batch
 from zipvoice.training.distributed import ALONE
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, Draws, FlowMatching
 from zipvoice.training.tracking import Tracker

@@ -12,7 +12,7 @@ from zipvoice.cli.parsing import EXIT_ERROR, parse
 from zipvoice.config import RunConfig, read_json
 
 if TYPE_CHECKING:
-    from zipvoice.training.data import Batch
+    from zipvoice.training.batch import Batch
     from zipvoice.training.trainer import Trainer
 
 

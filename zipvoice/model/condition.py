@@ -51,7 +51,7 @@ def pad_tokens(
             raise ValueError(f"text {index} of the batch has no tokens; leave it out or give it some text")
     width = max(lengths, default=0) + 1
     padded = [[*ids, *([pad_id] * (width - len(ids)))] for ids in tokens]
-    return torch.tensor(padded, device=device), torch.tensor(lengths, device=device)
+    return torch.tensor(padded).to(device, non_blocking=True), torch.tensor(lengths).to(device, non_blocking=True)
 
 
 def frame_tokens(num_tokens: Tensor, num_frames: Tensor, longest: int) -> Tensor:

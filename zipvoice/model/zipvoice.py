@@ -114,7 +114,7 @@ class ZipVoice(nn.Module):
         check_frames([len(ids) for ids in tokens], num_frames)
         device = self.embed.weight.device
         ids, num_tokens = pad_tokens(tokens, self.vocabulary.pad_id, device)
-        lengths = torch.tensor(list(num_frames), device=device)
+        lengths = torch.tensor(list(num_frames)).to(device, non_blocking=True)
         return upsample(self.encode_text(ids, num_tokens), num_tokens, lengths, max(num_frames))
 
 

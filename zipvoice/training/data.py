@@ -4,8 +4,7 @@
 Shapes: B utterances, T frames, C features of one frame (100, or 300 in stereo).
 """
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from random import Random
@@ -13,50 +12,19 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from zipvoice.audio.mel import NUM_MELS, LogMel
 from zipvoice.config import DataConfig, FeatureConfig
 from zipvoice.text.tokenizers import Tokenizer
 from zipvoice.text.tokens import TokenTable
+from zipvoice.training.batch import Batch, collate
 from zipvoice.training.buckets import Buckets, bucket_begins, rounds
 from zipvoice.training.cuts import extract_features, load_features
 from zipvoice.training.mixture import Utterance, Utterances
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
-
-PADDING = math.log(1e-10)
-"""Value of padding frames, before scaling; released models were trained with it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Some utterances, ready for a model."""
-
-    features: Tensor
-    """(B, T, C) float32, scaled, padded on the right with the scaled `PADDING`."""
-    feature_lens: Tensor
-    """(B,) int64, frames of each utterance."""
-    tokens: list[list[int]]
-    """Token ids of each utterance."""
-    ids: list[str]
-    """Names of the utterances."""
-    texts: list[str]
-    """Their texts."""
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """The batch with its tensors on `device`."""
-        return replace(self, features=self.features.to(device), feature_lens=self.feature_lens.to(device))
-
-
-def collate(
-    features: Sequence[Tensor], tokens: list[list[int]], ids: list[str], texts: list[str], scale: float
-) -> Batch:
-    """One batch of single utterances with unscaled features (T, C)."""
-    padded = pad_sequence(list(features), batch_first=True, padding_value=PADDING) * scale  # (B, T, C)
-    return Batch(padded, torch.tensor([len(item) for item in features]), tokens, ids, texts)
 
 
 class TrainingData:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from zipvoice.audio.mel import HOP, SAMPLING_RATE, num_frames
 from zipvoice.config import DataConfig, RunConfig
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.data import Batch
+from zipvoice.training.batch import Batch
 from zipvoice.training.mishaps import is_out_of_memory
 from zipvoice.training.objectives import Objective
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups

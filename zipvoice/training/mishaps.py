@@ -12,7 +12,7 @@ import torch
 
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.files import write_text
-from zipvoice.training.data import Batch
+from zipvoice.training.batch import Batch
 from zipvoice.training.distributed import World
 from zipvoice.weights import write_weights
 

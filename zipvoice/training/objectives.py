@@ -16,7 +16,7 @@ from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.sampling import guided_velocity
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training.averaging import exponential
-from zipvoice.training.data import Batch
+from zipvoice.training.batch import Batch
 
 BASE_MASK = (0.7, 1.0)
 DIALOG_MASK = (0.5, 1.0)
@@ -109,10 +109,22 @@ def interpolate(x_0: Tensor, x_1: Tensor, t: float | Tensor) -> Tensor:
 
 def condition(model: ZipVoice, batch: Batch, mask: Tensor, keep_text: Tensor | None = None) -> Condition:
     """What the model is told about a batch whose frames under `mask` are to be generated."""
-    text = model.condition_text(batch.tokens, batch.feature_lens.tolist())
+    lengths = batch.feature_lens.tolist()
+    text = model.condition_text(batch.tokens, lengths)
     text = text if keep_text is None else text * keep_text
     speech = batch.features.masked_fill(mask[:, :, None], 0.0)
-    return Condition(text, speech, padding_mask(batch.feature_lens, batch.features.shape[1]))
+    is_padded = min(lengths) < batch.features.shape[1]
+    return Condition(text, speech, _padding(batch) if is_padded else None)
+
+
+def _padding(batch: Batch) -> Tensor:
+    """(B, T), True at the frames beyond the end of each utterance."""
+    return padding_mask(_lengths(batch), batch.features.shape[1])
+
+
+def _lengths(batch: Batch) -> Tensor:
+    """Frames of each utterance (B), where the features are."""
+    return batch.feature_lens.to(batch.features.device, non_blocking=True)
 
 
 def mean_over(values: Tensor, frames: Tensor) -> Tensor:
@@ -157,7 +169,7 @@ def predict(model: ZipVoice, batch: Batch, draws: Draws) -> Prediction:
     x_1, x_0, t = batch.features, draws.noise, draws.t
     x_t = interpolate(x_0, x_1, t)
     v = model(t, x_t, condition(model, batch, draws.mask, draws.keep_text))
-    frames = draws.mask & ~padding_mask(batch.feature_lens, x_1.shape[1])
+    frames = draws.mask & ~_padding(batch)
     return Prediction(x_t, v, frames, mean_over((v - (x_1 - x_0)).square(), frames))
 
 
@@ -185,7 +197,7 @@ class FlowMatching:
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Draws:
         """Draw noise, times, mask and dropped texts of a batch."""
-        lengths, num_frames = batch.feature_lens, batch.features.shape[1]
+        lengths, num_frames = _lengths(batch), batch.features.shape[1]
         return Draws(
             noise=_normal(batch.features, generator),
             t=_uniform(len(lengths), batch.features, generator)[:, None, None] ** self.time_power,
@@ -353,7 +365,7 @@ class Distillation:
         """Draw noise, mask and guidance scales, and one pair of steps for the whole batch."""
         size, num_frames = batch.features.shape[:2]
         noise = _normal(batch.features, generator)
-        mask = self.mask.draw(batch.feature_lens, num_frames, generator)
+        mask = self.mask.draw(_lengths(batch), num_frames, generator)
         guidance_scale = 2 * _uniform(size, batch.features, generator)[:, None, None]
         u, u_1, u_2 = _uniform(3, torch.empty(0), generator).tolist()
         delta_1 = u_1 * min(LONGEST_STEP, 1 - u)
@@ -370,7 +382,7 @@ class Distillation:
         if not self.shared_text:
             known = condition(model, batch, draws.mask)
         v_student = guided_velocity(model, w)(draws.t, x_t, known)
-        frames = draws.mask & ~padding_mask(batch.feature_lens, x_1.shape[1])
+        frames = draws.mask & ~_padding(batch)
         value = mean_over((v_student - v_teacher).square(), frames)
         ref_loss = mean_over((v_student.detach() - (x_1 - x_0)).square(), frames)
         return _loss(value, batch, frames, {"ref_loss": ref_loss})

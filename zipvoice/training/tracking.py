@@ -15,7 +15,7 @@ from zipvoice.files import write_text
 from zipvoice.model.flow import euler, time_grid
 from zipvoice.model.sampling import guided_velocity
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.data import Batch
+from zipvoice.training.batch import Batch
 from zipvoice.training.objectives import condition
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Samples:
         batch = self.batch.to(next(model.parameters()).device)
         num_frames = batch.features.shape[1]
         split = (PROMPT_FRACTION * batch.feature_lens).long()
-        mask = torch.arange(num_frames, device=split.device) >= split[:, None]  # (B, T)
+        mask = (torch.arange(num_frames) >= split[:, None]).to(batch.features.device)  # (B, T)
         noise = torch.randn(batch.features.shape, generator=torch.Generator().manual_seed(0)).to(batch.features)
         velocity = guided_velocity(model, DISTILLED_GUIDANCE_SCALE if model.is_distilled else GUIDANCE_SCALE)
         x = euler(velocity, noise, condition(model, batch, mask), time_grid(NUM_STEPS, T_SHIFT))

@@ -19,7 +19,7 @@ from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training import checkpoint
 from zipvoice.training.adapters import merged
 from zipvoice.training.averaging import RunningAverage
-from zipvoice.training.data import Batch
+from zipvoice.training.batch import Batch
 from zipvoice.training.distributed import ALONE, World
 from zipvoice.training.losses import RunningLoss, pooled, weighted
 from zipvoice.training.mishaps import BadBatches, memory_explained

@@ -15,7 +15,8 @@ import torch
 from zipvoice.config import DataConfig, ManifestConfig
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import Pretrained, load_pretrained
-from zipvoice.training.data import Batch, ValidationData
+from zipvoice.training.batch import Batch
+from zipvoice.training.data import ValidationData
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
 
 MANIFESTS = {"new voice": "data/lj_cuts_dev.jsonl.gz", "old voice": "data/old_cuts_dev.jsonl.gz"}

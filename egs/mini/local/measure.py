@@ -24,7 +24,8 @@ from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.tokens import TokenTable
-from zipvoice.training.data import Batch, ValidationData
+from zipvoice.training.batch import Batch
+from zipvoice.training.data import ValidationData
 from zipvoice.training.objectives import DIALOG_MASK, ConditionMask, FlowMatching, channels, condition
 
 GUIDANCE_SCALES = (1.0, 2.0)  # in the range of both stages of distillation

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Functions of element-wise operations, which torch.compile can turn into one pass over memory each.
+
+What lies between the matrix products of a network is limited by memory, which each operation reads and writes anew.
+Only these functions are compiled: products gain nothing, what is random in training would break a compiled network
+into pieces, and a few small functions compile in seconds.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_functions: list[Callable[..., Any]] = []
+_compiled: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+
+def fusible(function: Callable[P, R]) -> Callable[P, R]:
+    """Let `fuse` compile a function, which must depend on nothing but its arguments."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = _compiled.get(function, function)(*args, **kwargs)
+        return result
+
+    _functions.append(function)
+    return call
+
+
+def fuse(backend: Any = "inductor") -> None:
+    """From now on compile these functions in this process, when they are first called; with backend None no longer."""
+    _compiled.clear()
+    if backend is not None:
+        _compiled.update({f: torch.compile(f, backend=backend, dynamic=True) for f in _functions})
+
+
+def is_fused() -> bool:
+    """Whether these functions are compiled."""
+    return bool(_compiled)

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training step is given: some utterances side by side.
+
+Shapes: B utterances, T frames, C features of one frame (100, or 300 in stereo).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+PADDING = math.log(1e-10)
+"""Value of padding frames, before scaling; released models were trained with it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some utterances, ready for a model."""
+
+    features: Tensor
+    """(B, T, C) float32, scaled, padded on the right with the scaled `PADDING`."""
+    feature_lens: Tensor
+    """(B,) int64, frames of each utterance; always on the CPU, which has to know them."""
+    tokens: list[list[int]]
+    """Token ids of each utterance."""
+    ids: list[str]
+    """Names of the utterances."""
+    texts: list[str]
+    """Their texts."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The batch with its features on `device`."""
+        return replace(self, features=self.features.to(device))
+
+
+def collate(
+    features: Sequence[Tensor], tokens: list[list[int]], ids: list[str], texts: list[str], scale: float
+) -> Batch:
+    """One batch of single utterances with unscaled features (T, C)."""
+    padded = pad_sequence(list(features), batch_first=True, padding_value=PADDING) * scale  # (B, T, C)
+    return Batch(padded, torch.tensor([len(item) for item in features]), tokens, ids, texts)
