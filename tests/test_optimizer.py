@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from zipvoice.training import optimizer as optimizer_module
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 from zipvoice.training.parts import freeze
 from zipvoice.training.schedules import eden
@@ -36,8 +37,17 @@ def initial_parameters():
     return {name: nn.Parameter(VECTORS[f"init.{name}"].clone()) for name, _ in REFERENCE["parameters"]}
 
 
+@pytest.fixture(params=["cpu", "gpu"])
+def route(request, monkeypatch):
+    """The operations of each device, on this one."""
+    if request.param == "gpu":
+        monkeypatch.setattr(
+            optimizer_module, "_dots", lambda p, g: torch.stack(optimizer_module._dots_by_norms(p, g)).float()
+        )
+
+
 @pytest.mark.parametrize("run", REFERENCE["runs"], ids=lambda run: run["name"])
-def test_sixty_updates_follow_the_reference(run):
+def test_sixty_updates_follow_the_reference(run, route):
     params = initial_parameters()
     optimizer = optimizer_of(run, params)
     for k in range(60):

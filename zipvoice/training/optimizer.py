@@ -95,9 +95,7 @@ class ScaledAdam(Optimizer):
             grads = [torch.zeros_like(g) for g in grads]
         growth = _size_growth(group, record, params, grads)
         _adam(group, record, params, grads, states, growth)
-        for p in params:
-            if p.numel() == 1:
-                p.clamp_(-group["scalar_max"], group["scalar_max"])
+        _clamp_([p for p in params if p.numel() == 1], group["scalar_max"])
         record["step"] += 1
 
     def _parameter_state(self, param: Tensor) -> dict[str, Tensor]:
@@ -172,6 +170,26 @@ def _rms(params: list[Tensor], record: dict[str, Any]) -> Tensor:
     return _to_cpu(torch._foreach_norm(params)) / record["num_elements"].sqrt()
 
 
+def _dots(params: list[Tensor], grads: list[Tensor]) -> Tensor:
+    """Σ p g of each parameter."""
+    if params[0].device.type == "cpu":
+        return _to_cpu(torch.dot(p, g) for p, g in zip(params, grads, strict=True))
+    return _to_cpu(_dots_by_norms(params, grads))
+
+
+def _dots_by_norms(params: list[Tensor], grads: list[Tensor]) -> Iterable[Tensor]:
+    """Sums of positive and of negative products: norms of a list take few kernels, sums one for each parameter."""
+    products = torch._foreach_mul(params, grads)
+    positive, negative = torch._foreach_clamp_min(products, 0.0), torch._foreach_clamp_max(products, 0.0)
+    return torch._foreach_sub(torch._foreach_norm(positive, 1), torch._foreach_norm(negative, 1))
+
+
+def _clamp_(params: list[Tensor], limit: float) -> None:
+    if params:
+        torch._foreach_clamp_min_(params, -limit)
+        torch._foreach_clamp_max_(params, limit)
+
+
 def _for_scalars(value: float, others: Tensor, record: dict[str, Any]) -> Tensor:
     """`value` where a parameter has one element, `others` elsewhere, shape (parameters,)."""
     return others.where(record["num_elements"] > 1, torch.tensor(value))
@@ -210,8 +228,7 @@ def _size_growth(
     """Relative change of the size of each parameter, by Adam on the logarithm of the size; 0 between its updates."""
     k, period = record["step"], group["size_update_period"]
     gradients = record["scale_grads"]
-    dots = [torch.dot(p, g) for p, g in zip(params, grads, strict=True)]
-    gradients[k % period] = record["factor"] * _to_cpu(dots)
+    gradients[k % period] = record["factor"] * _dots(params, grads)
     if k % period != period - 1:
         return [0.0] * len(params)
 
