@@ -160,8 +160,8 @@ def test_attention_in_blocks_equals_the_definition(frames):
     torch.testing.assert_close(gradients, expected_gradients, atol=1e-4, rtol=1e-4)
 
 
-def test_attention_by_a_graph_of_its_own_has_the_same_gradients(monkeypatch):
-    """On a GPU gradients of the weights are formed as usual."""
+def test_attention_in_one_block_has_the_same_gradients(monkeypatch):
+    """As on a GPU."""
     shapes = (2, 3, 70, 5), (2, 3, 70, 5), (2, 3, 70, 4), (1, 3, 139, 4)
     inputs = [random(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes)]
     values = [random(2, heads, 70, 6, seed=heads) for heads in (3, 3, 1)]
@@ -170,9 +170,9 @@ def test_attention_by_a_graph_of_its_own_has_the_same_gradients(monkeypatch):
         attention = attention_weights(*inputs)
         return torch.autograd.grad(sum(attention.average(value).square().sum() for value in values), inputs)
 
-    by_factors = gradients()
-    monkeypatch.setattr("zipvoice.model.relative_attention.by_hand", lambda x: False)
-    torch.testing.assert_close(gradients(), by_factors, atol=1e-4, rtol=1e-4)
+    in_blocks = gradients()
+    monkeypatch.setattr("zipvoice.model.blocks.by_hand", lambda x: False)
+    torch.testing.assert_close(gradients(), in_blocks, atol=1e-4, rtol=1e-4)
 
 
 def test_uniform_attention_is_over_the_frames_not_masked():

@@ -489,8 +489,7 @@ class RunConfig:
     activation_checkpointing: bool = False
     """Compute the activations of each layer again when they are needed rather than keep them: slower, less memory."""
     compile: bool = False
-    """Run the networks through torch.compile, which needs a C++ compiler, on a GPU Triton. What is random in training
-    interrupts compiled code, so measure whether it pays."""
+    """Compile what lies between the matrix products with torch.compile, which needs a C++ compiler, on a GPU Triton."""
     device: str | None = None
     """cpu, cuda, cuda:1; by default the best there is, and with several processes a GPU for each."""
     ref_duration: float = 50.0

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipvoice.model.blocks import row_blocks
+from zipvoice.model.fusion import fusible, is_fused
 
 SLOPE = 0.08
 ROWS_PER_THREAD = 312
@@ -59,7 +60,7 @@ def activate(swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None = None) -> T
     """
     if torch.is_grad_enabled():
         return _Activation.apply(swoosh, x, channel_mask)
-    return _by_blocks(swoosh, x, channel_mask)
+    return _by_blocks(_value, swoosh, x, channel_mask)
 
 
 class _Activation(torch.autograd.Function):
@@ -67,23 +68,35 @@ class _Activation(torch.autograd.Function):
     def forward(ctx: Any, swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None) -> Tensor:
         ctx.swoosh = swoosh
         ctx.save_for_backward(x, channel_mask)
-        return _by_blocks(swoosh, x, channel_mask)
+        return _by_blocks(_value, swoosh, x, channel_mask)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, channel_mask = ctx.saved_tensors
-        return None, _by_blocks(ctx.swoosh.derivative, x, channel_mask, grad), None
+        return None, _by_blocks(_gradient, ctx.swoosh, x, channel_mask, grad), None
+
+
+@fusible
+def _value(swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None) -> Tensor:
+    y = swoosh(x)
+    return (y if channel_mask is None else y.mul_(channel_mask)).to(x.dtype)
+
+
+@fusible
+def _gradient(swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None, grad: Tensor) -> Tensor:
+    slope = swoosh.derivative(x)
+    return (slope if channel_mask is None else slope.mul_(channel_mask)).mul_(grad).to(x.dtype)
 
 
 def _by_blocks(
-    function: Callable[[Tensor], Tensor], x: Tensor, channel_mask: Tensor | None, factor: Tensor | None = None
+    function: Callable[..., Tensor], swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None, *others: Tensor
 ) -> Tensor:
-    """function(x) · channel_mask · factor, in blocks of rows."""
+    """A function of x and others of its shape (B, T, C), in blocks of rows unless it is one pass anyhow."""
+    blocks = [slice(None)] if is_fused() else row_blocks(x.shape[1], ROWS_PER_THREAD, x)
+    if len(blocks) == 1:
+        return function(swoosh, x, channel_mask, *others)
     y = torch.empty_like(x)
-    for rows in row_blocks(x.shape[1], ROWS_PER_THREAD, x):
-        part = function(x[:, rows])
-        for scale in (channel_mask, None if factor is None else factor[:, rows]):
-            part = part if scale is None else part.mul_(scale)
-        y[:, rows] = part
+    for rows in blocks:
+        y[:, rows] = function(swoosh, x[:, rows], channel_mask, *(other[:, rows] for other in others))
     return y

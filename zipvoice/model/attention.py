@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from zipvoice.model.fusion import fusible
 from zipvoice.model.linear import Linear
 from zipvoice.model.relative_attention import Attention, attention_weights
 from zipvoice.model.schedule import Progress, Schedule
@@ -94,5 +95,10 @@ class NonlinAttention(nn.Module):
     def forward(self, x: Tensor, attention: Attention) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         gate, value, second_gate = self.in_proj(x).chunk(3, dim=-1)
-        value = attention.average((value * gate.tanh())[:, None])[:, 0]
+        value = attention.average(_gated(value, gate)[:, None])[:, 0]
         return self.out_proj(value * second_gate)
+
+
+@fusible
+def _gated(value: Tensor, gate: Tensor) -> Tensor:
+    return value * gate.tanh()

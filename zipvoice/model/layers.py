@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from zipvoice.model.activations import ROWS_PER_THREAD, activate, swoosh_l, swoosh_r
 from zipvoice.model.blocks import row_blocks
 from zipvoice.model.depthwise import depthwise_convolution
+from zipvoice.model.fusion import fusible
 from zipvoice.model.gradients import limit
 from zipvoice.model.linear import Linear
 from zipvoice.model.schedule import Progress, Schedule
@@ -67,9 +68,7 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         """(B, T, D) to (B, T, D); padded frames count as zero."""
-        x = F.glu(self.in_proj(x))
-        if padding_mask is not None:
-            x = x.masked_fill(padding_mask[:, :, None], 0.0)
+        x = _gated(self.in_proj(x), padding_mask)
         return self.out_proj(activate(swoosh_r, self.depthwise_conv(x)))
 
 
@@ -85,8 +84,7 @@ class BiasNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         limited = self.training and LIMIT_RATE.happens(self.progress)
         log_scale = limit(self.log_scale, -LOG_SCALE_LIMIT, LOG_SCALE_LIMIT) if limited else self.log_scale
-        mean_square = (x - self.bias).square().mean(dim=-1, keepdim=True)
-        return x * (mean_square.rsqrt() * log_scale.exp())
+        return _normalized(x, self.bias, log_scale)
 
 
 class Bypass(nn.Module):
@@ -101,7 +99,7 @@ class Bypass(nn.Module):
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
         """Mix two (B, T, D)."""
         scale = self._training_scale(before) if self.training else self.bypass_scale
-        return torch.addcmul(before, after - before, scale)
+        return _mixed(before, after, scale.view(-1, 1, scale.shape[-1]))
 
     def _training_scale(self, x: Tensor) -> Tensor:
         """The scale with its gradient limited, zero for utterances that skip the module."""
@@ -110,6 +108,25 @@ class Bypass(nn.Module):
             scale = limit(scale, BYPASS_MINIMUM(self.progress), BYPASS_MAXIMUM)
         keep = None if self.skip_rate is None else kept(x, self.skip_rate(self.progress))
         return scale if keep is None else scale * keep
+
+
+@fusible
+def _gated(x: Tensor, padding_mask: Tensor | None) -> Tensor:
+    """(B, T, 2 D) to (B, T, D), zero at padding."""
+    x = F.glu(x)
+    return x if padding_mask is None else x.masked_fill(padding_mask[:, :, None], 0.0)
+
+
+@fusible
+def _normalized(x: Tensor, bias: Tensor, log_scale: Tensor) -> Tensor:
+    mean_square = (x - bias).square().mean(dim=-1, keepdim=True)
+    return x * (mean_square.rsqrt() * log_scale.exp())
+
+
+@fusible
+def _mixed(before: Tensor, after: Tensor, scale: Tensor) -> Tensor:
+    """Of two (B, T, D), with the scale (B or 1, 1, D)."""
+    return torch.addcmul(before, after - before, scale)
 
 
 def plus(x: Tensor, y: Tensor, kept: Tensor | None = None) -> Tensor:
@@ -125,4 +142,4 @@ def kept(x: Tensor, skip_rate: float) -> Tensor | None:
     Drawn on the CPU, so that a GPU need not be waited for to know whether there is anything to do.
     """
     keep = torch.rand(x.shape[0], 1, 1, device="cpu") >= skip_rate
-    return None if keep.all() else keep.to(x)
+    return None if keep.all() else keep.to(x, non_blocking=True)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zipvoice.model.blocks import by_hand, row_blocks
+from zipvoice.model.blocks import row_blocks
+from zipvoice.model.fusion import fusible
 
 MASKED_SCORE = -1000.0
 SCORE_LIMIT = 25.0
@@ -23,8 +24,8 @@ Factors = tuple[Tensor, Tensor]
 class Attention:
     """Attention weights that several modules average values with.
 
-    On a CPU a gradient of size T² from each of them would take longer to store and to add than to compute. There they
-    leave its two factors instead, which the weights multiply block by block in their own backward pass.
+    A gradient of size T² from each of them would take longer to store and to add than to compute. They leave its two
+    factors instead, which the weights multiply block by block in their own backward pass.
     """
 
     def __init__(self, weights: Tensor, link: Tensor | None = None, factors: list[Factors] | None = None) -> None:
@@ -67,7 +68,7 @@ def attention_weights(
         return Attention(_attention_weights(query, key, position, table, padding_mask))
     factors: list[Factors] = []
     weights, link = _AttentionWeights.apply(query, key, position, table, padding_mask, penalty, factors)
-    return Attention(weights.detach(), link, factors) if by_hand(query) else Attention(weights)
+    return Attention(weights, link, factors)
 
 
 def _attention_weights(
@@ -75,18 +76,17 @@ def _attention_weights(
 ) -> Tensor:
     blocks = row_blocks(query.shape[2], ROWS_PER_THREAD, query)
     if len(blocks) == 1:
-        return _weights(_scores(query, key, position, table, blocks[0]), padding_mask)
+        return _weights(*_scores(query, key, position, table, blocks[0]), padding_mask)
     weights = query.new_empty(*query.shape[:3], key.shape[2])
     for rows in blocks:
-        weights[:, :, rows] = _weights(_scores(query, key, position, table, rows), padding_mask)
+        weights[:, :, rows] = _weights(*_scores(query, key, position, table, rows), padding_mask)
     return weights
 
 
-def _scores(query: Tensor, key: Tensor, position: Tensor, table: Tensor, rows: slice) -> Tensor:
-    """Scores (B, H, n, T) of the target frames `rows`."""
+def _scores(query: Tensor, key: Tensor, position: Tensor, table: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    """Scores of the target frames `rows`: by content (B, H, n, T), and by offset (B, H, n, T + n - 1)."""
     by_offset = position[:, :, rows] @ table[:, :, _offsets(rows, key.shape[2])].transpose(-1, -2)
-    content = query[:, :, rows] @ key.transpose(-1, -2)
-    return content.add_(relative_shift(by_offset))
+    return query[:, :, rows] @ key.transpose(-1, -2), by_offset
 
 
 def _offsets(rows: slice, num_frames: int) -> slice:
@@ -103,7 +103,17 @@ def relative_shift(by_offset: Tensor) -> Tensor:
     return steps.unflatten(-1, (rows, width - 1))[..., : width - rows + 1]
 
 
-def _weights(scores: Tensor, padding_mask: Tensor | None) -> Tensor:
+def shifted_back(scores: Tensor) -> Tensor:
+    """The reverse of `relative_shift`, with zeros where it leaves something out."""
+    rows, frames = scores.shape[-2:]
+    by_offset = scores.new_zeros(*scores.shape[:-1], frames + rows - 1)
+    relative_shift(by_offset).copy_(scores)
+    return by_offset
+
+
+@fusible
+def _weights(content: Tensor, by_offset: Tensor, padding_mask: Tensor | None) -> Tensor:
+    scores = content + relative_shift(by_offset)
     if padding_mask is not None:
         highest = torch.where(padding_mask, MASKED_SCORE, float("inf")).to(scores.dtype)
         scores = torch.minimum(scores, highest[:, None, None, :])  # masked_fill_ takes ten times as long
@@ -149,29 +159,29 @@ class _AttentionWeights(torch.autograd.Function):
         weights = _attention_weights(query, key, position, table, padding_mask)
         ctx.save_for_backward(query, key, position, table, weights)
         ctx.penalty, ctx.factors = penalty, factors
+        ctx.mark_non_differentiable(weights)
         ctx.set_materialize_grads(False)
         return weights, query.new_zeros(())
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *_: Tensor | None) -> tuple[Tensor | None, ...]:
         query, key, position, table, weights = ctx.saved_tensors
         factors = _joined(ctx.factors)
         grad_query, grad_position = torch.empty_like(query), torch.empty_like(position)
         grad_key, grad_table = torch.zeros_like(key, dtype=torch.float32), torch.zeros_like(table, dtype=torch.float32)
         for rows in row_blocks(query.shape[2], ROWS_PER_THREAD, query):
-            grad_weights = _product(factors, rows) if grad is None else grad[:, :, rows]
+            grad_weights = _product(factors, rows)
             assert grad_weights.shape[1] == weights.shape[1], "somebody averages with all heads"
             grad_scores = softmax_gradient(grad_weights, weights[:, :, rows])  # zero where the weights are
             if ctx.penalty:
-                scores = _scores(query, key, position, table, rows)
+                content, by_offset = _scores(query, key, position, table, rows)
+                scores = content + relative_shift(by_offset)
                 grad_scores += penalty_gradient(scores, SCORE_LIMIT, ctx.penalty)
             grad_query[:, :, rows] = grad_scores @ key
             grad_key += grad_scores.transpose(-1, -2) @ query[:, :, rows]
 
-            offsets = _offsets(rows, key.shape[2])
-            by_offset = grad_scores.new_zeros(*grad_scores.shape[:3], offsets.stop - offsets.start)
-            relative_shift(by_offset).copy_(grad_scores)
+            offsets, by_offset = _offsets(rows, key.shape[2]), shifted_back(grad_scores)
             # Both turned round, which is five times as fast where the heads are narrow.
             part = table[:, :, offsets].transpose(-1, -2) @ by_offset.transpose(-1, -2)
             grad_position[:, :, rows] = part.transpose(-1, -2)
@@ -200,11 +210,13 @@ def _product(factors: list[Factors], rows: slice) -> Tensor:
     return total
 
 
+@fusible
 def penalty_gradient(scores: Tensor, limit: float, penalty: float) -> Tensor:
     """The gradient of penalty · Σ relu(|score| - limit)."""
     return penalty * scores.sign() * (scores.abs() > limit)
 
 
+@fusible
 def softmax_gradient(grad: Tensor, weights: Tensor) -> Tensor:
     """What the gradient g of weights y is for their scores: y ⊙ (g - Σ g ⊙ y), in float32."""
     gradient: Tensor = torch._softmax_backward_data(grad.float(), weights.float(), -1, torch.float32)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from zipvoice.model.fusion import fuse
 from zipvoice.model.zipformer import EncoderLayer
 from zipvoice.model.zipvoice import ZipVoice
 
@@ -23,8 +24,8 @@ def recompute_activations(model: ZipVoice) -> None:
             layer.forward = partial(_recomputed, layer.forward)  # type: ignore[method-assign]
 
 
-def compile_networks(model: ZipVoice, device: torch.device, backend: str = "inductor") -> None:
-    """Compile both networks with torch.compile; names of weights stay as they are.
+def compile_elementwise(device: torch.device, backend: str = "inductor") -> None:
+    """Compile what lies between the matrix products, for all models of this process, with torch.compile.
 
     Raises ValueError if this machine cannot compile for the device.
     """
@@ -36,12 +37,7 @@ def compile_networks(model: ZipVoice, device: torch.device, backend: str = "indu
             f"torch.compile does not work on this machine ({reason}); install a C++ compiler, for a GPU also triton, "
             "or set compile to false"
         ) from error
-    for network in (model.fm_decoder, model.text_encoder):
-        for module in network.modules():
-            for hooks in (module._forward_pre_hooks, module._forward_hooks):
-                for key, hook in hooks.items():  # gradient shaping: draws numbers, rarely acts, and adapts itself
-                    hooks[key] = torch.compiler.disable(hook)
-        network.compile(backend=backend, dynamic=True)
+    fuse(backend)
 
 
 def _recomputed(forward: Callable[..., Tensor], *inputs: Any) -> Tensor:

@@ -19,9 +19,10 @@ from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.tokens import TokenTable
 from zipvoice.training import checkpoint
 from zipvoice.training.averaging import publish
-from zipvoice.training.data import Batch, TrainingData, ValidationData
+from zipvoice.training.batch import Batch
+from zipvoice.training.data import TrainingData, ValidationData
 from zipvoice.training.distributed import ALONE, World, joined, num_restarts
-from zipvoice.training.execution import compile_networks, recompute_activations
+from zipvoice.training.execution import compile_elementwise, recompute_activations
 from zipvoice.training.initial import inherited, initial_model, source_model
 from zipvoice.training.memory import keep_freed_memory
 from zipvoice.training.objectives import (
@@ -205,7 +206,7 @@ def prepared(config: RunConfig, model: ZipVoice, device: torch.device) -> ZipVoi
     if config.activation_checkpointing:
         recompute_activations(model)
     if config.compile:
-        compile_networks(model, device)
+        compile_elementwise(device)
     return model
 
 
