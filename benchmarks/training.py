@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seconds per training step of the full-size base model, beside a large matrix product.
+"""Seconds per training step of the full-size base model; on a CPU beside a large matrix product.
 
 python benchmarks/training.py
 python benchmarks/training.py --device cuda --precision bf16 --seconds 500 --compile
 
 A step is forward, backward and update, by default of two utterances of 10 seconds in float32. Weights and features are
-random. What a network draws at random in training changes its work, so several steps are repeated, each with the same
-draws every time: times are the best of all repetitions, summed over the parts of a step, and the mean of the steps.
-Matrix products are timed between them, so that their ratio holds on a machine that does other work too.
+random. What a network draws at random in training changes its work, so several steps make a round, and each round draws
+the same. Figures are medians of the rounds.
+
+On a CPU, matrix products are timed just before and after each part of a step, and the part's seconds are multiplied by
+their speed relative to the reference's machine. Machines and what else runs on them cancel out in that, as good and as
+bad moments of a machine meet both alike.
 """
 
 import argparse
@@ -15,30 +18,32 @@ import resource
 import statistics
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from zipvoice.config import ModelConfig, Vocabulary
 from zipvoice.model.zipformer import EncoderLayer
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.data import Batch
-from zipvoice.training.execution import compile_networks
+from zipvoice.training.batch import Batch
+from zipvoice.training.execution import compile_elementwise
 from zipvoice.training.memory import keep_freed_memory
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 
 FRAMES, FRAMES_PER_SECOND, TOKENS_PER_SECOND = 937, 93.75, 15
-MATRIX_SIZE = 2048
+MATRIX_SIZE, NUM_PRODUCTS = 2048, 3
 REFERENCE_SECONDS = {"forward": 4.05, "backward": 6.83, "update": 3.90}  # two utterances, without k2, on a CPU
 REFERENCE_SPEED = 129.0  # GFLOP/s of a matrix product there
 NUM_STEPS = 4  # a multiple of the optimizer's period, so that repetitions of a step do the same
+ROWS = 25  # of each table of a profile
 
 
 def main() -> None:
@@ -46,16 +51,20 @@ def main() -> None:
     arguments = parse()
     torch.set_num_threads(arguments.threads)
     training = Training(arguments)
+    first = timed(training.warm_up)
+    print(f"{training}; the first {NUM_STEPS + 1} steps took {first:.1f} s")
     if arguments.profile:
         print(profiled(training))
+    elif arguments.device == "cuda":
+        print("\n".join(report_on_gpu(training, arguments)))
     else:
-        print(report(training, arguments))
+        print("\n".join(report_on_cpu(training, arguments)))
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=3, help="repetitions of each step")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2 * FRAMES / FRAMES_PER_SECOND, help="audio in the batch")
     parser.add_argument("--batch-count", type=float, default=20000.0, help="how far training has come, for schedules")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -74,36 +83,56 @@ class Training:
     def __init__(self, arguments: argparse.Namespace) -> None:
         keep_freed_memory()  # as a training run does
         torch.manual_seed(0)
-        self.device, self.precision, self.batch_count = arguments.device, arguments.precision, arguments.batch_count
+        self.arguments, self.device = arguments, torch.device(arguments.device)
         self.model = ZipVoice(ModelConfig(), Vocabulary(360)).to(self.device).train()
         if arguments.compile:
-            compile_networks(self.model, torch.device(self.device))
+            compile_elementwise(self.device)
         self.objective = FlowMatching(ConditionMask(BASE_MASK, "span"))
         self.optimizer = ScaledAdam(parameter_groups(self.model, 1e-3), clipping_scale=2.0)
         self.batch = random_batch(max(1, round(arguments.seconds * FRAMES_PER_SECOND / FRAMES))).to(self.device)
-        self.matrix = torch.randn(MATRIX_SIZE, MATRIX_SIZE, device=self.device)
-        # One step at which every whitener looks, and then knows how often it has to.
         self.whitening = dict.fromkeys(self.model.training_state(), 1.0)
-        self.step(0, lambda name: nullcontext())
+
+    def __str__(self) -> str:
+        compiled = ", compiled" if self.arguments.compile else ""
+        size = f"{len(self.batch.ids)} utterances of {FRAMES} frames, {self.arguments.precision}{compiled}"
+        where = torch.cuda.get_device_name() if self.device.type == "cuda" else f"{self.arguments.threads} threads"
+        return f"{size}, {where}"
+
+    def warm_up(self) -> None:
+        """A step at which every whitener looks, and then knows how often it has to; then each of the steps once."""
+        self.step(0)
         self.whitening = self.model.training_state()
+        for number in range(NUM_STEPS):
+            self.step(number)
 
-    def step(self, seed: int, part: Callable[[str], Any]) -> None:
-        """One update; `part` is entered around the product of matrices and each part of a step."""
-        torch.manual_seed(seed)
-        self.model.set_batch_count(self.batch_count)
+    def step(self, number: int) -> None:
+        """One update."""
+        for part in self.parts(number).values():
+            part()
+
+    def parts(self, number: int) -> dict[str, Callable[[], None]]:
+        """What is to be done one after the other in step `number`."""
+        return {"forward": partial(self._forward, number), "backward": self._backward, "update": self._update}
+
+    def _forward(self, number: int) -> None:
+        torch.manual_seed(number)
+        self.model.set_batch_count(self.arguments.batch_count)
         self.model.load_training_state(self.whitening)
-        with part("matrix"):
-            self.matrix @ self.matrix
-        with part("forward"), self.autocast():
-            loss = self.objective(self.model, self.batch, torch.Generator().manual_seed(seed)).value
-        with part("backward"):
-            loss.backward()
-        with part("update"):
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+        generator = torch.Generator(self.device).manual_seed(number)
+        with self._autocast():
+            self.loss = self.objective(self.model, self.batch, generator).value
 
-    def autocast(self) -> Any:
-        return torch.autocast(self.device, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+    def _backward(self) -> None:
+        self.loss.backward()
+        del self.loss
+
+    def _update(self) -> None:
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        bf16 = self.arguments.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext()
 
 
 def random_batch(num_utterances: int) -> Batch:
@@ -117,59 +146,93 @@ def random_batch(num_utterances: int) -> Batch:
 # ---------------------------------------------------------------- how long
 
 
-@dataclass
-class Stopwatch:
-    """The best time of each part of each step."""
+@dataclass(frozen=True)
+class Timing:
+    """The mean of a part of a step over the steps of a round."""
 
-    device: str
-    best: dict[str, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
-
-    @contextmanager
-    def part(self, step: int, name: str) -> Iterator[None]:
-        self._wait()
-        start = time.perf_counter()
-        yield
-        self._wait()
-        seconds = time.perf_counter() - start
-        self.best[name][step] = min(seconds, self.best[name].get(step, seconds))
-
-    def mean(self, name: str) -> float:
-        """Over the steps, in seconds."""
-        return statistics.mean(self.best[name].values())
-
-    def _wait(self) -> None:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
+    seconds: float
+    normal: float
+    """What the seconds are at the reference's matrix speed."""
 
 
-def report(training: Training, arguments: argparse.Namespace) -> str:
-    """Run the steps, and say what they took."""
-    watch = Stopwatch(arguments.device)
-    for _ in range(arguments.rounds):
-        for step in range(NUM_STEPS):
-            training.step(step, lambda name, step=step: watch.part(step, name))  # type: ignore[misc]
-    speed = 2 * MATRIX_SIZE**3 / 1e9 / min(watch.best["matrix"].values())
-    seconds = {name: watch.mean(name) for name in REFERENCE_SECONDS}
-    lines = [f"{len(training.batch.ids)} utterances of {FRAMES} frames, {arguments.threads} threads"]
-    lines += [f"matrix product {speed:8.1f} GFLOP/s", *table(seconds, speed)]
-    return "\n".join([*lines, f"peak memory {peak_gigabytes(arguments.device):6.2f} GB"])
+class MatrixProduct:
+    """A large matrix product, as a measure of what a CPU can do."""
+
+    def __init__(self) -> None:
+        self.matrix, self.product = torch.randn(2, MATRIX_SIZE, MATRIX_SIZE)
+        self.speeds: list[float] = []
+
+    def speed(self) -> float:
+        """GFLOP/s just now."""
+        seconds = timed(lambda: [torch.mm(self.matrix, self.matrix, out=self.product) for _ in range(NUM_PRODUCTS)])
+        self.speeds.append(NUM_PRODUCTS * 2 * MATRIX_SIZE**3 / 1e9 / seconds)
+        return self.speeds[-1]
 
 
-def table(seconds: dict[str, float], speed: float) -> Iterator[str]:
-    """Each part and the total: measured, at the reference's matrix speed, and relative to the reference."""
+def report_on_cpu(training: Training, arguments: argparse.Namespace) -> Iterator[str]:
+    """Run the steps, and say what they took beside matrix products."""
+    product = MatrixProduct()
+    product.speed()  # a warm-up
+    rounds = [timings_of_round(training, product) for _ in range(arguments.rounds)]
+    yield f"matrix product {statistics.median(product.speeds):8.1f} GFLOP/s"
     yield f"part        seconds  at {REFERENCE_SPEED:.0f} GFLOP/s  reference  % of it"
-    rows = {**seconds, "total": sum(seconds.values())}
-    reference = {**REFERENCE_SECONDS, "total": sum(REFERENCE_SECONDS.values())}
-    for name, measured in rows.items():
-        normal = measured * speed / REFERENCE_SPEED
-        percent = 100 * normal / reference[name]
-        yield f"{name:10}  {measured:7.3f}  {normal:14.3f}  {reference[name]:9.2f}  {percent:7.1f}"
+    for name, reference in {**REFERENCE_SECONDS, "total": sum(REFERENCE_SECONDS.values())}.items():
+        seconds = statistics.median(timings[name].seconds for timings in rounds)
+        normal = statistics.median(timings[name].normal for timings in rounds)
+        yield f"{name:10}  {seconds:7.3f}  {normal:14.3f}  {reference:9.2f}  {100 * normal / reference:7.1f}"
+    yield f"peak memory {peak_gigabytes():6.2f} GB"
 
 
-def peak_gigabytes(device: str) -> float:
-    """The most memory that was in use: by the process, or on the GPU."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e9
+def timings_of_round(training: Training, product: MatrixProduct) -> dict[str, Timing]:
+    """Each part of a step and all of it, in the mean of the steps."""
+    steps = [timings_of_step(training, number, product) for number in range(NUM_STEPS)]
+    timings = {name: mean_of([step[name] for step in steps]) for name in REFERENCE_SECONDS}
+    parts = timings.values()
+    return {**timings, "total": Timing(sum(part.seconds for part in parts), sum(part.normal for part in parts))}
+
+
+def timings_of_step(training: Training, number: int, product: MatrixProduct) -> dict[str, Timing]:
+    timings, before = {}, product.speed()
+    for name, part in training.parts(number).items():
+        seconds, after = timed(part), product.speed()
+        timings[name] = Timing(seconds, seconds * (before + after) / 2 / REFERENCE_SPEED)
+        before = after
+    return timings
+
+
+def mean_of(timings: Sequence[Timing]) -> Timing:
+    count = len(timings)
+    return Timing(sum(timing.seconds for timing in timings) / count, sum(timing.normal for timing in timings) / count)
+
+
+def report_on_gpu(training: Training, arguments: argparse.Namespace) -> Iterator[str]:
+    """Run the steps, and say what they took."""
+    torch.cuda.reset_peak_memory_stats()
+    times: dict[str, list[float]] = {name: [] for name in ("forward", "backward", "update", "step")}
+    for _ in range(arguments.rounds):
+        for number in range(NUM_STEPS):
+            for name, part in training.parts(number).items():
+                times[name].append(timed(part))
+            times["step"].append(timed(partial(training.step, number)))  # without waiting between its parts
+    for name, seconds in times.items():
+        yield f"{name:10}  {statistics.median(seconds):7.4f} s"
+    step = statistics.median(times["step"])
+    yield f"{1 / step:.2f} steps and {len(training.batch.ids) * FRAMES / FRAMES_PER_SECOND / step:.0f} s of audio per s"
+    yield f"peak memory {torch.cuda.max_memory_allocated() / 1e9:6.2f} GB"
+
+
+def timed(function: Callable[[], Any]) -> float:
+    """Seconds that a call takes, a GPU's share included."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
+    start = time.perf_counter()
+    function()
+    wait()
+    return time.perf_counter() - start
+
+
+def peak_gigabytes() -> float:
+    """The most memory that the process had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
@@ -177,22 +240,59 @@ def peak_gigabytes(device: str) -> float:
 
 
 def profiled(training: Training) -> str:
-    """Tables of one step: forward by module, backward by node of the graph, and all by operator."""
+    """Tables of one step: all by operator, by kernel on a GPU, forward by module, backward by node of the graph."""
+    step = partial(training.step, 0)
+    seconds = statistics.median(timed(step) for _ in range(3))
     for module in training.model.modules():
         if isinstance(module, EncoderLayer):
             for part in module.children():
                 _record(part)
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if training.device == "cuda" else [])]
-    with profile(activities=activities) as record:
-        training.step(0, lambda name: record_function(f"part {name}"))
+    on_gpu = training.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as record:
+        for name, part in training.parts(0).items():
+            with record_function(f"part {name}"):
+                part()
+            timed(lambda: None)  # waits
     events = record.key_averages()
-    kind = "device" if training.device == "cuda" else "cpu"
-    tables = [events.table(sort_by=f"self_{kind}_time_total", row_limit=30, max_name_column_width=60)]
-    for prefix in ("part ", "module ", "autograd::engine::evaluate_function: "):
-        rows = [(event.cpu_time_total, event.key, event.count) for event in events if event.key.startswith(prefix)]
-        lines = [f"{time / 1e6:8.3f} s  {count:5} x  {key}" for time, key, count in sorted(rows, reverse=True)[:20]]
-        tables.append("\n".join(lines))
-    return "\n\n".join(tables)
+    here = [event for event in events if event.device_type == DeviceType.CPU]
+    kind = "device" if on_gpu else "cpu"
+    own, total = f"self_{kind}_time_total", f"{kind}_time_total"
+    operators = [event for event in here if not event.key.startswith(("part ", "module ", "autograd::", "cuda"))]
+    tables = {
+        "parts": _table(_named(here, "part "), total),
+        "operators": _table(operators, own),
+        "kernels": _table(_kernels(events), own) if on_gpu else [],
+        "modules, forward": _table(_named(here, "module "), total),
+        "nodes, backward": _table(_named(here, "autograd::engine::evaluate_function: "), total),
+        "calls of CUDA, by the CPU's time": _table(_named(here, "cuda"), "self_cpu_time_total"),
+    }
+    lines = [f"a step takes {seconds:.4f} s"]
+    if on_gpu:
+        lines.append(_what_bounds(_kernels(events), seconds))
+    for title, table in tables.items():
+        lines += ["", title, *table] if table else []
+    return "\n".join(lines)
+
+
+def _what_bounds(kernels: Iterable[Any], seconds: float) -> str:
+    """How much of a step, timed without the profiler, the GPU is at work."""
+    busy, count = sum(event.self_device_time_total for event in kernels) / 1e6, sum(event.count for event in kernels)
+    return f"{count} kernels take {busy:.4f} s of it ({100 * busy / seconds:.0f} %); the rest waits for launches"
+
+
+def _kernels(events: Iterable[Any]) -> list[Any]:
+    """What the GPU did, without the ranges that our own names make there."""
+    on_gpu = [event for event in events if event.device_type == DeviceType.CUDA]
+    return [event for event in on_gpu if not event.key.startswith(("part ", "module ", "Optimizer.", "## Call"))]
+
+
+def _named(events: Iterable[Any], prefix: str) -> list[Any]:
+    return [event for event in events if event.key.startswith(prefix)]
+
+
+def _table(events: Iterable[Any], time: str) -> list[str]:
+    rows = sorted(((getattr(event, time), event.count, event.key) for event in events), reverse=True)
+    return [f"{spent / 1e6:8.4f} s  {count:6} x  {name[:100]}" for spent, count, name in rows[:ROWS] if spent > 0]
 
 
 def _record(module: nn.Module) -> None:
