@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from zipvoice.config import AverageOptions, RunConfig, read_json
-from zipvoice.training.adapters import is_adapted, merged, save_adapter
 from zipvoice.training.checkpoint import averaged_weights, checkpoint_path, load, steps_saved
 from zipvoice.weights import write_weights
 
@@ -118,6 +117,8 @@ def publish(exp_dir: str | os.PathLike[str], every: int = 1) -> Path:
 
 def _write(exp_dir: str | os.PathLike[str], weights: Weights) -> Path:
     """Write model.safetensors, which is a plain model also where adapters were trained; they are written beside it."""
+    from zipvoice.training.adapters import is_adapted, merged, save_adapter  # which read corpora, as averages do not
+
     path = Path(exp_dir) / "model.safetensors"
     weights = {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}
     if is_adapted(weights):
