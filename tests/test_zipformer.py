@@ -30,13 +30,19 @@ def random(*shape, seed=0):
 def test_swoosh_equals_reference():
     grid = MODULES["swoosh.grid"]
     for name, swoosh in (("left", swoosh_l), ("right", swoosh_r)):
+        value, slope = swoosh.with_slope(grid, torch.ones(1))
         torch.testing.assert_close(swoosh(grid), MODULES[f"swoosh.{name}"], atol=3e-5, rtol=1e-6)
-        torch.testing.assert_close(swoosh.derivative(grid), MODULES[f"swoosh.{name}_derivative"], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(value, MODULES[f"swoosh.{name}"], atol=3e-5, rtol=1e-6)
+        torch.testing.assert_close(slope, MODULES[f"swoosh.{name}_derivative"], atol=1e-6, rtol=1e-5)
 
 
 def test_swoosh_does_not_overflow():
-    assert swoosh_l(torch.tensor(1e4)).item() == pytest.approx(1e4 * 0.92 - 4.035)
-    assert swoosh_r(torch.tensor(-1e4)).item() == pytest.approx(800 - 0.313261687)
+    x = torch.tensor([1e4, -1e4, 90.0])
+    for swoosh, expected in ((swoosh_l, [9195.965, 799.965, 78.765]), (swoosh_r, [9198.686738, 799.686738, 81.486738])):
+        value, slope = swoosh.with_slope(x, torch.ones(1))
+        assert swoosh(x).tolist() == pytest.approx(expected)
+        assert value.tolist() == pytest.approx(expected)
+        assert slope.tolist() == pytest.approx([0.92, -0.08, 0.92])
 
 
 @pytest.mark.parametrize(("index", "swoosh"), [(0, swoosh_l), (1, swoosh_r), (2, swoosh_l)])

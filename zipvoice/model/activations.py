@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Swoosh activations of Zipformer (Yao et al., 2024, section 3.5), with dropout of channels.
 
-In training the usual graph would keep the logarithm and a masked copy of it; here only the input is kept, and the
-derivative computed in the backward pass. Shapes: B batch, T frames, C channels.
+In training the derivative is computed along with the value, which it shares its only exponential with, and is kept
+instead of the input. Shapes: B batch, T frames, C channels.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zipvoice.model.blocks import row_blocks
+from zipvoice.model.blocks import by_hand, row_blocks
 from zipvoice.model.fusion import fusible, is_fused
 
 SLOPE = 0.08
-ROWS_PER_THREAD = 312
+TINY = torch.finfo(torch.float32).tiny
+ELEMENTS_PER_THREAD = 2**18
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,19 @@ class Swoosh:
         x = x.float()
         return F.softplus(x - self.shift).sub_(x, alpha=SLOPE).sub_(self.offset)
 
-    def derivative(self, x: Tensor) -> Tensor:
-        """sigmoid(x - shift) - 0.08, in float32."""
-        return (x.float() - self.shift).sigmoid_().sub_(SLOPE)
+    def with_slope(
+        self, x: Tensor, scale: Tensor, out: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)
+    ) -> tuple[Tensor, Tensor]:
+        """The value and the derivative σ(x - shift) - 0.08, both times a scale.
+
+        From the one logistic function σ(-z), z = x - shift: log(1 + exp(z)) = -log σ(-z) and σ(z) = 1 - σ(-z).
+        """
+        minus_z = self.shift - x.float()
+        logistic = minus_z.sigmoid()
+        slope = torch.addcmul((1 - SLOPE) * scale, logistic, -scale, out=out[1])
+        log = torch.minimum(logistic.clamp_(min=TINY).log_(), minus_z)  # which it is where exp(z) overflows
+        value = log.sub_(minus_z, alpha=SLOPE).add_(SLOPE * self.shift + self.offset)
+        return torch.mul(value, -scale, out=out[0]), slope
 
 
 swoosh_l = Swoosh(shift=4.0, offset=0.035)
@@ -58,45 +68,40 @@ def activate(swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None = None) -> T
     Returns:
         (B, T, C), in the dtype of x.
     """
-    if torch.is_grad_enabled():
-        return _Activation.apply(swoosh, x, channel_mask)
-    return _by_blocks(_value, swoosh, x, channel_mask)
+    if not (torch.is_grad_enabled() or by_hand(x)):
+        return swoosh(x).to(x.dtype) if channel_mask is None else (swoosh(x) * channel_mask).to(x.dtype)
+    scale = torch.ones(1, 1, x.shape[2], device=x.device) if channel_mask is None else channel_mask
+    # Without a gradient the same on a CPU, for the sake of the same rounding; it takes no longer.
+    return _Activation.apply(swoosh, x, scale) if torch.is_grad_enabled() else _by_blocks(swoosh, x, scale)[0]
 
 
 class _Activation(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None) -> Tensor:
-        ctx.swoosh = swoosh
-        ctx.save_for_backward(x, channel_mask)
-        return _by_blocks(_value, swoosh, x, channel_mask)
+    def forward(ctx: Any, swoosh: Swoosh, x: Tensor, scale: Tensor) -> Tensor:
+        y, slope = _by_blocks(swoosh, x, scale)
+        ctx.save_for_backward(slope)
+        return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, channel_mask = ctx.saved_tensors
-        return None, _by_blocks(_gradient, ctx.swoosh, x, channel_mask, grad), None
+        (slope,) = ctx.saved_tensors
+        return None, grad * slope, None
 
 
-@fusible
-def _value(swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None) -> Tensor:
-    y = swoosh(x)
-    return (y if channel_mask is None else y.mul_(channel_mask)).to(x.dtype)
-
-
-@fusible
-def _gradient(swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None, grad: Tensor) -> Tensor:
-    slope = swoosh.derivative(x)
-    return (slope if channel_mask is None else slope.mul_(channel_mask)).mul_(grad).to(x.dtype)
-
-
-def _by_blocks(
-    function: Callable[..., Tensor], swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None, *others: Tensor
-) -> Tensor:
-    """A function of x and others of its shape (B, T, C), in blocks of rows unless it is one pass anyhow."""
-    blocks = [slice(None)] if is_fused() else row_blocks(x.shape[1], ROWS_PER_THREAD, x)
+def _by_blocks(swoosh: Swoosh, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """The value and the derivative times scale, in blocks of rows unless they are compiled."""
+    rows_per_thread = max(1, ELEMENTS_PER_THREAD // (x.shape[0] * x.shape[2]))
+    blocks = [slice(None)] if is_fused() else row_blocks(x.shape[1], rows_per_thread, x)
     if len(blocks) == 1:
-        return function(swoosh, x, channel_mask, *others)
-    y = torch.empty_like(x)
+        return _with_slope(swoosh, x, scale)
+    y, slope = torch.empty_like(x, dtype=torch.float32), torch.empty_like(x, dtype=torch.float32)
     for rows in blocks:
-        y[:, rows] = function(swoosh, x[:, rows], channel_mask, *(other[:, rows] for other in others))
-    return y
+        swoosh.with_slope(x[:, rows], scale, out=(y[:, rows], slope[:, rows]))
+    return y.to(x.dtype), slope.to(x.dtype)
+
+
+@fusible
+def _with_slope(swoosh: Swoosh, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    y, slope = swoosh.with_slope(x, scale)
+    return y.to(x.dtype), slope.to(x.dtype)

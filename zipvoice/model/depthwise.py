@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zipvoice.model.blocks import by_hand
 
-FRAMES_PER_BLOCK = 16
+FRAMES_PER_BLOCK = 32
 
 
 def depthwise_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -47,13 +47,12 @@ class _Depthwise(torch.autograd.Function):
 
 def _weight_gradient(x: Tensor, grad: Tensor, kernel: int) -> Tensor:
     """(D, 1, K): the products of the gradient with x shifted by each offset, summed over time block by block."""
-    batch, frames, dim = grad.shape
-    missing = -frames % FRAMES_PER_BLOCK
-    x = F.pad(x, (0, 0, kernel // 2, kernel // 2 + missing))
-    grad = F.pad(grad, (0, 0, 0, missing))
+    dim = grad.shape[2]
+    x = F.pad(x, (0, 0, kernel // 2, kernel // 2))
     total = x.new_zeros(kernel, FRAMES_PER_BLOCK, dim)
-    for item in range(batch):
-        for start in range(0, frames, FRAMES_PER_BLOCK):
-            shifted = x[item, start:].as_strided(total.shape, (dim, dim, 1))  # [k, t] is frame start + t + k
-            total.addcmul_(shifted, grad[item, start : start + FRAMES_PER_BLOCK])
+    for padded, own in zip(x, grad, strict=True):
+        for start, block in enumerate(own.split(FRAMES_PER_BLOCK)):
+            part = total[:, : len(block)]
+            shifted = padded[FRAMES_PER_BLOCK * start :].as_strided(part.shape, (dim, dim, 1))  # [k, t]: frame t + k
+            part.addcmul_(shifted, block)
     return total.sum(dim=1).t()[:, None]

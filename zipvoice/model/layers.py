@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zipvoice.model.activations import ROWS_PER_THREAD, activate, swoosh_l, swoosh_r
+from zipvoice.model.activations import activate, swoosh_l, swoosh_r
 from zipvoice.model.blocks import row_blocks
 from zipvoice.model.depthwise import depthwise_convolution
 from zipvoice.model.fusion import fusible
@@ -13,6 +13,7 @@ from zipvoice.model.gradients import limit
 from zipvoice.model.linear import Linear
 from zipvoice.model.schedule import Progress, Schedule
 
+ROWS_PER_THREAD = 312  # of a feed-forward module at once, where nothing is kept for a gradient
 LIMIT_RATE = Schedule((0, 0.6))
 LOG_SCALE_LIMIT = 1.5
 BYPASS_MINIMUM = Schedule((0, 0.9), (20000, 0.2))
