@@ -15,6 +15,8 @@ import torch
 P = ParamSpec("P")
 R = TypeVar("R")
 
+MOST_VARIANTS = 32  # of a function: by which arguments are views, parameters or None, and their sizes
+
 _functions: list[Callable[..., Any]] = []
 _compiled: dict[Callable[..., Any], Callable[..., Any]] = {}
 
@@ -35,6 +37,7 @@ def fuse(backend: Any = "inductor") -> None:
     """From now on compile these functions in this process, when they are first called; with backend None no longer."""
     _compiled.clear()
     if backend is not None:
+        torch._dynamo.config.cache_size_limit = max(MOST_VARIANTS, torch._dynamo.config.cache_size_limit)
         _compiled.update({f: torch.compile(f, backend=backend, dynamic=True) for f in _functions})
 
 
