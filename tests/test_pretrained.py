@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tiny_models import make_model
 
 from zipvoice.config import ModelConfig, ModelFile, TokenizerConfig, Vocabulary, from_dict, write_json
 from zipvoice.model.zipvoice import ZipVoice
@@ -21,7 +22,7 @@ from zipvoice.pretrained import (
     stereo_from_dialog,
 )
 from zipvoice.text.tokens import TokenTable
-from zipvoice.weights import read_weights
+from zipvoice.weights import quantized, read_weights, write_weights
 
 DATA = Path(__file__).parent / "data"
 CASES = {
@@ -224,3 +225,42 @@ def test_surgery_names_the_first_differences_of_weights_of_another_size():
     other = ModelConfig(**{**file.model.__dict__, "fm_decoder_dim": 32})
     with pytest.raises(ValueError, match=r"the base model does not fit.*has shape .* instead of .*more differences"):
         distilled_from_base(base, fresh(other, 37, "zipvoice_distill"))
+
+
+# ---------------------------------------------------------------- few bytes
+
+
+def test_weights_in_a_byte_each_are_close_and_keep_their_names(tmp_path):
+    weights = {
+        "a.weight": torch.randn(5, 70, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 3, 5)[:, None],
+        "a.bias": torch.tensor([1.0, -3.0]),
+        "conv.weight": torch.randn(4, 1, 9, generator=torch.Generator().manual_seed(1)),
+        "empty.weight": torch.zeros(2, 3),
+        "bypass_scale": torch.tensor([0.25]),
+    }
+    small = quantized(weights)
+    assert {name for name, value in small.items() if value.dtype == torch.int8} == {
+        "a.weight", "conv.weight", "empty.weight"
+    }  # fmt: skip
+    write_weights(small, tmp_path / "small.safetensors")
+    found = read_weights(tmp_path / "small.safetensors")
+    assert found.keys() == weights.keys()
+    for name, value in weights.items():
+        rows = value.flatten(1) if value.dim() > 1 else value[:, None]
+        step = rows.abs().amax(dim=1, keepdim=True) / 127
+        error = (found[name].float() - value).reshape(rows.shape).abs()
+        assert (error <= 0.5 * step + 1e-3 * rows.abs()).all(), name
+
+
+def test_what_half_precision_does_not_hold_is_named():
+    with pytest.raises(ValueError, match="half precision does not hold b"):
+        quantized({"a": torch.ones(2), "b": torch.tensor([1e6])})
+
+
+def test_a_model_in_a_byte_per_weight_is_loaded_like_any_other(tmp_path):
+    make_model(tmp_path / "whole")
+    whole = load_pretrained(tmp_path / "whole")
+    save_pretrained(tmp_path / "small", quantized(whole.model.state_dict()), whole.file, whole.table)
+    small = load_pretrained(tmp_path / "small").model.state_dict()
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(small[name], value, atol=value.abs().max().item() / 200, rtol=1e-3)

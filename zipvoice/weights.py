@@ -17,12 +17,17 @@ from zipvoice.files import whole_file
 
 Weights = dict[str, Tensor]
 
+SCALE = "_scale"
+INT8_MAX = 127
+LEAST_SIZE = 1e-5  # of a row, so that half precision holds its scale
+
 
 def read_weights(path: str | os.PathLike[str], key: str = "model") -> Weights:
     """Named tensors from a safetensors file, or from a torch file that holds them or has them under `key`.
 
-    A `module.` prefix (written by DistributedDataParallel) is removed. Nothing but tensors and plain containers is ever
-    unpickled. Raises ValueError naming the file and the reason for anything else, broken files included.
+    A `module.` prefix (written by DistributedDataParallel) is removed, and what `quantized` has made of weights is
+    undone. Nothing but tensors and plain containers is ever unpickled. Raises ValueError naming the file and the reason
+    for anything else, broken files included.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -34,7 +39,7 @@ def read_weights(path: str | os.PathLike[str], key: str = "model") -> Weights:
         raise ValueError(f"{path}: weights are read from .safetensors and .pt files")
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no weights: no named tensors at its top level or under {key!r}")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    return _restored({name.removeprefix("module."): value for name, value in state.items()})
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> Any:
@@ -61,6 +66,46 @@ def write_weights(weights: Mapping[str, Tensor], path: str | os.PathLike[str]) -
             safetensors.torch.save_file(plain, temporary, metadata={"format": "pt"})
         except safetensors.SafetensorError as error:  # a full disk, for instance
             raise OSError(f"could not write {path}: {_reason(error)}") from error
+
+
+# ---------------------------------------------------------------- few bytes
+
+
+def quantized(weights: Mapping[str, Tensor]) -> Weights:
+    """Weights in a byte each: matrices as whole numbers and a scale for each row, all else in half precision.
+
+    The row r of a matrix is round(r / s) in int8, with the scale s = max |r| / 127 under the same name and `_scale`.
+    `read_weights` multiplies them again. Raises ValueError for a number that half precision does not hold.
+    """
+    small: Weights = {}
+    for name, value in weights.items():
+        if value.dim() < 2:
+            small[name] = value.half()
+            continue
+        scale = (value.abs().flatten(1).amax(dim=1).clamp(min=LEAST_SIZE) / INT8_MAX).half()
+        small[name + SCALE] = scale
+        small[name] = (value / _by_rows(scale, value)).round().clamp(-INT8_MAX, INT8_MAX).to(torch.int8)
+    if broken := [name for name, value in small.items() if not value.isfinite().all()]:
+        raise ValueError(f"half precision does not hold {', '.join(broken)}")
+    return small
+
+
+def _restored(state: Weights) -> Weights:
+    scales = {name.removesuffix(SCALE) for name in state if name.endswith(SCALE)}
+    known = {name for name in scales if name in state and state[name].dtype == torch.int8}
+    return {
+        name: value.float() * _by_rows(state[name + SCALE], value) if name in known else value
+        for name, value in state.items()
+        if name.removesuffix(SCALE) not in known or name in known
+    }
+
+
+def _by_rows(scale: Tensor, value: Tensor) -> Tensor:
+    """The scale of each row of a value, to be multiplied with it."""
+    return scale.float().view(-1, *[1] * (value.dim() - 1))
+
+
+# ---------------------------------------------------------------- what fits
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
