@@ -117,7 +117,8 @@ class Repeatable(FlowMatching):
             own = torch.Generator().manual_seed(zlib.crc32(name.encode()))
             noise[i, :length] = torch.randn(length, noise.shape[2], generator=own)
             u[:, i] = torch.rand(4, generator=own)
-        mask = self.mask.mask(batch.feature_lens, num_frames, 0.5 + 0.5 * u[0], u[1])
+        mask = self.mask.mask(batch.feature_lens.cpu(), num_frames, 0.5 + 0.5 * u[0], u[1]).to(noise.device)
+        u = u.to(noise.device)
         return self.loss(model, batch, Draws(noise, u[2, :, None, None], mask, (u[3] > 0.2)[:, None, None]))
 
 
