@@ -7,7 +7,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zipvoice.model.condition import check_frames, frame_tokens, pad_tokens, padding_mask, predicted_frames, upsample
+from zipvoice.config import Vocabulary
+from zipvoice.model.condition import (
+    check_frames,
+    frame_tokens,
+    pad_tokens,
+    padding_mask,
+    predicted_frames,
+    timed_frame_tokens,
+    upsample,
+)
 
 KNOWN = json.loads((Path(__file__).parent / "data" / "text_condition" / "alignment.json").read_text())
 
@@ -47,9 +56,47 @@ def test_every_token_gets_the_same_number_of_frames(sizes):
 
 def test_upsample_picks_the_rows():
     text = torch.arange(2 * 4 * 3.0).view(2, 4, 3)
-    frames = upsample(text, torch.tensor([3, 1]), torch.tensor([7, 2]), 7)
+    frames = upsample(text, frame_tokens(torch.tensor([3, 1]), torch.tensor([7, 2]), 7))
     assert torch.equal(frames[0], text[0, [0, 0, 1, 1, 2, 2, 3]])
     assert torch.equal(frames[1], text[1, [0, 0, 1, 1, 1, 1, 1]])
+
+
+def test_frames_are_shared_out_by_durations():
+    durations = torch.tensor([[1.0, 2.0, 0.5, 9.0], [3.0, 9.0, 9.0, 9.0]])
+    index = timed_frame_tokens(durations, torch.tensor([3, 1]), torch.tensor([7, 3]), 8)
+    assert index.tolist() == [[0, 0, 1, 1, 1, 1, 2, 3], [0, 0, 0, 1, 1, 1, 1, 1]], (
+        "what is behind a text does not matter"
+    )
+
+
+@given(
+    st.lists(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=30), min_size=1, max_size=4),
+    st.integers(1, 300),
+)
+def test_a_token_gets_its_share_of_the_frames_to_within_one(durations, num_frames):
+    longest = max(map(len, durations)) + 1
+    padded = torch.tensor([row + [1.0] * (longest - len(row)) for row in durations])
+    num_tokens = torch.tensor([len(row) for row in durations])
+    frames = torch.tensor([num_frames + i for i in range(len(durations))])
+    index = timed_frame_tokens(padded, num_tokens, frames, int(frames.max()))
+    for places, row, length in zip(index, durations, frames.tolist(), strict=True):
+        assert (places.diff() >= 0).all()
+        assert (places[length:] == len(row)).all() and places[:length].max() < len(row)
+        counts = places.bincount(minlength=len(row) + 1)[: len(row)]
+        share = torch.tensor(row) / sum(row) * length
+        assert ((counts - share).abs() < 1.001).all()
+
+
+@given(st.integers(1, 40), st.integers(1, 6))
+def test_equal_durations_lay_out_a_text_as_none_do(num_tokens, frames_per_token):
+    tokens, frames = torch.tensor([num_tokens]), torch.tensor([num_tokens * frames_per_token])
+    timed = timed_frame_tokens(torch.ones(1, num_tokens + 1), tokens, frames, int(frames))
+    assert torch.equal(timed, frame_tokens(tokens, frames, int(frames)))
+
+
+def test_how_much_speech_a_text_is():
+    assert Vocabulary(4).length([1, 2, 2]) == 3
+    assert Vocabulary(4, durations=(1.0, 0.5, 0.25, 2.0)).length([1, 2, 2]) == 1.0
 
 
 def test_empty_text():

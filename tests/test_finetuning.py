@@ -55,9 +55,7 @@ def base(tmp_path_factory):
     table = TokenTable(tuple(token for token in whole.table.tokens if token != "w"))
     kept = [number for number, token in enumerate(whole.table.tokens) if token != "w"]
     weights = whole.model.state_dict()
-    file = ModelFile(
-        TINY, whole.file.feature, "zipvoice", TokenizerConfig("simple"), SamplingConfig(4, 0.5), even_pace=True
-    )
+    file = ModelFile(TINY, whole.file.feature, "zipvoice", TokenizerConfig("simple"), SamplingConfig(4, 0.5))
     save_pretrained(folder, {**weights, "embed.weight": weights["embed.weight"][kept]}, file, table)
     return folder
 

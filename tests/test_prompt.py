@@ -6,14 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_models import FAST, RATE, make_model, make_synthesizer, sequence, silence, tone
+from tiny_models import FAST, RATE, make_synthesizer, sequence, silence, tone
 
-from zipvoice import Audio, Prompt, load
+from zipvoice import Audio, Prompt
 from zipvoice.audio.files import read, write
-from zipvoice.audio.mel import LogMel
 from zipvoice.audio.silence import remove_silence
-from zipvoice.config import ModelFile, TokenizerConfig, read_json, write_json
-from zipvoice.synthesis.prompt import evenly_paced, recording_complaints, trimmed
+from zipvoice.config import TokenizerConfig
+from zipvoice.synthesis.prompt import recording_complaints, trimmed
 
 
 @pytest.fixture(scope="module")
@@ -188,27 +187,3 @@ def test_a_truncated_voice_file_is_named(synthesizer, tmp_path, size):
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(ValueError, match=r"me\.safetensors is damaged"):
         Prompt.load(path)
-
-
-# ---------------------------------------------------------------- models of even pace
-
-
-def test_an_even_pace_adds_silence_up_to_whole_frames_for_each_token():
-    prompt = Prompt(
-        torch.randn(50, 100), ("a", "b", "c", "d", "e", "f", "g"), "abcdefg", 1.0, TokenizerConfig("simple")
-    )
-    paced = evenly_paced(prompt)
-    assert paced.num_frames == 56, "8 frames for each of 7 tokens"
-    assert torch.equal(paced.features[:50], prompt.features)
-    assert (paced.features[50:] == LogMel()(torch.zeros(1, 4 * 256)).min()).all(), "what the features of silence are"
-    assert evenly_paced(paced).num_frames == 56
-
-
-def test_a_model_of_even_pace_is_shown_voices_of_even_pace(synthesizer, tmp_path):
-    plain = synthesizer.prompt(tone(1.03), "a low tone")
-    directory = tmp_path / "even"
-    make_model(directory)
-    write_json(replace(read_json(ModelFile, directory / "model.json"), even_pace=True), directory / "model.json")
-    even = load(directory, vocoder="griffin-lim", device="cpu")
-    assert synthesizer.voice(plain).prompt.num_frames == plain.num_frames
-    assert even.voice(plain).prompt.num_frames % len(plain.tokens) == 0

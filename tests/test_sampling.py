@@ -3,6 +3,7 @@ import pytest
 import torch
 from reference_models import arguments, reference, reference_tests
 
+from zipvoice.config import Vocabulary
 from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.flow import euler, time_grid
 from zipvoice.model.sampling import guided_velocity, num_generated_frames, sample
@@ -59,6 +60,20 @@ def test_noise_comes_from_the_generator():
     assert not torch.equal(features(1), features(2))
 
 
+def test_temperature_scales_the_noise():
+    model = reference("zipvoice_u5").model
+    noise = torch.randn(1, 20, 20, generator=torch.Generator().manual_seed(0))
+
+    def features(noise, temperature):
+        inputs = ([[1, 2, 3]], [[4, 5]], torch.ones(1, 8, 20), [8])
+        options = {"num_steps": 2, "guidance_scale": 0.0, "num_frames": [12]}
+        return sample(model, *inputs, noise=noise, temperature=temperature, **options)[0]
+
+    assert torch.equal(features(noise, 0.5), features(0.5 * noise, 1.0))
+    assert torch.equal(features(noise, 0.0), features(-noise, 0.0))
+    assert not torch.equal(features(noise, 0.0), features(noise, 1.0))
+
+
 @pytest.mark.parametrize(
     ("tokens", "prompt_tokens", "prompt_frames", "options", "message"),
     [
@@ -80,5 +95,7 @@ def test_impossible_input(tokens, prompt_tokens, prompt_frames, options, message
 
 
 def test_slower_speech_has_more_frames():
-    assert num_generated_frames([[1] * 20], [[1] * 10], [50]) == [100]
-    assert num_generated_frames([[1] * 20], [[1] * 10], [50], speed=0.5) == [200]
+    assert num_generated_frames(Vocabulary(2), [[1] * 20], [[1] * 10], [50]) == [100]
+    assert num_generated_frames(Vocabulary(2), [[1] * 20], [[1] * 10], [50], speed=0.5) == [200]
+    timed = Vocabulary(3, durations=(1.0, 0.5, 2.0))
+    assert num_generated_frames(timed, [[1] * 20], [[2] * 10], [50]) == [25], "half of the typical durations"

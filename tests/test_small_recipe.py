@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -36,9 +37,11 @@ from zipvoice.config import (
     read_json,
     write_json,
 )
-from zipvoice.model.condition import frame_tokens
+from zipvoice.model.condition import pad_tokens, timed_frame_tokens
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained
+from zipvoice.text.tokens import TokenTable
+from zipvoice.text.vocabularies import phone_table
 
 RECIPE = Path(__file__).parents[1] / "egs" / "small"
 CORPUS = Path(__file__).parent / "data" / "corpus"
@@ -93,6 +96,11 @@ def write_corpora(folder, order=1):
         (f"{who}-{number}", who, text(f"q{word(who)}", number).upper()) for who in ("19", "26") for number in (1, 2)
     ]
     write_corpus(folder, "librispeech", readers)
+    many = [(f"r{number}", f"{number:04}", text(f"z{word(number)}", number)) for number in range(12)]
+    write_corpus(folder, "speechocean_adult", many)
+
+
+FLITE_VOICES = "echo Voices available: awb kal16 rms slt"
 
 
 @pytest.fixture
@@ -100,7 +108,7 @@ def flite(tmp_path, monkeypatch):
     """A program in the place of flite, which writes down who is to say what."""
     program = tmp_path / "bin" / "flite"
     program.parent.mkdir()
-    program.write_text('#!/bin/sh\n[ "$1" = -lv ] && echo Voices available: rms slt || echo "$2: $4" > "$6"\n')
+    program.write_text(f'#!/bin/sh\n[ "$1" = -lv ] && {FLITE_VOICES} || echo "$2: $4" > "$6"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
     return program
@@ -125,19 +133,18 @@ def test_neither_texts_nor_speakers_of_training_are_evaluated(lists):
         text("k", number) for number in range(150)
     }
     assert not (texts(lists["heldout"]) | texts(lists["dev"])) & trained
-    spoken = texts(lists["train_flite"]) | texts(lists["dev_flite"])
-    assert not {said.strip(".") for said in texts(lists["heldout"]) | texts(lists["dev"])} & {
-        said.strip(".") for said in spoken
-    }
+    assert not (texts(lists["heldout"]) | texts(lists["dev"])) & texts(lists["train_flite"])
+    assert {row["speaker"] for row in lists["train_readers"]} == {f"{number:04}" for number in range(4)}
     assert Counter(row["speaker"] for row in lists["train_others"]) == {"lj": 20 + 150 + 20, "19": 2}
     assert {row["id"][:2] for row in lists["train_others"]} == {"l_", "s_"}
     assert {row["id"][:2] for name in ("heldout", "dev", "train_kathleen") for row in lists[name]} == {"k_"}
 
 
-def test_capitals_are_lowered_and_quotation_marks_stay(lists):
+def test_capitals_are_lowered_quotation_marks_stay_and_every_text_ends_in_a_mark(lists):
     others = {row["id"]: row["text"] for row in lists["train_others"]}
     assert others["s_19-1"] == text("qbj", 1).lower()
     assert others["l_LJ3"] == f'"{text("l", 3)}'
+    assert list_corpora.written("AND SO ON") == "and so on."
 
 
 def test_what_is_held_out_does_not_depend_on_the_order_of_the_table(lists, tmp_path):
@@ -148,18 +155,17 @@ def test_what_is_held_out_does_not_depend_on_the_order_of_the_table(lists, tmp_p
 
 
 def test_flite_says_phrases_of_the_training_texts(lists):
-    spoken = lists["dev_flite"] + lists["train_flite"]
+    spoken = lists["train_flite"]
     trained = [said.replace('"', "") for said in texts(lists["train_kathleen"]) | texts(lists["train_others"])]
     for row in spoken:
-        assert any(row["text"] in said for said in trained)
+        assert any(row["text"].strip(".") in said for said in trained)
         assert Path(row["audio"]).read_text() == f"{row['speaker']}: {row['text']}\n"
-    assert [row["speaker"] for row in spoken[:8]] == ["slt", "slt", "slt", "rms"] * 2
-    assert len(lists["dev_flite"]) == 60 and not texts(lists["dev_flite"]) & texts(lists["train_flite"])
+    assert [row["speaker"] for row in spoken[:8]] == ["slt", "rms", "awb", "kal16"] * 2
     assert texts(spoken) >= {said for said in trained if len(said.split()) == 8 and "l" not in said}
 
 
 def test_recordings_of_flite_are_reused(lists, tmp_path, flite):
-    flite.write_text('#!/bin/sh\n[ "$1" = -lv ] && echo Voices available: rms slt\n')  # fails if it is to speak
+    flite.write_text(f'#!/bin/sh\n[ "$1" = -lv ] && {FLITE_VOICES}\n')  # fails if it is to speak
     list_corpora.list_corpora(tmp_path / "corpora", tmp_path / "data")
     assert read_list(tmp_path / "data" / "train_flite.tsv") == lists["train_flite"]
 
@@ -186,6 +192,7 @@ def test_phrases_that_flite_and_espeak_read_differently_are_left_out():
         ['He said "no" -- twice.', "In 1900 it was so.", "Smith & Sons were there."], Random(0)
     )
     assert "He said no , twice." in found
+    assert all(phrase.endswith(".") for phrase in found)
     assert not [phrase for phrase in found if "1900" in phrase or "&" in phrase or '"' in phrase]
     assert len(found) == len({list_corpora.letters(phrase) for phrase in found})
 
@@ -342,10 +349,10 @@ def test_marks_part_groups_and_are_in_none():
     assert phones.spoken_groups(list(". ,")) == phones.spoken_groups([]) == []
 
 
-# ---------------------------------------------------------------- an even pace
+# ---------------------------------------------------------------- tokens and times
 
-even_pace = script("even_pace")
-Anchors = even_pace.Anchors
+anchors = script("anchors")
+Anchors = anchors.Anchors
 
 
 def syllable(consonant, start, middle, end):
@@ -353,13 +360,13 @@ def syllable(consonant, start, middle, end):
     return consonant.lower(), [(consonant, start, middle), ("IY", middle, end)]
 
 
-def points(anchors):
-    return list(zip(anchors.positions.tolist(), anchors.seconds.tolist(), strict=True))
+def points(found):
+    return list(zip(found.positions.tolist(), found.seconds.tolist(), strict=True))
 
 
 def test_anchors_are_the_ends_the_pauses_and_the_passing_of_phones():
     words = [syllable("B", 0.01, 0.2, 0.5), syllable("D", 0.8, 0.9, 1.0), syllable("K", 1.02, 1.1, 1.4)]
-    assert points(even_pace.find_anchors(list("bi, diː ki."), words, 1.5)) == [
+    assert points(anchors.find_anchors(list("bi, diː ki."), words, 1.5)) == [
         (0, 0), (1, 0.2), (2, 0.5), (4, 0.8), (5, 0.9), (7.5, 1.01), (9, 1.1), (10, 1.4), (11, 1.5)
     ]  # fmt: skip
 
@@ -368,70 +375,126 @@ def test_anchors_are_the_ends_the_pauses_and_the_passing_of_phones():
     ("tokens", "start", "expected"), [('"bi', 0.3, (1, 0.3)), ("bi", 0.3, (0.5, 0.3)), ('"bi', 0.01, None)]
 )
 def test_silence_before_the_first_word_is_given_to_the_marks_or_to_half_a_token(tokens, start, expected):
-    anchors = even_pace.find_anchors(list(tokens), [syllable("B", start, 0.5, 0.9)], 1.0)
+    found = anchors.find_anchors(list(tokens), [syllable("B", start, 0.5, 0.9)], 1.0)
     middle = (len(tokens) - 1, 0.5)
-    assert points(anchors) == [(0, 0), *([expected] if expected else []), middle, (len(tokens), 1)]
+    assert points(found) == [(0, 0), *([expected] if expected else []), middle, (len(tokens), 1)]
 
 
 def test_without_silence_the_marks_at_the_end_are_part_of_the_last_word():
-    anchors = even_pace.find_anchors(list("bi."), [syllable("B", 0.0, 0.5, 1.01)], 1.0)
-    assert points(anchors) == [(0, 0), (1, 0.5), (3, 1)]
+    found = anchors.find_anchors(list("bi."), [syllable("B", 0.0, 0.5, 1.01)], 1.0)
+    assert points(found) == [(0, 0), (1, 0.5), (3, 1)]
 
 
 def test_phones_of_words_that_flow_together_have_anchors_of_their_own():
     words = [("of", [("AH", 0.0, 0.1), ("V", 0.1, 0.2)]), ("the", [("DH", 0.2, 0.3), ("AH", 0.3, 0.6)])]
-    anchors = even_pace.find_anchors(list("ʌvðə"), words, 0.6)
-    assert points(anchors) == [(0, 0), (1, 0.1), (2, 0.2), (3, 0.3), (4, 0.6)]
+    found = anchors.find_anchors(list("ʌvðə"), words, 0.6)
+    assert points(found) == [(0, 0), (1, 0.1), (2, 0.2), (3, 0.3), (4, 0.6)]
 
 
 def test_a_phone_without_a_token_is_part_of_the_one_before():
     words = [("often", [(name, i / 10, (i + 1) / 10) for i, name in enumerate(["AO", "F", "T", "AH", "N"])])]
-    assert points(even_pace.find_anchors(list("ɔfən"), words, 0.5)) == [(0, 0), (1, 0.1), (2, 0.3), (3, 0.4), (4, 0.5)]
+    assert points(anchors.find_anchors(list("ɔfən"), words, 0.5)) == [(0, 0), (1, 0.1), (2, 0.3), (3, 0.4), (4, 0.5)]
 
 
 @pytest.mark.parametrize("tokens", ["mæs", "bi di", ""])
 def test_a_recording_of_something_else_has_no_anchors(tokens):
-    assert even_pace.find_anchors(list(tokens), [syllable("B", 0.0, 0.5, 1.0)], 1.0) is None
+    assert anchors.find_anchors(list(tokens), [syllable("B", 0.0, 0.5, 1.0)], 1.0) is None
+
+
+DURATIONS = np.array([0.1, 0.1, 0.2, 0.2, 0.2])
+"""Of the five tokens below, seconds."""
 
 
 @pytest.fixture
 def spoken():
-    """Five tokens in 60 frames, of which the first two take 12; each frame says at which place in the tokens it is."""
-    anchors = Anchors(np.array([0.0, 2.0, 5.0]), np.array([0.0, 0.2, 1.0]))
-    place = np.interp(np.arange(60) + 0.5, [0, 12, 60], anchors.positions)
-    return torch.from_numpy(place).float()[:, None].repeat(1, 3), anchors
-
-
-def frames_of_tokens(features):
-    return torch.bincount(features[:, 0].long()).tolist()
+    """Five tokens in 60 frames, of which the first two take 15; each frame says at which place in the tokens it is."""
+    found = Anchors(np.array([0.0, 2.0, 5.0]), np.array([0.0, 0.2, 0.8]))
+    place = np.interp(np.arange(60) + 0.5, [0, 15, 60], found.positions)
+    return torch.from_numpy(place).float()[:, None].repeat(1, 3), found
 
 
 @pytest.mark.parametrize("num_frames", [60, 55, 65])
-def test_at_an_even_pace_each_frame_has_the_sound_of_the_token_that_the_model_gives_it(spoken, num_frames):
-    features, anchors = spoken
-    assert frames_of_tokens(features) == [6, 6, 16, 16, 16]
-    warped = even_pace.warp(features, anchors, num_frames)
+def test_at_the_typical_pace_each_frame_has_the_sound_of_the_token_that_the_model_gives_it(spoken, num_frames):
+    features, found = spoken
+    slow = DURATIONS * np.array([2, 2, 1, 1, 1])  # the first two are typically longer than here
+    warped = anchors.warp(features, found, slow, num_frames)
     assert warped.shape == (num_frames, 3) and warped.dtype == features.dtype
-    laid_out = frame_tokens(torch.tensor([5]), torch.tensor([num_frames]), num_frames)[0]
-    assert torch.equal(warped[:, 0].long(), laid_out)
+    durations = torch.tensor(slow)[None].float()
+    laid_out = timed_frame_tokens(
+        torch.cat([durations, torch.ones(1, 1)], dim=1), torch.tensor([5]), torch.tensor([num_frames]), num_frames
+    )[0]
+    beside = warped[:, 0].long() == laid_out
+    assert beside.float().mean() > 0.9, "but for frames in which one token passes into the next"
 
 
-def test_a_recording_that_is_at_an_even_pace_stays_as_it_is():
-    anchors = Anchors(np.array([0.0, 2.0, 5.0]), np.array([0.0, 0.4, 1.0]))
+def test_a_recording_that_is_at_the_typical_pace_stays_as_it_is():
+    found = Anchors(np.array([0.0, 2.0, 5.0]), np.array([0.0, 0.4, 1.0]))
     features = torch.randn(60, 100, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(even_pace.warp(features, anchors, 60), features)
+    torch.testing.assert_close(anchors.warp(features, found, np.array([1, 1, 1, 1, 1]), 60), features)
 
 
-layout = script("layout")
+def test_without_regularity_only_the_length_changes(spoken):
+    features, found = spoken
+    torch.testing.assert_close(anchors.warp(features, found, DURATIONS[::-1], 60, regularity=0.0), features)
+    half = anchors.warp(features, found, DURATIONS[::-1], 120, regularity=0.0)
+    torch.testing.assert_close(half[::2][1:-1], features[1:-1], atol=0.1, rtol=0)
 
 
-def test_a_whole_number_of_frames_for_each_token():
-    assert [layout.frames_per_token(frames, 10) for frames in (3, 74, 76, 80)] == [1, 7, 8, 8]
+# ---------------------------------------------------------------- how long tokens are
+
+token_durations = script("token_durations")
+
+
+def test_durations_are_found_whatever_the_pace_of_a_recording():
+    rng = np.random.default_rng(0)
+    true, recordings = np.array([0.02, 0.05, 0.1, 0.3]), []
+    for pace in (0.8, 1.0, 1.25, 1.0):
+        ids = rng.integers(0, 4, 200)
+        ends = np.concatenate([[0.0], true[ids].cumsum()]) * pace
+        recordings.append(token_durations.sums(ids.tolist(), Anchors(np.arange(201.0), ends), 5))
+    found = token_durations.typical_durations(recordings)
+    np.testing.assert_allclose(found[:4] / found[:4].sum(), true / true.sum(), rtol=0.02)
+    assert found[4] == np.median(found[:4]), "a token that is not there"
+    assert token_durations.displacement(recordings, found) < 0.01 * token_durations.displacement(recordings, np.ones(5))
+
+
+def test_time_between_anchors_is_that_of_the_parts_of_tokens_there():
+    found = token_durations.sums([1, 0, 1], Anchors(np.array([0.0, 0.5, 2.0, 3.0]), np.array([0.0, 0.1, 0.4, 0.5])), 2)
+    np.testing.assert_allclose(found.counts, [[0, 0.5], [1, 0.5], [0, 1]])
+    np.testing.assert_allclose(found.seconds, [0.1, 0.3, 0.1])
+
+
+def test_no_duration_is_negative():
+    counts, seconds = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 0.0]]), np.array([1.0, 0.5, 1.2])
+    found = token_durations.non_negative_least_squares(counts, seconds)
+    np.testing.assert_allclose(found, [0.9, 0.0], atol=1e-9)
+
+
+# ---------------------------------------------------------------- other speakers
+
+other_speakers = script("other_speakers")
+
+
+def test_a_recording_played_faster_is_higher_and_shorter_and_so_are_its_phones(tmp_path):
+    write(tmp_path / "audio" / "x.flac", Audio(tone(1.0, 0.5)[None], 24000))
+    (tmp_path / "p_list.tsv").write_text("id\ttext\taudio\tspeaker\nx\tAh.\taudio/x.flac\ts\n")
+    line = json.dumps({"id": "x", "words": [["ah", [["AA", 0.25, 0.75]]]]})
+    (tmp_path / "phones_list.jsonl").write_text(f"{line}\n")
+    other_speakers.make_list(tmp_path, "list", "1.25", num_jobs=1)
+    (row,) = read_list(tmp_path / "p_list_1.25.tsv")
+    assert row == {"id": "x@1.25", "text": "Ah.", "audio": "audio/x@1.25.flac", "speaker": "s@1.25"}
+    (phones_of_row,) = map(json.loads, (tmp_path / "phones_list_1.25.jsonl").read_text().splitlines())
+    assert phones_of_row == {"id": "x@1.25", "words": [["ah", [["AA", 0.2, 0.6]]]]}
+    played = read(tmp_path / row["audio"]).samples[0]
+    expected = 0.5 * torch.sin(2 * math.pi * 250 * torch.arange(19200) / 24000)
+    assert len(played) == 19200
+    torch.testing.assert_close(played[1000:-1000], expected[1000:-1000], atol=0.01, rtol=0)
 
 
 # ---------------------------------------------------------------- pairs
 
 join_pairs = script("join_pairs")
+typical_pace = script("typical_pace")
 
 
 def cut(name, speaker, said, num_frames, num_tokens):
@@ -440,10 +503,13 @@ def cut(name, speaker, said, num_frames, num_tokens):
     return SimpleNamespace(id=name, duration=num_frames * 256 / 24000, supervisions=[supervision], features=features)
 
 
+TIMED = TokenTable(("_", "a", "b"), (0.1, 0.1, 0.2))
+
+
 def draw(rows, number=300):
     cuts = [cut(f"{speaker}{i}", speaker, *rest) for i, (speaker, *rest) in enumerate(rows)]
     speakers = join_pairs.by_speaker(cuts)
-    return list(join_pairs.draw(speakers, speakers, number, Random(0)))
+    return list(join_pairs.draw(TIMED, speakers, speakers, number, Random(0)))
 
 
 def ids_of(pairs):
@@ -452,29 +518,29 @@ def ids_of(pairs):
 
 def test_pairs_are_of_one_speaker_and_two_texts_of_fitting_lengths():
     rows = [
-        *(("a", "one", 141, 20), ("a", "one", 142, 20)),  # with silence, 8 and 9 frames for each token
-        ("a", "two", 105, 16),  # too short to be a prompt, and for 9 frames for each token
-        *(("a", "three", 150, 30), ("a", "four", 160, 10)),  # of too many tokens and too few
+        *(("a", "one", 141, 20), ("a", "two", 105, 16)),  # the second is too short to be a prompt
+        *(("a", "three", 150, 60), ("a", "four", 160, 6)),  # of too many tokens and too few
         *(("b", "one", 141, 20), ("b", "one", 141, 20)),  # one text only
-        *(("c", "one", 141, 20), ("c", "two", 112, 18), ("c", "three", 300, 19)),  # spoken too fast and too slowly
-        ("c", "four", 195, 20),  # to be squeezed, but not too much
+        *(("c", "one", 141, 20), ("c", "two", 100, 18), ("c", "three", 300, 19)),  # spoken too fast and too slowly
+        ("c", "four", 190, 20),  # to be squeezed, but not too much
     ]
     drawn = ids_of(draw(rows))
     assert drawn.total() == 300
-    assert set(drawn) == {("a0", "a2"), ("c7", "c10")}
+    assert set(drawn) == {("a0", "a1"), ("c6", "c9")}
 
 
-def test_kathleen_is_drawn_three_times_as_often():
-    rows = [(who, said, 181, 25) for who in ("kathleen", "lj") for said in ("one", "two")]
+def test_the_more_a_speaker_has_said_the_more_often_but_less_than_in_proportion():
+    rows = [(who, said, 181, 25) for who, count in (("x", 2), ("y", 8)) for said in map(str, range(count))]
     drawn = ids_of(draw(rows, 3000))
-    assert sum(count for (first, _), count in drawn.items() if first.startswith("k")) == pytest.approx(2250, abs=70)
+    share = sum(count for (first, _), count in drawn.items() if first.startswith("y")) / 3000
+    assert share == pytest.approx(4**0.7 / (1 + 4**0.7), abs=0.03)
 
 
-def test_after_a_fifth_of_the_pairs_the_last_frame_stays_for_less_than_a_frame_for_each_token():
+def test_the_speech_of_a_pair_has_the_pace_of_its_prompt():
     rows = [("a", "one", 141, 20), ("a", "two", 141, 19)]
-    tails = Counter(pair.tail for pair in draw(rows, 4000))
-    assert set(tails) == set(range(20 + 19))
-    assert tails[0] == pytest.approx(3200, abs=75)
+    for pair in draw(rows, 20):
+        first, second = (len(one.supervisions[0].custom["tokens"]) for one in (pair.prompt, pair.speech))
+        assert (pair.heard, pair.said) == (160, round(160 * second / first))
 
 
 def test_what_cannot_be_paired_is_refused():
@@ -503,13 +569,16 @@ def prepared(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def even(prepared):
-    """Their times of phones, and their manifest at an even pace."""
+def paced(prepared):
+    """Their times of phones, the table of durations, and their manifest at the typical pace."""
     pytest.importorskip("pocketsphinx")
-    times, manifest = prepared.with_name("phones.jsonl"), prepared.with_name("even.jsonl.gz")
+    times, table, manifest = (prepared.with_name(name) for name in ("phones.jsonl", "timed.txt", "paced.jsonl.gz"))
     align_phones.main(prepared.with_name("list.tsv"), times)
-    even_pace.main(times, prepared, manifest)
-    return {row["id"]: row["words"] for row in map(json.loads, times.read_text().splitlines())}, manifest
+    phone_table().write(prepared.with_name("tokens.txt"))
+    token_durations.time_tokens(prepared.with_name("tokens.txt"), table, [prepared], [times])
+    typical_pace.main(table, times, prepared, manifest)
+    words = {row["id"]: row["words"] for row in map(json.loads, times.read_text().splitlines())}
+    return words, TokenTable.read(table), manifest
 
 
 def load(path):
@@ -521,24 +590,31 @@ def load(path):
 LILCOM = {"atol": 1 / 32, "rtol": 0}
 
 
-def test_real_recordings_at_an_even_pace(prepared, even):
-    times, manifest = even
+def test_real_recordings_have_plausible_durations(paced):
+    table = paced[1]
+    seconds = dict(zip(table.tokens, table.durations, strict=True))
+    assert 0.04 < np.mean([seconds[token] for token in "aɪnstk"]) < 0.15
+    assert min(table.durations) >= 0.004 and max(table.durations) < 0.5
+
+
+def test_real_recordings_at_the_typical_pace(prepared, paced):
+    times, table, manifest = paced
     source, made = load(prepared), load(manifest)
     assert list(made) == list(source) == list(times)
     for key, (features, tokens, item) in source.items():
-        anchors = even_pace.find_anchors(tokens, times[key], item.duration)
-        num_frames = round(len(features) / len(tokens)) * len(tokens)
-        torch.testing.assert_close(made[key][0], even_pace.warp(features, anchors, num_frames), **LILCOM)
+        found = anchors.find_anchors(tokens, times[key], item.duration)
+        expected = anchors.warp(features, found, anchors.typical(table, tokens), len(features))
+        torch.testing.assert_close(made[key][0], expected, **LILCOM)
         assert made[key][1] == tokens
-        assert made[key][2].duration == made[key][2].supervisions[0].duration == num_frames * 256 / 24000
+        assert made[key][2].duration == made[key][2].supervisions[0].duration == len(features) * 256 / 24000
 
 
-def test_recordings_that_cannot_be_made_even_are_counted(prepared, even, capsys):
-    (first, phones_of_first), (second, _), *_ = even[0].items()
+def test_recordings_that_cannot_be_brought_to_it_are_counted(prepared, paced, capsys):
+    (first, phones_of_first), (second, _), *_ = paced[0].items()
     lines = [{"id": first, "words": phones_of_first}, {"id": second, "words": [["she", [["SH", 0.1, 0.3]]]]}]
     times, target = prepared.with_name("other.jsonl"), prepared.with_name("other.jsonl.gz")
     times.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    even_pace.main(times, prepared, target)
+    typical_pace.main(prepared.with_name("timed.txt"), times, prepared, target)
     assert list(load(target)) == [first]
     assert capsys.readouterr().out.endswith(
         "1 recordings; left out: 1 whose phones do not fit the tokens, 4 without times of phones\n"
@@ -546,55 +622,47 @@ def test_recordings_that_cannot_be_made_even_are_counted(prepared, even, capsys)
 
 
 @pytest.fixture(scope="module")
-def pairs(prepared, even):
+def pairs(prepared, paced):
     """The manifest of pairs of them."""
     target = prepared.with_name("pairs.jsonl.gz")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(join_pairs, "TAIL", 0.5)
-        join_pairs.join_pairs(target, 12, [prepared], [prepared.with_name("phones.jsonl")])
+    join_pairs.join_pairs(paced[1], target, 12, [prepared], [prepared.with_name("phones.jsonl")])
     return target
 
 
-def test_a_pair_is_a_prompt_silence_and_speech_at_the_pace_of_the_prompt(prepared, even, pairs):
+def test_a_pair_is_a_prompt_silence_and_speech_at_the_pace_of_the_prompt(prepared, paced, pairs):
+    times, table, _ = paced
     source, made = load(prepared), load(pairs)
     assert len(made) == 12
     for name, (features, tokens, pair) in made.items():
         key, other = sorted((key for key in source if key in name), key=name.index)
         (first, first_tokens, cut), (second, second_tokens, following) = source[key], source[other]
-        pace = math.ceil((len(first) + 19) / len(first_tokens))
-        prompt, speech = pace * len(first_tokens), pace * len(second_tokens)
-        anchors = even_pace.find_anchors(second_tokens, even[0][other], following.duration)
-        expected = [
-            first,
-            torch.full((prompt - len(first), 100), math.log(1e-7)),
-            even_pace.warp(second, anchors, speech),
-        ]
-        torch.testing.assert_close(features[: prompt + speech], torch.cat(expected), **LILCOM)
+        before, after = (anchors.typical(table, some) for some in (first_tokens, second_tokens))
+        speech = round((len(first) + 19) * after.sum() / before.sum())
+        found = anchors.find_anchors(second_tokens, times[other], following.duration)
+        expected = [first, torch.full((19, 100), math.log(1e-7)), anchors.warp(second, found, after, speech)]
+        torch.testing.assert_close(features, torch.cat(expected), **LILCOM)
         assert tokens == first_tokens + second_tokens
         said = following.supervisions[0].text
         assert pair.supervisions[0].text == f"{cut.supervisions[0].text} {said}"
         assert pair.duration == pair.supervisions[0].duration == len(features) * 256 / 24000
 
 
-def test_text_is_laid_out_beside_its_speech_and_the_last_frame_has_none(prepared, pairs):
-    source, tails = load(prepared), []
+def test_text_is_laid_out_beside_its_speech(prepared, paced, pairs):
+    source, table = load(prepared), paced[1]
+    model = ZipVoice(TINY, table.vocabulary)
     for name, (features, tokens, _) in load(pairs).items():
-        first, num_tokens = source[min((key for key in source if key in name), key=name.index)][1], len(tokens)
-        pace, tail = divmod(len(features), num_tokens)
-        laid_out = frame_tokens(torch.tensor([num_tokens]), torch.tensor([len(features)]), len(features))[0]
-        assert laid_out.tolist() == [i for i in range(num_tokens) for _ in range(pace)] + [num_tokens] * tail
-        assert laid_out[pace * len(first)] == len(first)  # where the speech begins
-        last = features[pace * num_tokens - 1 :]
-        torch.testing.assert_close(last, last[:1].expand_as(last), **LILCOM)
-        tails.append(tail)
-    assert min(tails) == 0 < max(tails)
+        first, first_tokens, _ = source[min((key for key in source if key in name), key=name.index)]
+        places = model.layout(*pad_tokens([table.ids(tokens)], 0), [len(features)])[0]
+        begins = int((places >= len(first_tokens)).nonzero()[0])
+        assert abs(begins - (len(first) + 19)) <= 1, "where the speech begins"
+        assert places.max() == len(tokens) - 1
 
 
-def test_a_recording_without_times_of_phones_is_only_a_prompt(prepared, even, pairs):
-    timed = next(key for key in even[0] if any(name.endswith(key) for name in load(pairs)))
+def test_a_recording_without_times_of_phones_is_only_a_prompt(prepared, paced, pairs):
+    timed = next(key for key in paced[0] if any(name.endswith(key) for name in load(pairs)))
     times, target = prepared.with_name("one.jsonl"), prepared.with_name("one.jsonl.gz")
-    times.write_text(json.dumps({"id": timed, "words": even[0][timed]}) + "\n")
-    join_pairs.join_pairs(target, 5, [prepared], [times])
+    times.write_text(json.dumps({"id": timed, "words": paced[0][timed]}) + "\n")
+    join_pairs.join_pairs(paced[1], target, 5, [prepared], [times])
     assert all(name.endswith(timed) for name in load(target))
 
 
@@ -617,16 +685,15 @@ teach_text = script("teach_text")
 LETTER_SOUNDS = dict(zip("abcd", torch.randn(4, 100, generator=torch.Generator().manual_seed(1)), strict=True))
 
 
-def write_sounds(path, texts, silence=0):
-    """A manifest of texts, two frames for each letter and then silence, every text spoken by another voice."""
+def write_sounds(path, texts):
+    """A manifest of texts, two frames for each letter, every text spoken by another voice."""
     lhotse = pytest.importorskip("lhotse")
     from zipvoice.training.cuts import feature_writer, make_cut, with_tokens, write_cuts
 
     made = []
     with feature_writer(path.with_suffix(".lca"), "lilcom_chunky") as store:
         for voice, said in enumerate(texts):
-            frames = [LETTER_SOUNDS[letter] + voice for letter in said for _ in range(2)]
-            features = torch.stack([*frames, *[torch.zeros(100)] * silence])
+            features = torch.stack([LETTER_SOUNDS[letter] + voice for letter in said for _ in range(2)])
             samples = len(features) * 256
             recording = lhotse.Recording(f"r{voice}", [], 24000, samples, samples / 24000, channel_ids=[0])
             made.append(store(with_tokens(make_cut(f"u{voice}", said, recording), list(said)), features))
@@ -673,11 +740,20 @@ def test_a_token_sounds_like_the_mean_of_its_frames_less_that_of_the_utterance(t
     torch.testing.assert_close(both, (2 * of_one + 3 * of_two) / 5)  # the mean over five tokens, none of them padding
 
 
-def test_an_uneven_pace_is_refused(tmp_path):
+def test_tokens_count_by_their_frames_and_those_without_any_do_not(tmp_path):
     make_model(tmp_path / "init")
-    uneven = write_sounds(tmp_path / "uneven.gz", ["abc"], silence=1)
-    with pytest.raises(ValueError, match="'u0' has 7 frames for 3 tokens, not a whole number"):
-        teach_text.sentences([uneven], load_pretrained(tmp_path / "init"))
+    pupil = load_pretrained(tmp_path / "init")
+    durations = tuple(0.001 if token == "b" else 1.0 for token in LETTERS.tokens)
+    model = ZipVoice(TINY, replace(LETTERS.vocabulary, durations=durations))
+    model.load_state_dict(pupil.model.state_dict())
+    timed = replace(pupil, model=model)
+    (said,) = teach_text.sentences([write_sounds(tmp_path / "one.gz", ["aabaa"])], timed)  # ten frames for four letters
+    assert said.num_frames.sum() == 10 and said.num_frames[2] == 0
+    error = teach_text.squared_error(model, [said])
+    encoded = model.encode_text(*pad_tokens([said.ids], 0))[0, :5]
+    kept = [0, 1, 3, 4]
+    errors = (encoded - said.sound)[kept].square().mean(dim=1)
+    torch.testing.assert_close(error, (errors * said.num_frames[kept]).sum() / 10)
 
 
 def test_a_run_describes_the_model_whose_weights_are_random(tmp_path):
@@ -736,29 +812,39 @@ def test_every_command_of_the_recipe_parses(tmp_path, monkeypatch):
 
 
 def test_each_stage_reads_what_an_earlier_one_wrote():
-    there = {
-        f"data/{name}.tsv" for name in ("heldout", "dev", "dev_flite", "train_kathleen", "train_others", "train_flite")
-    }
+    names = ("heldout", "dev", "train_kathleen", "train_others", "train_readers", "train_flite")
+    there = {f"data/{name}.tsv" for name in names}
     first, *others = commands("--stop-stage", "5", "--corpora", "/corpora")
     assert first == ["python", "local/list_corpora.py", "/corpora", "data", "--num-jobs", "2"]
     for program, *arguments in others:
         files = [argument for argument in arguments if argument.startswith("data/") and "." in argument]
         if arguments[0] == "train":
-            continue  # what it reads is in its own file
-        if program == "zipvoice":
+            run = read_json(RunConfig, RECIPE / arguments[1])
+            files, made = [run.tokens, *(item.path for item in (*run.data.train, *run.data.dev))], set()
+        elif arguments[0] == "average":
+            made = set()
+        elif program == "zipvoice":
             subset = arguments[arguments.index("--subset") + 1]
             made = {f"data/fbank/small_cuts_{subset}.jsonl.gz"}
         elif arguments[0] == "local/trim_and_level.py":
             made = {path.replace("data/", "data/p_") for path in files}
-        elif arguments[0] in ("local/align_phones.py", "local/even_pace.py"):
+        elif arguments[0] == "local/other_speakers.py":
+            factor, names = arguments[2], arguments[3:6]
+            files = [f"data/phones_{name}.jsonl" for name in names]
+            made = {
+                f"data/{kind}_{name}_{factor}.{end}"
+                for name in names
+                for kind, end in (("p", "tsv"), ("phones", "jsonl"))
+            }
+        elif arguments[0] in ("local/align_phones.py", "local/typical_pace.py"):
             made = {files.pop()}
         elif arguments[0] == "local/teach_text.py":
             made = set()
-        else:  # a token table, or pairs
-            made = {files.pop(0)}
-        assert set(files) <= there
+        else:  # a table with durations or pairs, after the table without
+            made = {files.pop(0 if len(files) == 1 else 1)}
+        assert set(files) <= there, arguments
         there |= made
-    assert "data/tokens.txt" in there
+    assert "data/timed_tokens.txt" in there
 
 
 def test_help_explains_every_option():
@@ -768,7 +854,7 @@ def test_help_explains_every_option():
 
 
 def test_stages_and_options_can_be_chosen():
-    _, *trainings = commands("--stage", "5", "--stop-stage", "6", "--", "--seed", "7")
-    assert trainings == [
-        ["zipvoice", "train", f"conf/{name}.json", "--seed", "7"] for name in ("read", "voice", "distill")
-    ]
+    ran = commands("--stage", "5", "--stop-stage", "6", "--", "--seed", "7")
+    trainings = [arguments for program, command, *arguments in ran if (program, command) == ("zipvoice", "train")]
+    assert [arguments[0] for arguments in trainings] == [*["conf/voice.json"] * 3, *["conf/distill.json"] * 2]
+    assert all(arguments[-2:] == ["--seed", "7"] for arguments in trainings)

@@ -238,9 +238,18 @@ def test_published_options_fill_what_is_left_open():
 
 
 def test_a_model_that_says_what_suits_it_is_spoken_with_that(synthesizer):
-    suits = SamplingConfig(num_steps=4, guidance_scale=2.0, t_shift=0.9)
+    suits = SamplingConfig(num_steps=4, guidance_scale=2.0, t_shift=0.9, temperature=0.2)
     filled = SynthesisOptions(guidance_scale=0.0).filled("zipvoice_distill", suits)
-    assert (filled.num_steps, filled.guidance_scale, filled.t_shift) == (4, 0.0, 0.9)
+    assert (filled.num_steps, filled.guidance_scale, filled.t_shift, filled.temperature) == (4, 0.0, 0.9, 0.2)
+    assert SynthesisOptions(temperature=0.0).filled("zipvoice_distill", suits).temperature == 0.0
+
+
+def test_without_noise_seeds_make_no_difference(synthesizer, prompt):
+    def samples(seed, temperature):
+        return synthesizer.synthesize("hello", prompt, FAST, seed=seed, temperature=temperature).samples
+
+    assert torch.equal(samples(1, 0.0), samples(2, 0.0))
+    assert not torch.equal(samples(1, 0.5), samples(2, 0.5))
 
 
 def test_lower_precision_gives_nearly_the_same_features(tmp_path, synthesizer, prompt):
@@ -279,6 +288,8 @@ def test_the_sound_leaves_as_loud_as_the_recording(synthesizer):
         ("hello", {"speed": -1.0}, "speed must be above 0"),
         ("hello", {"speed": math.nan}, "speed must be above 0"),
         ("hello", {"t_shift": 0.0}, "t_shift must be above 0"),
+        ("hello", {"temperature": -0.5}, "temperature must be from 0 to 1"),
+        ("hello", {"temperature": math.nan}, "temperature must be from 0 to 1"),
         ("hello", {"guidance_scale": -1.0}, "guidance_scale must be 0 or more"),
         ("hello", {"duration": 0.0}, "duration must be above 0 seconds"),
         ("hello there, this is fast", {"speed": 100.0}, "more tokens .* lower the speed"),

@@ -65,6 +65,8 @@ def test_malformed_tables(table):
         ("_\t0\na\tx\n", "line 2: the id 'x' of 'a'"),
         ("_ 0\n", "line 1: expected token, tab and id"),
         ("", "line 1"),
+        ("_\t0\t0.1\na\t1\n", "line 2: 'a' has no duration"),
+        ("_\t0\t0.1\na\t1\t-1\n", "line 2: 'a' has no duration"),
     ],
 )
 def test_error_names_the_line(tmp_path, content, message):
@@ -82,6 +84,18 @@ def test_write_then_read(tmp_path_factory, tokens):
     table = TokenTable(("_", *(token for token in tokens if token != "_")))
     table.write(path)
     assert TokenTable.read(path) == table
+
+
+def test_durations_are_a_third_column(tmp_path):
+    table = TokenTable(("_", "a", " "), (0.05, 0.125, 0.0301))
+    table.write(tmp_path / "tokens.txt")
+    assert (tmp_path / "tokens.txt").read_text() == "_\t0\t0.05\na\t1\t0.125\n \t2\t0.0301\n"
+    assert TokenTable.read(tmp_path / "tokens.txt") == table
+    assert table.vocabulary.durations == (0.05, 0.125, 0.0301)
+    assert table.extended(["b", "a"]) == TokenTable(("_", "a", " ", "b"), (0.05, 0.125, 0.0301, 0.05)), "the median"
+    assert table != TokenTable(table.tokens)
+    with pytest.raises(ValueError, match="1 durations for 2 tokens"):
+        TokenTable(("_", "a"), (1.0,))
 
 
 def test_space_token_and_windows_line_ends(tmp_path):

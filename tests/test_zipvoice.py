@@ -60,7 +60,8 @@ def test_text_condition_equals_reference(case, name):
     tokens, frames = given["tokens"], given.get("features_lens")
     if "prompt_tokens" in given:
         prompt_frames = given["prompt_features_lens"]
-        new = frames or num_generated_frames(tokens, given["prompt_tokens"], prompt_frames, given["speed"])
+        vocabulary, prompts = reference(case).model.vocabulary, given["prompt_tokens"]
+        new = frames or num_generated_frames(vocabulary, tokens, prompts, prompt_frames, given["speed"])
         tokens = [before + after for before, after in zip(given["prompt_tokens"], tokens, strict=True)]
         frames = [before + after for before, after in zip(prompt_frames, new, strict=True)]
     text = reference(case).model.condition_text(tokens, frames)

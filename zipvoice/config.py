@@ -10,6 +10,7 @@ import json
 import os
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -101,6 +102,8 @@ class SamplingConfig:
     """Strength of classifier-free guidance."""
     t_shift: float = 0.5
     """Time shift in (0, 1]; below 1 more steps are spent close to noise."""
+    temperature: float = 1.0
+    """Standard deviation of the initial noise."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,7 @@ class ModelFile:
     tokenizer: TokenizerConfig | None = None
     """The tokenizer the model was trained with; when absent, that of the released model of the same variant."""
     sampling: SamplingConfig | None = None
-    """Steps, guidance and time shift that suit it; when absent, those of the released model of the same variant."""
-    even_pace: bool | None = None
-    """Whether it was trained on speech with equally many frames for each token. Then voices are followed by silence
-    until their frames are a whole multiple of their tokens."""
+    """How it is best sampled; when absent, as the released model of the same variant."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,13 @@ class Vocabulary:
     """Id of `[S1]`, dialogue models only."""
     spk_b_id: int | None = None
     """Id of `[S2]`, dialogue models only."""
+    durations: tuple[float, ...] | None = None
+    """How long each token is in speech, relative to the others, for models that lay out a text by it; the released ones
+    give all tokens of a text the same number of frames."""
+
+    def length(self, ids: Sequence[int]) -> float:
+        """How much speech a text is: the typical durations of its tokens together or, without any, their number."""
+        return len(ids) if self.durations is None else sum(self.durations[i] for i in ids)
 
 
 # ---------------------------------------------------------------- synthesis
@@ -150,6 +157,9 @@ class SynthesisOptions:
     """Strength of classifier-free guidance; by default 1, 3 (distilled) or 1.5 (dialogue)."""
     t_shift: float | None = None
     """Time shift in (0, 1]; below 1 more steps are spent close to noise. By default 0.5 for the released models."""
+    temperature: float | None = None
+    """Standard deviation of the initial noise, from 0 to 1, by default 1 for the released models. Less noise makes
+    speech plainer and more alike from seed to seed; a model of little training speaks more clearly with it."""
     speed: float = 1.0
     """Speaking rate relative to the prompt's."""
     duration: float | None = None
@@ -177,6 +187,7 @@ class SynthesisOptions:
             ("num_steps", self.num_steps is None or self.num_steps >= 1, "at least 1"),
             ("speed", 0 < self.speed < float("inf"), "above 0"),
             ("t_shift", self.t_shift is None or 0 < self.t_shift <= 1, "above 0 and at most 1"),
+            ("temperature", 0 <= (self.temperature or 0) <= 1, "from 0 to 1"),
             ("target_rms", 0 <= self.target_rms <= 1, "from 0 to 1"),
             ("guidance_scale", 0 <= (self.guidance_scale or 0) < float("inf"), "0 or more"),
             *(
@@ -197,6 +208,7 @@ class SynthesisOptions:
             num_steps=suits.num_steps if self.num_steps is None else self.num_steps,
             guidance_scale=suits.guidance_scale if self.guidance_scale is None else self.guidance_scale,
             t_shift=suits.t_shift if self.t_shift is None else self.t_shift,
+            temperature=suits.temperature if self.temperature is None else self.temperature,
             max_chunk_seconds=self.max_chunk_seconds or (40.0 if "dialog" in variant else 25.0),
         )
 

@@ -1,67 +1,98 @@
 #!/usr/bin/env bash
 # The small models that come with the package, trained on a CPU.
 #
-# The corpora are three folders of recordings, kathleen, ljspeech and librispeech, each with a table utterances.tsv. The
-# free synthesiser flite adds to them; package managers have it. Scores are also of readers of a fourth,
-# librispeech_other, whom no model has heard.
+# The corpora are four folders of recordings, kathleen, ljspeech, librispeech and speechocean_adult, each with a table
+# utterances.tsv. The free synthesiser flite adds to them; package managers have it. Scores are also of readers of a
+# fifth, librispeech_other, whom no model has heard.
 #
 #   bash run.sh --corpora /data/corpora      all of it
 #   bash run.sh --stage 5 --stop-stage 5     only the base model, of what stages 1 to 4 have prepared
+#   bash run.sh --stage 8                    the figures of the models of the package, after stages 1 and 2
 #
-# --stage 1 --stop-stage 7                first and last stage
+# --stage 1 --stop-stage 8                first and last stage
 # --corpora download                      folder of the corpora
-# --num-jobs 2                            processes for features, and phrases that flite says at the same time
+# --num-jobs 2                            processes for features, and recordings worked on at the same time
 # --num-gpus 1                            GPUs of this machine to train on; 1 also stands for none
 # --dry-run                               print the commands instead of running them
 # -- OPTIONS                              are added to each `zipvoice train`
 . "$(dirname "$0")/../stages.sh"
-options stage=1 stop_stage=7 corpora=download num_jobs=2 num_gpus=1 -- "$@"
+options stage=1 stop_stage=8 corpora=download num_jobs=2 num_gpus=1 -- "$@"
 tokenizer=(--tokenizer.type espeak --tokenizer.language en-us)
-cuts=data/fbank/small_cuts
-lists=(dev dev_flite train_kathleen train_flite train_others)
+timed=data/timed_tokens.txt
 models=../../zipvoice/builtin
+lists=(dev train_kathleen train_others train_readers train_flite)
+played=(train_kathleen_{0.88,1.14} train_others_{0.88,1.14} train_readers_{0.88,1.14})
+
+# cuts NAME...: their manifests. phones NAME...: the times of their phones. Both in the array `paths`.
+cuts() { paths=("${@/#/data/fbank/small_cuts_}"); paths=("${paths[@]/%/.jsonl.gz}"); }
+phones() { paths=("${@/#/data/phones_}"); paths=("${paths[@]/%/.jsonl}"); }
+
+# pairs NAME NUMBER LIST...: pairs of recordings of these lists.
+pairs() {
+  cuts "pairs_$1" "${@:3}"; local manifests=("${paths[@]}")
+  phones "${@:3}"
+  run python local/join_pairs.py "$timed" "${manifests[0]}" "$2" --cuts "${manifests[@]:1}" --phones "${paths[@]}"
+}
 
 if stage 1 "list the corpora, and have flite say phrases of their texts"; then
   run python local/list_corpora.py "$corpora" data --num-jobs "$num_jobs"
 fi
 
 if stage 2 "trim the recordings, and make them equally loud"; then
-  run python local/trim_and_level.py data/{heldout,dev,dev_flite,train_kathleen,train_flite,train_others}.tsv
+  run python local/trim_and_level.py data/{heldout,dev,train_kathleen,train_others,train_readers,train_flite}.tsv
 fi
 
-if stage 3 "compute tokens and features, find the times of phones"; then
-  run python local/token_table.py data/tokens.txt
+if stage 3 "find the times of phones, play recordings slower and faster, compute tokens and features"; then
   for name in "${lists[@]}"; do
-    prepare "data/p_$name.tsv" small "$name"
     run python local/align_phones.py "data/p_$name.tsv" "data/phones_$name.jsonl"
   done
-fi
-
-if stage 4 "bring the tokens to an even pace, join recordings to pairs"; then
-  for name in "${lists[@]}"; do
-    run python local/even_pace.py "data/phones_$name.jsonl" "${cuts}_$name.jsonl.gz" "${cuts}_${name}_even.jsonl.gz"
+  for factor in 0.88 1.14; do
+    run python local/other_speakers.py data $factor train_kathleen train_others train_readers --num-jobs "$num_jobs"
   done
-  run python local/join_pairs.py "${cuts}_train_pairs.jsonl.gz" 3500 \
-    --cuts "${cuts}"_{train_kathleen,train_flite,train_others}.jsonl.gz \
-    --phones data/phones_{train_kathleen,train_flite,train_others}.jsonl
-  run python local/join_pairs.py "${cuts}_dev_pairs.jsonl.gz" 60 \
-    --cuts "${cuts}"_{dev,dev_flite}.jsonl.gz --phones data/phones_{dev,dev_flite}.jsonl
+  run python local/token_table.py data/tokens.txt
+  for name in "${lists[@]}" "${played[@]}"; do
+    prepare "data/p_$name.tsv" small "$name"
+  done
 fi
 
-if stage 5 "train: first how tokens sound, then to read, last to speak like a prompt"; then
-  run python local/teach_text.py conf/read.json exp/text 500 \
-    "${cuts}"_{train_kathleen,train_flite,train_others}_even.jsonl.gz --dev "${cuts}_dev_even.jsonl.gz"
-  train conf/read.json
+if stage 4 "measure tokens, bring recordings to the typical pace, join them to pairs"; then
+  natural=(train_kathleen train_others train_readers)
+  cuts "${natural[@]}"; manifests=("${paths[@]}")
+  phones "${natural[@]}"
+  run python local/token_durations.py data/tokens.txt "$timed" --cuts "${manifests[@]}" --phones "${paths[@]}"
+  for name in "${lists[@]}"; do
+    cuts "$name" "${name}_paced"
+    run python local/typical_pace.py "$timed" "data/phones_$name.jsonl" "${paths[@]}"
+  done
+  pairs dev 60 dev
+  pairs kathleen 2500 train_kathleen
+  pairs others 2500 train_others{,_0.88,_1.14} train_kathleen_{0.88,1.14}
+  pairs readers 2500 train_readers{,_0.88,_1.14}
+  pairs flite 600 train_flite
+fi
+
+if stage 5 "train: first how tokens sound, then to speak like a prompt"; then
+  cuts train_{kathleen,others,readers,flite}_paced dev_paced
+  run python local/teach_text.py conf/voice.json exp/text 500 "${paths[@]:0:4}" --dev "${paths[4]}"
+  # With batches this small the loss is mostly noise of the gradients, which a lower learning rate takes out at the end.
   train conf/voice.json
+  train conf/voice.json --num-steps 5600 --optim.base-lr 0.013
+  train conf/voice.json --num-steps 6000 --optim.base-lr 0.005
+  run zipvoice average --exp-dir exp/voice --num 2
 fi
 
 if stage 6 "distil"; then
   train conf/distill.json
+  train conf/distill.json --num-steps 520 --optim.base-lr 0.003
+  run zipvoice average --exp-dir exp/distill --num 2
 fi
 
-if stage 7 "put the models into the package, have them speak, and score them"; then
-  run python local/package.py exp/voice "$models/zipvoice_small" 6 0.5 0.5
-  run python local/package.py exp/distill "$models/zipvoice_small_distill" 4 0.7 0.5
+if stage 7 "put the models into the package"; then
+  run python local/package.py exp/voice "$models/zipvoice_small" 6 1 0.5 0.2
+  run python local/package.py exp/distill "$models/zipvoice_small_distill" 4 1 0.5 0.2
+fi
+
+if stage 8 "have the models of the package speak, and score them"; then
   run python local/list_evaluation.py "$corpora" data results
   run python ../vocos/local/copy_recordings.py data/copies.tsv results/voice griffin-lim vocos_small
   for list in voice voices; do

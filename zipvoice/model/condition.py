@@ -55,7 +55,7 @@ def pad_tokens(
 
 
 def frame_tokens(num_tokens: Tensor, num_frames: Tensor, longest: int) -> Tensor:
-    """Which text position each frame takes: every token gets the same number of frames.
+    """Which text position each frame takes: every token gets the same number of frames, a whole number.
 
     The frames that remain, and the padding, take the position behind the last token. So do all frames of an utterance
     with fewer frames than tokens.
@@ -74,9 +74,28 @@ def frame_tokens(num_tokens: Tensor, num_frames: Tensor, longest: int) -> Tensor
     return torch.minimum(position, num_tokens[:, None])  # (B, T)
 
 
-def upsample(text: Tensor, num_tokens: Tensor, num_frames: Tensor, longest: int) -> Tensor:
-    """Encoded text (B, S + 1, F) spread over the frames (B, longest, F), by `frame_tokens`."""
-    index = frame_tokens(num_tokens, num_frames, longest)
+def timed_frame_tokens(durations: Tensor, num_tokens: Tensor, num_frames: Tensor, longest: int) -> Tensor:
+    """Which text position each frame takes: the frames are shared out in proportion to the durations of the tokens.
+
+    A frame takes the token that is spoken at its centre. The padding takes the position behind the last token.
+
+    Args:
+        durations: of the tokens (B, S + 1), positive; those behind the last token of a text do not matter.
+        num_tokens: tokens of each text (B), positive.
+        num_frames: frames of each utterance (B).
+        longest: number of frames T of the result.
+
+    Returns:
+        Text positions (B, T), int64.
+    """
+    ends = durations.masked_fill(padding_mask(num_tokens, durations.shape[1]), 0.0).cumsum(dim=1)  # (B, S + 1)
+    centres = (torch.arange(longest, device=ends.device) + 0.5) / num_frames[:, None]  # in utterances
+    position = torch.searchsorted(ends, centres * ends[:, -1:], right=True)
+    return torch.minimum(position, num_tokens[:, None])  # (B, T)
+
+
+def upsample(text: Tensor, index: Tensor) -> Tensor:
+    """Encoded text (B, S + 1, F) spread over the frames (B, T, F), by the text position of each frame (B, T)."""
     return text.gather(1, index[:, :, None].expand(-1, -1, text.shape[-1]))
 
 
@@ -90,25 +109,26 @@ def check_frames(num_tokens: Sequence[int], num_frames: Sequence[int]) -> None:
             )
 
 
-def predicted_frames(prompt_frames: int, prompt_tokens: int, tokens: int, speed: float = 1.0) -> int:
-    """Frames to generate for a text, at the prompt's frames per token.
+def predicted_frames(prompt_frames: int, prompt_length: float, length: float, speed: float = 1.0) -> int:
+    """Frames to generate for a text, at the prompt's pace.
 
     Computed in float32 in this order; released results depend on its rounding.
 
     Args:
         prompt_frames: frames of the prompt.
-        prompt_tokens: tokens of the prompt's transcript.
-        tokens: tokens of the text to be spoken.
+        prompt_length: of the prompt's transcript, by `Vocabulary.length`: for the released models its tokens.
+        length: of the text to be spoken.
         speed: speaking rate relative to the prompt's.
 
     Raises:
         ValueError: the prompt is empty or the speed is not positive.
     """
-    if prompt_frames < 1 or prompt_tokens < 1:
+    if prompt_frames < 1 or prompt_length <= 0:
         raise ValueError(
-            f"the prompt has {prompt_frames} frames and {prompt_tokens} tokens; it needs speech and its transcript"
+            f"the prompt has {prompt_frames} frames and a text of length {prompt_length:g}; it needs speech and its "
+            "transcript"
         )
     if not (math.isfinite(speed) and speed > 0):
         raise ValueError(f"speed must be a positive number, not {speed}")
-    frames = torch.tensor(prompt_frames, dtype=torch.float32) / prompt_tokens * tokens / speed
+    frames = torch.tensor(prompt_frames, dtype=torch.float32) / prompt_length * length / speed
     return math.ceil(frames.item())

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from zipvoice.config import Vocabulary
 from zipvoice.model.condition import Condition, padding_mask, predicted_frames
 from zipvoice.model.flow import Velocity, euler, guided, time_grid
 from zipvoice.model.zipvoice import ZipVoice
@@ -29,12 +30,13 @@ def guided_velocity(model: ZipVoice, guidance_scale: float | Tensor) -> Velocity
 
 
 def num_generated_frames(
-    tokens: Tokens, prompt_tokens: Tokens, prompt_frames: Sequence[int], speed: float = 1.0
+    vocabulary: Vocabulary, tokens: Tokens, prompt_tokens: Tokens, prompt_frames: Sequence[int], speed: float = 1.0
 ) -> list[int]:
-    """Frames to generate for each text, at its prompt's frames per token and the given `speed`."""
+    """Frames to generate for each text, at its prompt's pace and the given `speed`."""
     _check_texts(tokens, prompt_tokens, prompt_frames)
+    length = vocabulary.length
     batch = zip(prompt_frames, prompt_tokens, tokens, strict=True)
-    return [predicted_frames(frames, len(prompt), len(text), speed) for frames, prompt, text in batch]
+    return [predicted_frames(frames, length(prompt), length(text), speed) for frames, prompt, text in batch]
 
 
 def prompt_condition(
@@ -97,6 +99,7 @@ def sample(
     num_steps: int,
     guidance_scale: float | Tensor,
     t_shift: float = 0.5,
+    temperature: float = 1.0,
     speed: float = 1.0,
     num_frames: Sequence[int] | None = None,
     noise: Tensor | None = None,
@@ -113,9 +116,10 @@ def sample(
         num_steps: Euler steps.
         guidance_scale: one number or one per utterance (B, 1, 1).
         t_shift: time shift of the steps, see `time_grid`.
+        temperature: factor of the noise, as in Grad-TTS (Popov et al., 2021).
         speed: speaking rate relative to the prompts'.
         num_frames: B numbers of frames to generate, instead of those that follow from `speed`.
-        noise: initial state (B, T, C), instead of a random draw.
+        noise: the noise (B, T, C), instead of a random draw.
         generator: of the random draw, on the model's device.
 
     Returns:
@@ -126,10 +130,10 @@ def sample(
     """
     times = time_grid(num_steps, t_shift)
     if num_frames is None:
-        num_frames = num_generated_frames(tokens, prompt_tokens, prompt_frames, speed)
+        num_frames = num_generated_frames(model.vocabulary, tokens, prompt_tokens, prompt_frames, speed)
     condition = prompt_condition(model, tokens, prompt_tokens, prompt, prompt_frames, num_frames)
     if noise is None:
         noise = torch.randn(condition.speech.shape, generator=generator, device=prompt.device)
-    x = euler(guided_velocity(model, guidance_scale), noise, condition, times)
+    x = euler(guided_velocity(model, guidance_scale), temperature * noise, condition, times)
     spans = zip(x, prompt_frames, num_frames, strict=True)
     return [features[before : before + new] for features, before, new in spans]

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from zipvoice.config import ModelConfig, Variant, Vocabulary
-from zipvoice.model.condition import Condition, check_frames, pad_tokens, padding_mask, upsample
+from zipvoice.model.condition import (
+    Condition,
+    check_frames,
+    frame_tokens,
+    pad_tokens,
+    padding_mask,
+    timed_frame_tokens,
+    upsample,
+)
 from zipvoice.model.decoder import VelocityDecoder
 from zipvoice.model.schedule import Progress
 from zipvoice.model.shaping import shape_gradients
@@ -35,6 +43,9 @@ class ZipVoice(nn.Module):
         self.fm_decoder = _decoder(config, variant, self.progress)
         self.text_encoder = _text_encoder(config, self.progress)
         self.embed = nn.Embedding(vocabulary.size, config.text_embed_dim)
+        durations = None if vocabulary.durations is None else torch.tensor(vocabulary.durations)
+        self.durations: Tensor | None
+        self.register_buffer("durations", durations, persistent=False)  # the token table keeps them
         self.spk_embed: nn.Embedding | None = None
         if "dialog" in variant:
             if vocabulary.spk_a_id is None or vocabulary.spk_b_id is None:
@@ -112,10 +123,18 @@ class ZipVoice(nn.Module):
             ValueError: a text is empty or has more tokens than frames.
         """
         check_frames([len(ids) for ids in tokens], num_frames)
-        device = self.embed.weight.device
-        ids, num_tokens = pad_tokens(tokens, self.vocabulary.pad_id, device)
-        lengths = torch.tensor(list(num_frames)).to(device, non_blocking=True)
-        return upsample(self.encode_text(ids, num_tokens), num_tokens, lengths, max(num_frames))
+        ids, num_tokens = pad_tokens(tokens, self.vocabulary.pad_id, self.embed.weight.device)
+        return upsample(self.encode_text(ids, num_tokens), self.layout(ids, num_tokens, num_frames))
+
+    def layout(self, tokens: Tensor, num_tokens: Tensor, num_frames: Sequence[int]) -> Tensor:
+        """Which text position each frame takes, (B, T), T the largest number of frames; arguments as above.
+
+        All tokens of a text get the same number of frames, unless the vocabulary tells how long each typically is.
+        """
+        lengths = torch.tensor(list(num_frames)).to(tokens.device, non_blocking=True)
+        if self.durations is None:
+            return frame_tokens(num_tokens, lengths, max(num_frames))
+        return timed_frame_tokens(self.durations[tokens], num_tokens, lengths, max(num_frames))
 
 
 def _per_utterance(value: float | Tensor, x: Tensor) -> Tensor:

@@ -80,6 +80,8 @@ class Planner:
     tokenize: Tokenize
     ids: Callable[[Sequence[str]], list[int]]
     """Of tokens; raises ValueError for unknown ones."""
+    length: Callable[[Sequence[int]], float] = len
+    """Of token ids, see `Vocabulary.length`: speech lasts in proportion."""
     frame_multiple: int = 1
     dialogue: bool = False
 
@@ -104,7 +106,8 @@ class Planner:
         ids = tuple(self.ids(_spoken(self._tokens(whole))))
         if not ids:
             raise ValueError(f"the text has nothing that can be spoken: {whole[:80]!r}")
-        frames = predicted_frames(voice.prompt.num_frames, len(voice.ids), len(ids), options.speed)
+        before, length = voice.prompt.num_frames, self.length(voice.ids)
+        frames = predicted_frames(before, length, self.length(ids), options.speed)
         return _checked(Chunk(voice, ids, max(frames, MIN_FRAMES), 0.0, (options.seed, name, 0)))
 
     def _paragraphs(self, text: Text) -> Iterator[list[str]]:
@@ -140,21 +143,21 @@ class Planner:
 
     def _chunk(self, part: TokenChunk, voice: Voice, options: SynthesisOptions, seed: tuple[int, str, int]) -> Chunk:
         ids = tuple(self.ids(part.tokens)) if any(token not in SPEAKER_TAGS for token in part.tokens) else ()
-        frames = self._num_frames(voice, len(ids), options) if ids else 0
+        frames = self._num_frames(voice, self.length(ids), options) if ids else 0
         return _checked(Chunk(voice, ids, frames, part.pause_seconds, seed))
 
-    def _num_frames(self, voice: Voice, num_tokens: int, options: SynthesisOptions) -> int:
+    def _num_frames(self, voice: Voice, length: float, options: SynthesisOptions) -> int:
         """Frames for a text at the voice's rate, with the floor for short texts, rounded up."""
-        before, prompt_tokens = voice.prompt.num_frames, len(voice.ids)
-        natural = predicted_frames(before, prompt_tokens, num_tokens) * HOP / SAMPLING_RATE
+        before, prompt_length = voice.prompt.num_frames, self.length(voice.ids)
+        natural = predicted_frames(before, prompt_length, length) * HOP / SAMPLING_RATE
         slow = natural / floored(natural) if options.short_text_floor else 1.0
-        frames = max(MIN_FRAMES, predicted_frames(before, prompt_tokens, num_tokens, options.speed * slow))
+        frames = max(MIN_FRAMES, predicted_frames(before, prompt_length, length, options.speed * slow))
         return frames + -(before + frames) % self.frame_multiple
 
     def _exactly(
         self, paragraphs: list[list[str]], voice: Voice, options: SynthesisOptions, name: str
     ) -> Iterator[Chunk]:
-        """Chunks that fill `options.duration` to the sample: the time without pauses in proportion to their tokens."""
+        """Chunks that fill `options.duration` to the sample: the time without pauses in proportion to their texts."""
         assert options.duration is not None
         tokens = [token for paragraph in paragraphs for token in paragraph]
         pauses = [seconds for token in tokens if (seconds := pause_seconds(token)) is not None]
@@ -163,12 +166,12 @@ class Planner:
             raise ValueError(
                 f"a duration of {options.duration:g} s leaves no time to speak: the pauses take {sum(pauses):g} s"
             )
-        natural = voice.prompt.seconds / len(voice.ids) * (len(tokens) - len(pauses))
+        natural = voice.prompt.seconds / self.length(voice.ids) * self.length(self.ids(_spoken(tokens)))
         even = replace(options, speed=natural / speech, short_text_floor=False)
         chunks = list(self._chunks(paragraphs, voice, even, name))
-        total, start, spent = sum(len(chunk.ids) for chunk in chunks), 0, 0
+        total, start, spent = sum(self.length(chunk.ids) for chunk in chunks), 0, 0.0
         for chunk in chunks:
-            spent += len(chunk.ids)
+            spent += self.length(chunk.ids)
             end = round(speech * SAMPLING_RATE * spent / total)
             yield self._of_length(chunk, end - start)
             start = end

@@ -4,7 +4,7 @@
 import json
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zipvoice.audio.files import Audio
 from zipvoice.audio.loudness import normalize_rms, rms
-from zipvoice.audio.mel import FLOOR, HOP, SAMPLING_RATE
+from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.audio.silence import remove_silence
 from zipvoice.config import TokenizerConfig, from_dict, to_dict
 from zipvoice.files import whole_file
@@ -107,17 +107,6 @@ def _described(features: Tensor, data: object) -> Prompt:
 
 
 # ---------------------------------------------------------------- recordings
-
-
-def evenly_paced(prompt: Prompt) -> Prompt:
-    """The prompt followed by silence, so that its frames are a whole multiple of its tokens.
-
-    Tokens are spread over whole frames (`model.condition.frame_tokens`), so that otherwise new text would lie earlier
-    than new speech. Large models learn to bridge that, small ones do not.
-    """
-    missing = -prompt.num_frames % len(prompt.tokens)
-    silence = prompt.features.new_full((missing, prompt.features.shape[1]), math.log(FLOOR))
-    return replace(prompt, features=torch.cat([prompt.features, silence]))
 
 
 def trimmed(recording: Audio) -> Audio:

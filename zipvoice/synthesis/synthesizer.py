@@ -23,7 +23,7 @@ from zipvoice.pretrained import Pretrained, find_vocoder, load_pretrained
 from zipvoice.synthesis import dialogue
 from zipvoice.synthesis.joining import Joiner, Piece, cut_to, join_exactly
 from zipvoice.synthesis.plan import Chunk, Planner, Text, Voice, punctuated
-from zipvoice.synthesis.prompt import Prompt, evenly_paced, recording_complaints, trimmed
+from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
 from zipvoice.text.markup import pause_seconds
 
 FIRST_CHUNK_SECONDS = 3.0
@@ -64,12 +64,12 @@ class Synthesizer:
         self.table = pretrained.table
         self.feature = pretrained.file.feature
         self.sampling = pretrained.file.sampling
-        self.even_pace = bool(pretrained.file.even_pace)
         self.is_dialogue = "dialog" in pretrained.variant
         self.num_channels = 2 if pretrained.variant == "zipvoice_dialog_stereo" else 1
         self.log_mel = LogMel()
         factors = self.model.config.fm_decoder_downsampling_factor
-        self.planner = Planner(self.tokenizer.tokens, self._ids, max(factors), self.is_dialogue)
+        length = self.model.vocabulary.length
+        self.planner = Planner(self.tokenizer.tokens, self._ids, length, max(factors), self.is_dialogue)
 
     def filled(self, options: SynthesisOptions | None = None) -> SynthesisOptions:
         """The options, with what suits the model where they say nothing."""
@@ -164,8 +164,6 @@ class Synthesizer:
             )
         if prompt.tokenizer != self.tokenizer_config:
             prompt = replace(prompt, tokens=self._transcript_tokens(prompt.text, raw=False))
-        if self.even_pace:
-            prompt = evenly_paced(prompt)
         return Voice(prompt, tuple(self._ids(prompt.tokens)))
 
     # ------------------------------------------------------------ speech
@@ -249,7 +247,8 @@ class Synthesizer:
         """Log-mel features (T, C) of chunks, sampled at the same time."""
         if not chunks:
             return []
-        assert options.num_steps is not None and options.guidance_scale is not None and options.t_shift is not None
+        assert options.num_steps is not None and options.guidance_scale is not None
+        assert options.t_shift is not None and options.temperature is not None
         with self._autocast():
             sampled = sample(
                 self.model,
@@ -260,6 +259,7 @@ class Synthesizer:
                 num_steps=options.num_steps,
                 guidance_scale=options.guidance_scale,
                 t_shift=options.t_shift,
+                temperature=options.temperature,
                 num_frames=[chunk.num_frames for chunk in chunks],
                 noise=_padded([initial_noise(chunk) for chunk in chunks]).to(self.device),
             )

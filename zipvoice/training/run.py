@@ -89,13 +89,12 @@ def _check_counts(config: RunConfig) -> None:
 def _describe(config: RunConfig, table: TokenTable, source: Pretrained | None) -> None:
     """Write what makes the folder a model directory, weights apart, and the description of the run.
 
-    The pace is that of the model it starts from, and so is the sampling that suits it, unless it becomes another kind.
+    The sampling that suits it is that of the model it starts from, unless it becomes another kind.
     """
     exp_dir = Path(config.exp_dir)
     file = ModelFile(config.model, config.feature, config.variant, config.tokenizer)
     if source is not None:
-        sampling = source.file.sampling if source.variant == config.variant else None
-        file = replace(file, even_pace=source.file.even_pace, sampling=sampling)
+        file = replace(file, sampling=source.file.sampling if source.variant == config.variant else None)
     write_json(file, exp_dir / "model.json")
     table.write(exp_dir / "tokens.txt")
     write_json(config, exp_dir / "run.json")

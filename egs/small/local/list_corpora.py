@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """List the corpora of the small models, and have the free synthesiser flite say phrases of the training texts.
 
-The folders kathleen, ljspeech and librispeech each hold recordings and a table utterances.tsv, whose first line names
-its columns: id, speaker, language, seconds, audio (relative to the folder) and text.
+The folders kathleen, ljspeech, librispeech and speechocean_adult each hold recordings and a table utterances.tsv, whose
+first line names its columns: id, speaker, language, seconds, audio (relative to the folder) and text.
 
 Written are lists with the columns id, text, audio and speaker:
   heldout          recordings of 100 of Kathleen's texts, for evaluation
   dev              recordings of 30 other texts of hers, for validation
   train_kathleen   the rest of hers
-  train_others     the other speakers, without speaker 26 of LibriSpeech, who is held out with all that they say
-  train_flite      phrases of the texts of both, in two voices of flite
-  dev_flite        60 other such phrases
+  train_others     LJ Speech and LibriSpeech, without its speaker 26, who is held out with all that they say
+  train_readers    the many speakers of speechocean762, without the last eight, who are held out
+  train_flite      phrases of the texts of the first two, in four voices of flite
 
 usage: python local/list_corpora.py download data --num-jobs 2
 """
@@ -28,13 +28,15 @@ from pathlib import Path
 from random import Random
 
 from zipvoice.files import whole_file, write_text
+from zipvoice.text.punctuation import add_punctuation
 
 NUM_HELDOUT = 100
 NUM_DEV = 30
-NUM_DEV_FLITE = 60
+NUM_FLITE = 2400
 HELDOUT_SPEAKER = "26"
-FLITE_VOICES = ("slt", "slt", "slt", "rms")
-"""Whose turn it is: a woman says three of four phrases, a man the fourth."""
+NUM_HELDOUT_READERS = 8
+FLITE_VOICES = ("slt", "rms", "awb", "kal16")
+"""Whose turn it is."""
 SENTENCE_WORDS = range(3, 13)
 """Texts of so many words are said as they are, too."""
 UNREADABLE = re.compile(r"[\d\[\]()&/£]")
@@ -53,7 +55,7 @@ class Utterance:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpora", type=Path, help="folder of the three corpora")
+    parser.add_argument("corpora", type=Path, help="folder of the four corpora")
     parser.add_argument("lists", type=Path, help="folder to write the lists into, and what flite says")
     parser.add_argument("--num-jobs", type=int, default=2, help="phrases that flite says at the same time")
     options = parser.parse_args()
@@ -66,17 +68,19 @@ def list_corpora(corpora: Path, lists: Path, num_jobs: int = 2) -> None:
     rng = Random(1)
     kathleen = read_corpus(corpora / "kathleen", "k")
     others = [*read_corpus(corpora / "ljspeech", "l"), *read_corpus(corpora / "librispeech", "s")]
+    readers = read_corpus(corpora / "speechocean_adult", "o")
+    unheard = heldout_readers(one.speaker for one in readers)
     heldout, dev = split_texts((utterance.text for utterance in kathleen), rng)
     made = {
         "heldout": [utterance for utterance in kathleen if letters(utterance.text) in heldout],
         "dev": [utterance for utterance in kathleen if letters(utterance.text) in dev],
         "train_kathleen": without(heldout | dev, kathleen),
         "train_others": without(heldout | dev, (one for one in others if one.speaker != HELDOUT_SPEAKER)),
+        "train_readers": without(heldout | dev, (one for one in readers if one.speaker not in unheard)),
     }
     texts = dict.fromkeys(utterance.text for utterance in [*made["train_kathleen"], *made["train_others"]])
     said = [phrase for phrase in phrases(texts, rng) if letters(phrase) not in heldout | dev]
-    flite = say(said, lists / "flite", num_jobs)
-    made |= {"dev_flite": flite[:NUM_DEV_FLITE], "train_flite": flite[NUM_DEV_FLITE:]}
+    made["train_flite"] = say(said[:NUM_FLITE], lists / "flite", num_jobs)
     for name, utterances in made.items():
         write_list(lists / f"{name}.tsv", utterances)
 
@@ -85,24 +89,26 @@ def list_corpora(corpora: Path, lists: Path, num_jobs: int = 2) -> None:
 
 
 def read_corpus(folder: Path, prefix: str) -> list[Utterance]:
-    """The utterances of a corpus. Text all in capitals is lowered, as espeak would spell it."""
+    """The utterances of a corpus, their texts written as espeak and the synthesizer have them."""
     table = folder / "utterances.tsv"
     if not table.is_file():
         raise ValueError(
-            f"there is no table {table}; the recipe needs kathleen, ljspeech and librispeech in one folder"
+            f"there is no table {table}; the recipe needs kathleen, ljspeech, librispeech and speechocean_adult in one "
+            "folder"
         )
     with table.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         if missing := {"id", "speaker", "audio", "text"} - set(rows.fieldnames or ()):
             raise ValueError(f"{table} has no column {', '.join(sorted(missing))}")
         return [
-            Utterance(f"{prefix}_{row['id']}", lowered(row["text"]), folder / row["audio"], row["speaker"])
+            Utterance(f"{prefix}_{row['id']}", written(row["text"]), folder / row["audio"], row["speaker"])
             for row in rows
         ]
 
 
-def lowered(text: str) -> str:
-    return text.lower() if text.isupper() else text
+def written(text: str) -> str:
+    """The text with a mark at its end, and in small letters if it is all in capitals, which espeak would spell."""
+    return add_punctuation(text.lower() if text.isupper() else text)
 
 
 def write_list(path: Path, utterances: Sequence[Utterance]) -> None:
@@ -126,6 +132,11 @@ def split_texts(texts: Iterable[str], rng: Random) -> tuple[set[str], set[str]]:
         raise ValueError(f"{len(distinct)} texts leave none to train on, {NUM_HELDOUT + NUM_DEV} being held out")
     rng.shuffle(distinct)
     return set(distinct[:NUM_HELDOUT]), set(distinct[NUM_HELDOUT : NUM_HELDOUT + NUM_DEV])
+
+
+def heldout_readers(speakers: Iterable[str]) -> list[str]:
+    """Those of the many readers who are held out with all that they say."""
+    return sorted(set(speakers))[-NUM_HELDOUT_READERS:]
 
 
 def without(texts: Set[str], utterances: Iterable[Utterance]) -> list[Utterance]:
@@ -158,8 +169,8 @@ def pieces(words: Sequence[str], rng: Random) -> Iterator[str]:
 
 
 def readable(phrase: str) -> str:
-    """The phrase with commas for dashes, and without quotation marks."""
-    return " ".join(phrase.replace("--", ", ").replace('"', "").split())
+    """The phrase with commas for dashes, without quotation marks, and with a mark at its end."""
+    return add_punctuation(" ".join(phrase.replace("--", ", ").replace('"', "").split()))
 
 
 # ---------------------------------------------------------------- flite

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from list_corpora import letters, lowered
+from list_corpora import heldout_readers, letters, written
 
 from zipvoice.audio.files import read, resample, write
 from zipvoice.audio.mel import SAMPLING_RATE
@@ -27,7 +27,7 @@ VOICE = "arctic_a0009_1592748391"
 SENTENCES = 40
 PER_READER = 2
 PROMPT_SECONDS = (3.0, 8.0)
-CORPORA = ("kathleen", "ljspeech", "librispeech", "librispeech_other")
+CORPORA = ("kathleen", "ljspeech", "librispeech", "librispeech_other", "speechocean_adult")
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,14 @@ def main(corpora: Path, data: Path, results: Path) -> None:
 
 
 def recordings(corpus: Path) -> Iterator[Recording]:
-    """The recordings of a corpus; shouted transcripts are lowered."""
+    """The recordings of a corpus; of the many readers of speechocean762 only those who are held out."""
     with (corpus / "utterances.tsv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-            seconds, text = float(row["seconds"]), lowered(row["text"])
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    speakers = {row["speaker"] for row in rows}
+    asked = heldout_readers(speakers) if corpus.name == "speechocean_adult" else speakers
+    for row in rows:
+        if row["speaker"] in asked:
+            seconds, text = float(row["seconds"]), written(row["text"])
             yield Recording(row["id"], row["speaker"], seconds, text, corpus / row["audio"])
 
 

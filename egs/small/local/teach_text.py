@@ -2,14 +2,15 @@
 """Teach the text encoder of a model how tokens sound, before its decoder learns to speak.
 
 The encoded text of each token becomes an estimate of the token's sound: the mean of its log-mel frames, scaled as the
-model sees them, less the mean of the utterance, which tells of the speaker rather than the text. The squared error is
-what the encoder loss of Grad-TTS (Popov et al., 2021) comes to for tokens of equal length. Its batches are of tokens,
-not frames, so that it costs almost nothing, and a small decoder that finds it done learns to read much sooner.
+model sees them, less the mean of the utterance, which tells of the speaker rather than the text. The squared error,
+each token counting by its frames, is the encoder loss of Grad-TTS (Popov et al., 2021) but for a constant. Its batches
+are of tokens, not frames, so that it costs almost nothing, and a small decoder that finds it done learns to read much
+sooner.
 
 INIT is a model directory, or the description of a run (conf/*.json), whose model then starts from random weights. OUT
-is a model directory, in which all but the token embedding and the text encoder is as in INIT. The manifests have a
-whole number of frames for each token, as even_pace.py makes them. Told is the mean squared error on those of --dev,
-beside that of a model that takes all tokens for the same, the variance.
+is a model directory, in which all but the token embedding and the text encoder is as in INIT. The utterances of the
+manifests have their tokens where the model lays them out, as typical_pace.py makes them. Told is the mean squared error
+on those of --dev, beside that of a model that takes all tokens for the same, the variance.
 
 usage: python local/teach_text.py INIT OUT STEPS MANIFEST... --dev MANIFEST
 """
@@ -23,11 +24,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 from torch.nn.utils import clip_grad_norm_
 
 from zipvoice.config import ModelFile, RunConfig, read_json
-from zipvoice.model.condition import pad_tokens, padding_mask
+from zipvoice.model.condition import pad_tokens
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import Pretrained, load_pretrained, save_pretrained
 from zipvoice.text.tokenizers import build_tokenizer
@@ -55,6 +55,8 @@ class Sentence:
     """Of its tokens, S of them."""
     sound: Tensor
     """(S, F) mean features of each token less those of the utterance."""
+    num_frames: Tensor
+    """(S,) of each token; some have none."""
 
 
 def main() -> None:
@@ -90,25 +92,17 @@ def initial(init: Path) -> Pretrained:
 
 
 def sentences(manifests: Iterable[str], pupil: Pretrained) -> list[Sentence]:
-    """All utterances of the manifests, for this model. Raises ValueError for one that is not at an even pace."""
-    scale, width = pupil.file.feature.scale, pupil.file.model.feat_dim
-    return [
-        Sentence(pupil.table.ids(stored_tokens(cut)), scale * token_sounds(cut, width))
-        for path in manifests
-        for cut in read_cuts(path)
-    ]
+    """All utterances of the manifests, for this model."""
+    return [sentence(cut, pupil) for path in manifests for cut in read_cuts(path)]
 
 
-def token_sounds(cut: Cut, width: int) -> Tensor:
-    """Mean features of each token of an utterance less those of the utterance, (S, width)."""
-    features, num_tokens = load_features(cut, width), len(stored_tokens(cut))
-    if len(features) % num_tokens:
-        raise ValueError(
-            f"the utterance {cut.id!r} has {len(features)} frames for {num_tokens} tokens, not a whole number for "
-            "each; even_pace.py makes it one"
-        )
-    sounds = features.unflatten(0, (num_tokens, -1)).mean(dim=1)  # (S, F)
-    return sounds - sounds.mean(dim=0)
+def sentence(cut: Cut, pupil: Pretrained) -> Sentence:
+    ids = pupil.table.ids(stored_tokens(cut))
+    features = pupil.file.feature.scale * load_features(cut, pupil.file.model.feat_dim)  # (T, F)
+    places = pupil.model.layout(*pad_tokens([ids], pupil.table.vocabulary.pad_id), [len(features)])[0]  # (T,)
+    num_frames = places.bincount(minlength=len(ids))[: len(ids)]
+    total = features.new_zeros(len(ids) + 1, features.shape[1]).index_add(0, places, features)[: len(ids)]
+    return Sentence(ids, total / num_frames.clamp(min=1)[:, None] - features.mean(dim=0), num_frames)
 
 
 # ---------------------------------------------------------------- learning
@@ -141,15 +135,22 @@ def rate(step: int, num_steps: int) -> float:
 
 
 def squared_error(model: ZipVoice, batch: Sequence[Sentence]) -> Tensor:
-    """How far encoded texts are from their sounds, the mean over tokens and mel bins."""
+    """How far encoded texts are from their sounds, the mean over frames and mel bins."""
     ids, num_tokens = pad_tokens([sentence.ids for sentence in batch], model.vocabulary.pad_id)
-    is_token = ~padding_mask(num_tokens, ids.shape[1])
-    return mse_loss(model.encode_text(ids, num_tokens)[is_token], torch.cat([sentence.sound for sentence in batch]))
+    texts = model.encode_text(ids, num_tokens)
+    encoded = torch.cat([text[: len(sentence.ids)] for text, sentence in zip(texts, batch, strict=True)])
+    return by_frames((encoded - torch.cat([sentence.sound for sentence in batch])).square(), batch)
+
+
+def by_frames(values: Tensor, batch: Sequence[Sentence]) -> Tensor:
+    """The mean of the values of all tokens (N, F), each token counting by its frames."""
+    num_frames = torch.cat([sentence.num_frames for sentence in batch])
+    return (values.mean(dim=1) * num_frames).sum() / num_frames.sum()
 
 
 @torch.no_grad()
 def report(model: ZipVoice, dev: Sequence[Sentence]) -> str:
-    variance = torch.cat([sentence.sound for sentence in dev]).square().mean()
+    variance = by_frames(torch.cat([sentence.sound for sentence in dev]).square(), dev)
     return f"squared error {squared_error(model, dev):.4f}, where the variance is {variance:.4f}"
 
 

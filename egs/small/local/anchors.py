@@ -1,30 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stretch and squeeze the features of recordings until their tokens come at an even pace.
+"""Where in a recording its tokens are spoken, and recordings stretched until they are spoken where the model expects.
 
-ZipVoice lays out a text with the same number of frames for each token. In a recording at an even pace each token then
-lies beside its own sound, from which a small model learns more easily what sounds like what. Lengths change a little,
-as layout.py explains. PHONES.jsonl has the times of phones, as align_phones.py writes them. Left out are recordings
-without them, and those whose phones are not what espeak reads in the text.
-
-usage: python local/even_pace.py PHONES.jsonl CUTS.jsonl.gz TARGET.jsonl.gz
+The times of phones come from align_phones.py. Anchors tie them to the tokens of a text; between two of them the time is
+shared out in proportion to the typical durations of the tokens, by which the model lays out texts, too.
 """
 
 import json
-import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from layout import frames_per_token, stored
 from phones import fit, joined, share_out, spoken_groups
 from torch import Tensor
 
-from zipvoice.audio.mel import NUM_MELS
-from zipvoice.training.cuts import feature_writer, load_features, read_cuts, stored_tokens, write_cuts
+from zipvoice.audio.mel import HOP, SAMPLING_RATE
+from zipvoice.text.tokens import TokenTable
+from zipvoice.training.cuts import require_lhotse, stored_tokens
 
 MOST_COST = 0.35
 """Of matching phones to tokens, per token; above that the recording says something else than the tokens."""
@@ -35,6 +30,7 @@ LEADING_SECONDS = 0.08
 EDGE_SECONDS = 0.02
 """From this on, what comes before the first and after the last spoken token is given to the marks there."""
 
+Cut = Any  # lhotse's, which takes seconds to import
 Phone = tuple[str, float, float]
 """A phone, and the seconds at which it starts and ends."""
 Word = tuple[str, Sequence[Phone]]
@@ -61,27 +57,14 @@ class Group:
     """Of the match of its phones to its tokens."""
 
 
-def main(phones: Path, source: Path, target: Path) -> None:
-    times, made, left_out = read_times(phones), [], Counter[str]()
-    with feature_writer(Path(str(target.absolute()).removesuffix(".jsonl.gz") + ".lca"), "lilcom_chunky") as store:
-        for cut in read_cuts(source):
-            tokens = stored_tokens(cut)
-            if cut.id not in times:
-                left_out["without times of phones"] += 1
-            elif anchors := find_anchors(tokens, times[cut.id], cut.duration):
-                features = load_features(cut, NUM_MELS)
-                num_frames = frames_per_token(len(features), len(tokens)) * len(tokens)
-                made.append(stored(store, cut, warp(features, anchors, num_frames)))
-            else:
-                left_out["whose phones do not fit the tokens"] += 1
-    write_cuts(target, made)
-    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items())) or "none"
-    print(f"{target}: {len(made)} recordings; left out: {counts}")
-
-
 def read_times(path: Path) -> dict[str, list[Word]]:
     """The words of each recording, as align_phones.py wrote them."""
     return {row["id"]: row["words"] for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
+
+
+def cut_anchors(cut: Cut, times: Mapping[str, list[Word]]) -> Anchors | None:
+    """The anchors of a recording, None if its phones are unknown or do not fit its tokens."""
+    return find_anchors(stored_tokens(cut), times[cut.id], cut.duration) if cut.id in times else None
 
 
 # ---------------------------------------------------------------- phones and their tokens
@@ -144,18 +127,37 @@ def after(end: Point, num_tokens: int, seconds: float) -> list[Point]:
 # ---------------------------------------------------------------- features
 
 
-def warp(features: Tensor, anchors: Anchors, num_frames: int) -> Tensor:
-    """Features (T, F) at an even pace, (num_frames, F)."""
-    even, spoken = (values / values[-1] for values in (anchors.positions, anchors.seconds))
+def warp(features: Tensor, anchors: Anchors, durations: np.ndarray, num_frames: int, regularity: float = 1.0) -> Tensor:
+    """Features (T, F) stretched so that each token is spoken where the model lays it out, (num_frames, F).
+
+    Args:
+        features: of the recording.
+        anchors: where its tokens are spoken.
+        durations: typical ones of its tokens (S,).
+        num_frames: how long the result is.
+        regularity: 1 to bring all anchors to where typical durations have them, 0 to leave the rhythm as it is.
+    """
+    ends = np.concatenate([[0.0], durations.cumsum()])
+    typical = np.interp(anchors.positions, np.arange(len(ends)), ends) / ends[-1]
+    spoken = anchors.seconds / anchors.seconds[-1]
     centres = (np.arange(num_frames) + 0.5) / num_frames  # of the new frames; the centre of frame i is i + 0.5
-    place = np.interp(centres, even, spoken) * len(features) - 0.5
-    place = torch.from_numpy(place).clamp(0, len(features) - 1)
+    source = regularity * np.interp(centres, typical, spoken) + (1 - regularity) * centres
+    place = torch.from_numpy(source * len(features) - 0.5).clamp(0, len(features) - 1)
     earlier = place.long()
     later = (earlier + 1).clamp(max=len(features) - 1)
     return torch.lerp(features[earlier], features[later], (place - earlier)[:, None].to(features.dtype))
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit(__doc__)
-    main(*map(Path, sys.argv[1:]))
+def typical(table: TokenTable, tokens: Sequence[str]) -> np.ndarray:
+    """The typical durations of some tokens. Raises ValueError for a table without any."""
+    if table.durations is None:
+        raise ValueError("the token table has no durations; token_durations.py finds them")
+    return np.array(table.durations)[table.ids(tokens)]
+
+
+def stored(store: Any, cut: Cut, features: Tensor) -> Cut:
+    """The cut with these features, as long as they are, and without a recording, which they no longer follow."""
+    copy = require_lhotse().utils.fastcopy
+    cut, seconds = store(cut, features), len(features) * HOP / SAMPLING_RATE
+    said, described = copy(cut.supervisions[0], duration=seconds), copy(cut.features, duration=seconds)
+    return copy(cut, duration=seconds, supervisions=[said], features=described, recording=None)
