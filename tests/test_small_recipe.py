@@ -433,13 +433,6 @@ def test_a_recording_that_is_at_the_typical_pace_stays_as_it_is():
     torch.testing.assert_close(anchors.warp(features, found, np.array([1, 1, 1, 1, 1]), 60), features)
 
 
-def test_without_regularity_only_the_length_changes(spoken):
-    features, found = spoken
-    torch.testing.assert_close(anchors.warp(features, found, DURATIONS[::-1], 60, regularity=0.0), features)
-    half = anchors.warp(features, found, DURATIONS[::-1], 120, regularity=0.0)
-    torch.testing.assert_close(half[::2][1:-1], features[1:-1], atol=0.1, rtol=0)
-
-
 # ---------------------------------------------------------------- how long tokens are
 
 token_durations = script("token_durations")

@@ -127,7 +127,7 @@ def after(end: Point, num_tokens: int, seconds: float) -> list[Point]:
 # ---------------------------------------------------------------- features
 
 
-def warp(features: Tensor, anchors: Anchors, durations: np.ndarray, num_frames: int, regularity: float = 1.0) -> Tensor:
+def warp(features: Tensor, anchors: Anchors, durations: np.ndarray, num_frames: int) -> Tensor:
     """Features (T, F) stretched so that each token is spoken where the model lays it out, (num_frames, F).
 
     Args:
@@ -135,13 +135,12 @@ def warp(features: Tensor, anchors: Anchors, durations: np.ndarray, num_frames: 
         anchors: where its tokens are spoken.
         durations: typical ones of its tokens (S,).
         num_frames: how long the result is.
-        regularity: 1 to bring all anchors to where typical durations have them, 0 to leave the rhythm as it is.
     """
     ends = np.concatenate([[0.0], durations.cumsum()])
     typical = np.interp(anchors.positions, np.arange(len(ends)), ends) / ends[-1]
     spoken = anchors.seconds / anchors.seconds[-1]
     centres = (np.arange(num_frames) + 0.5) / num_frames  # of the new frames; the centre of frame i is i + 0.5
-    source = regularity * np.interp(centres, typical, spoken) + (1 - regularity) * centres
+    source = np.interp(centres, typical, spoken)
     place = torch.from_numpy(source * len(features) - 0.5).clamp(0, len(features) - 1)
     earlier = place.long()
     later = (earlier + 1).clamp(max=len(features) - 1)
