@@ -37,13 +37,14 @@ def initial_parameters():
     return {name: nn.Parameter(VECTORS[f"init.{name}"].clone()) for name, _ in REFERENCE["parameters"]}
 
 
-@pytest.fixture(params=["cpu", "gpu"])
+@pytest.fixture(params=["cpu", "gpu", "compiled"])
 def route(request, monkeypatch):
-    """The operations of each device, on this one."""
+    """The operations of each device, on this one, and those to be compiled."""
     if request.param == "gpu":
-        monkeypatch.setattr(
-            optimizer_module, "_dots", lambda p, g: torch.stack(optimizer_module._dots_by_norms(p, g)).float()
-        )
+        monkeypatch.setattr(optimizer_module, "_norms_and_dots", optimizer_module._norms_and_dots_by_lists)
+    if request.param == "compiled":
+        monkeypatch.setattr(optimizer_module, "is_fused", lambda: True)
+        monkeypatch.setattr(optimizer_module, "ELEMENTS_ALONE", 2)
 
 
 @pytest.mark.parametrize("run", REFERENCE["runs"], ids=lambda run: run["name"])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zipvoice.model.blocks import by_hand
 
-FRAMES_PER_BLOCK = 32
+FRAMES_PER_BLOCK = 64
 
 
 def depthwise_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

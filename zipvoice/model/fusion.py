@@ -38,7 +38,11 @@ def fuse(backend: Any = "inductor") -> None:
     _compiled.clear()
     if backend is not None:
         torch._dynamo.config.cache_size_limit = max(MOST_VARIANTS, torch._dynamo.config.cache_size_limit)
-        _compiled.update({f: torch.compile(f, backend=backend, dynamic=True) for f in _functions})
+        torch._dynamo.config.specialize_float = True  # else constants become arguments, fetched for every element
+        options: dict[str, Any] | None = None
+        if backend == "inductor":
+            options = {"cpp.enable_floating_point_contract_flag": "fast"}  # fused multiply-add
+        _compiled.update({f: torch.compile(f, backend=backend, options=options, dynamic=True) for f in _functions})
 
 
 def is_fused() -> bool:

@@ -6,13 +6,17 @@ After Yao et al., "Zipformer: A faster and better encoder for automatic speech r
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import compress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from zipvoice.model.fusion import fusible, is_fused
+
 ELEMENTS_IN_CACHE = 2**20
+ELEMENTS_ALONE = 2**15  # of a parameter that pays a call of its own for compiled code
 EARLY_CLIPPING_UPDATES = (10, 20, 40)  # steps at which a first, generous threshold is set
 ADAPTER_SIZE = 1.0
 """Smallest size assumed for the matrices of adapters (param_min_rms), larger than they get: so they take Adam steps of
@@ -90,10 +94,11 @@ class ScaledAdam(Optimizer):
         states = [self._parameter_state(p) for p in group["params"]]
         if record["step"] == 0:
             record["param_rms"] = _rms(params, record)
-        record["norm"], record["factor"] = _clip(group, record, _to_cpu(torch._foreach_norm(grads)))
+        norms, dots = _norms_and_dots(params, grads)
+        record["norm"], record["factor"] = _clip(group, record, norms)
         if record["factor"] == 0.0:  # infinite or undefined gradients: multiplying would leave NaN
-            grads = [torch.zeros_like(g) for g in grads]
-        growth = _size_growth(group, record, params, grads)
+            grads, dots = [torch.zeros_like(g) for g in grads], torch.zeros_like(dots)
+        growth = _size_growth(group, record, params, dots)
         _adam(group, record, params, grads, states, growth)
         _clamp_([p for p in params if p.numel() == 1], group["scalar_max"])
         record["step"] += 1
@@ -170,18 +175,22 @@ def _rms(params: list[Tensor], record: dict[str, Any]) -> Tensor:
     return _to_cpu(torch._foreach_norm(params)) / record["num_elements"].sqrt()
 
 
-def _dots(params: list[Tensor], grads: list[Tensor]) -> Tensor:
-    """Σ p g of each parameter."""
-    if params[0].device.type == "cpu":
-        return _to_cpu(torch.dot(p, g) for p, g in zip(params, grads, strict=True))
-    return _to_cpu(_dots_by_norms(params, grads))
+def _norms_and_dots(params: list[Tensor], grads: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Norm of the gradient g and Σ p g of each parameter."""
+    if params[0].device.type != "cpu":
+        return _norms_and_dots_by_lists(params, grads)
+    # One parameter after the other, so that the second sum finds its gradient in the cache.
+    sums = [(torch.dot(g, g), torch.dot(p, g)) for p, g in zip(params, grads, strict=True)]
+    squares, dots = zip(*sums, strict=True)
+    return _to_cpu(squares).sqrt(), _to_cpu(dots)
 
 
-def _dots_by_norms(params: list[Tensor], grads: list[Tensor]) -> Iterable[Tensor]:
-    """Sums of positive and of negative products: norms of a list take few kernels, sums one for each parameter."""
+def _norms_and_dots_by_lists(params: list[Tensor], grads: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """By sums of positive and of negative products: norms of a list take few kernels, sums one for each parameter."""
     products = torch._foreach_mul(params, grads)
     positive, negative = torch._foreach_clamp_min(products, 0.0), torch._foreach_clamp_max(products, 0.0)
-    return torch._foreach_sub(torch._foreach_norm(positive, 1), torch._foreach_norm(negative, 1))
+    dots = torch._foreach_sub(torch._foreach_norm(positive, 1), torch._foreach_norm(negative, 1))
+    return _to_cpu(torch._foreach_norm(grads)), _to_cpu(dots)
 
 
 def _clamp_(params: list[Tensor], limit: float) -> None:
@@ -222,13 +231,11 @@ def _median(norms: Tensor) -> float:
     return median
 
 
-def _size_growth(
-    group: dict[str, Any], record: dict[str, Any], params: list[Tensor], grads: list[Tensor]
-) -> list[float]:
+def _size_growth(group: dict[str, Any], record: dict[str, Any], params: list[Tensor], dots: Tensor) -> list[float]:
     """Relative change of the size of each parameter, by Adam on the logarithm of the size; 0 between its updates."""
     k, period = record["step"], group["size_update_period"]
     gradients = record["scale_grads"]
-    gradients[k % period] = record["factor"] * _dots(params, grads)
+    gradients[k % period] = record["factor"] * dots
     if k % period != period - 1:
         return [0.0] * len(params)
 
@@ -257,21 +264,41 @@ def _adam(
     correction = math.sqrt(bias) if bias < 0.99 else 1.0
     sizes = record["param_rms"].clamp(min=group["param_min_rms"])
     rates = group["lr"] * _for_scalars(group["scalar_lr_scale"], sizes, record)
-    factors = (-(1 - beta_1) * record["factor"] * correction * rates).tolist()
-    growths = [(1 - beta_1) * q for q in growth]
+    factors = -(1 - beta_1) * record["factor"] * correction * rates
+    growths = (1 - beta_1) * torch.tensor(growth)
+    square_factor, eps = (1 - beta_2) * record["factor"] ** 2, group["eps"] * correction
+    squares = [state["exp_avg_sq"].view(-1) for state in states]
+    deltas = [state["delta"].view(-1) for state in states]
+
+    alone = [is_fused() and p.device.type == "cpu" and p.numel() >= ELEMENTS_ALONE for p in params]
+    same = torch.tensor([beta_1, beta_2, square_factor, eps])
+    columns = params, grads, squares, deltas, factors, growths
+    for p, grad, square, delta, factor, change in zip(*(compress(x, alone) for x in columns), strict=True):
+        _move_(p, grad, square, delta, factor, change, same)
+    together = [not by_itself for by_itself in alone]
+    params, grads, squares, deltas = (list(compress(x, together)) for x in (params, grads, squares, deltas))
+    rates, changes = (list(compress(x.tolist(), together)) for x in (factors, growths))
     for part in _parts(params):
-        moved, slopes = params[part], grads[part]
-        squares = [state["exp_avg_sq"].view(-1) for state in states[part]]
-        deltas = [state["delta"].view(-1) for state in states[part]]
-        torch._foreach_mul_(squares, beta_2)
-        torch._foreach_addcmul_(squares, slopes, slopes, (1 - beta_2) * record["factor"] ** 2)
-        roots = torch._foreach_sqrt(squares)
-        torch._foreach_add_(roots, group["eps"] * correction)
-        torch._foreach_mul_(deltas, beta_1)
-        torch._foreach_addcdiv_(deltas, slopes, roots, factors[part])
-        if any(growths[part]):
-            torch._foreach_add_(deltas, torch._foreach_mul(moved, growths[part]))
-        torch._foreach_add_(moved, deltas)
+        torch._foreach_mul_(squares[part], beta_2)
+        torch._foreach_addcmul_(squares[part], grads[part], grads[part], square_factor)
+        roots = torch._foreach_sqrt(squares[part])
+        torch._foreach_add_(roots, eps)
+        torch._foreach_mul_(deltas[part], beta_1)
+        torch._foreach_addcdiv_(deltas[part], grads[part], roots, rates[part])
+        if any(changes[part]):
+            torch._foreach_add_(deltas[part], torch._foreach_mul(params[part], changes[part]))
+        torch._foreach_add_(params[part], deltas[part])
+
+
+@fusible
+def _move_(
+    p: Tensor, grad: Tensor, square: Tensor, delta: Tensor, factor: Tensor, growth: Tensor, same: Tensor
+) -> None:
+    """One parameter's share of `_adam`, in one pass over memory."""
+    beta_1, beta_2, square_factor, eps = same.unbind()
+    square.copy_(beta_2 * square + square_factor * grad * grad)
+    delta.copy_(beta_1 * delta + factor * grad / (square.sqrt() + eps) + growth * p)
+    p.add_(delta)
 
 
 def _parts(params: list[Tensor]) -> Iterator[slice]:
@@ -282,4 +309,5 @@ def _parts(params: list[Tensor]) -> Iterator[slice]:
             yield slice(start, end)
             start, size = end, 0
         size += param.numel()
-    yield slice(start, len(params))
+    if params:
+        yield slice(start, len(params))
