@@ -849,5 +849,5 @@ def test_help_explains_every_option():
 def test_stages_and_options_can_be_chosen():
     ran = commands("--stage", "5", "--stop-stage", "6", "--", "--seed", "7")
     trainings = [arguments for program, command, *arguments in ran if (program, command) == ("zipvoice", "train")]
-    assert [arguments[0] for arguments in trainings] == [*["conf/voice.json"] * 3, *["conf/distill.json"] * 2]
+    assert [arguments[0] for arguments in trainings] == [*["conf/voice.json"] * 4, *["conf/distill.json"] * 2]
     assert all(arguments[-2:] == ["--seed", "7"] for arguments in trainings)

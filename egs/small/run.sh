@@ -76,15 +76,16 @@ if stage 5 "train: first how tokens sound, then to speak like a prompt"; then
   run python local/teach_text.py conf/voice.json exp/text 500 "${paths[@]:0:4}" --dev "${paths[4]}"
   # With batches this small the loss is mostly noise of the gradients, which a lower learning rate takes out at the end.
   train conf/voice.json
-  train conf/voice.json --num-steps 5600 --optim.base-lr 0.013
-  train conf/voice.json --num-steps 6000 --optim.base-lr 0.005
-  run zipvoice average --exp-dir exp/voice --num 2
+  train conf/voice.json --num-steps 7400 --optim.base-lr 0.015
+  train conf/voice.json --num-steps 8000 --optim.base-lr 0.006
+  train conf/voice.json --num-steps 8400 --optim.base-lr 0.002
+  run zipvoice average --exp-dir exp/voice --num 1
 fi
 
 if stage 6 "distil"; then
   train conf/distill.json
-  train conf/distill.json --num-steps 520 --optim.base-lr 0.003
-  run zipvoice average --exp-dir exp/distill --num 2
+  train conf/distill.json --num-steps 440 --optim.base-lr 0.003
+  run zipvoice average --exp-dir exp/distill --num 1
 fi
 
 if stage 7 "put the models into the package"; then
