@@ -270,6 +270,7 @@ def _adam(
     squares = [state["exp_avg_sq"].view(-1) for state in states]
     deltas = [state["delta"].view(-1) for state in states]
 
+    # Large parameters one by one in compiled code, all others together by list operations.
     alone = [is_fused() and p.device.type == "cpu" and p.numel() >= ELEMENTS_ALONE for p in params]
     same = torch.tensor([beta_1, beta_2, square_factor, eps])
     columns = params, grads, squares, deltas, factors, growths
