@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 import torch
 
-from zipvoice.config import ModelConfig, Variant, Vocabulary
+from zipvoice.config.model import ModelConfig, Variant, Vocabulary
 from zipvoice.model.condition import Condition
-from zipvoice.model.flow import Velocity
 from zipvoice.model.sampling import guided_velocity
+from zipvoice.model.solver import Velocity
 from zipvoice.model.zipvoice import ZipVoice
 
 PROMPT_FRAMES, SPEECH_FRAMES, SPEECH_SECONDS = 281, 937, 10.0

@@ -19,16 +19,18 @@ from random import Random
 
 import torch
 
-from zipvoice.config import DataConfig, ManifestConfig, ModelConfig, PrepareOptions, TokenizerConfig, Vocabulary
+from zipvoice.config.data import DataConfig, ManifestConfig, PrepareOptions
+from zipvoice.config.model import ModelConfig, Vocabulary
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.data.collate import Batch
+from zipvoice.data.dataset import TrainingData
+from zipvoice.data.prepare import prepare
+from zipvoice.data.sampler import Buckets, bucket_begins
 from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
-from zipvoice.text.tokens import TokenTable
-from zipvoice.training.batch import Batch
-from zipvoice.training.buckets import Buckets, bucket_begins
-from zipvoice.training.data import TrainingData
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
-from zipvoice.training.prepare import prepare
 
 CORPUS = Path(__file__).parents[1] / "egs/mini/corpus"
 LISTS = ("train.tsv", "lj_train.tsv")

@@ -17,11 +17,13 @@ from pathlib import Path
 import torch
 
 from zipvoice import Audio, Prompt, SynthesisOptions, Synthesizer, load
-from zipvoice.config import FeatureConfig, ModelConfig, ModelFile, TokenizerConfig
+from zipvoice.config.model import FeatureConfig, ModelConfig
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.text import TokenizerConfig
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import save_pretrained
 from zipvoice.synthesis.output import write_parts
-from zipvoice.text.tokens import TokenTable
+from zipvoice.text.token_table import TokenTable
 
 SMALL = ModelConfig(
     fm_decoder_num_layers=(1, 1, 1, 1, 1),

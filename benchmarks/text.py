@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from zipvoice.config import TokenizerConfig
+from zipvoice.config.text import TokenizerConfig
 from zipvoice.text.tokenizers import build_tokenizer
 
 ENGLISH = [
@@ -51,7 +51,7 @@ def start_up_seconds(config: TokenizerConfig, text: str) -> float:
     """From nothing to the tokens of the first sentence, in a process of its own, without Python's own start."""
     code = (
         "import time; start = time.perf_counter(); "
-        "from zipvoice.config import TokenizerConfig; from zipvoice.text.tokenizers import build_tokenizer; "
+        "from zipvoice.config.text import TokenizerConfig; from zipvoice.text.tokenizers import build_tokenizer; "
         f"build_tokenizer({config!r}).tokens({text!r}); print(time.perf_counter() - start)"
     )
     return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)

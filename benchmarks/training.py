@@ -29,12 +29,12 @@ from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from zipvoice.config import ModelConfig, Vocabulary
+from zipvoice.config.model import ModelConfig, Vocabulary
+from zipvoice.data.collate import Batch
 from zipvoice.model.zipformer import EncoderLayer
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.batch import Batch
-from zipvoice.training.execution import compile_elementwise
-from zipvoice.training.memory import keep_freed_memory
+from zipvoice.training.compile import compile_elementwise
+from zipvoice.training.malloc import keep_freed_memory
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 

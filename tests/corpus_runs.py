@@ -4,17 +4,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from zipvoice.config import (
-    DataConfig,
-    ManifestConfig,
-    ModelConfig,
-    OptimizerConfig,
-    PrepareOptions,
-    RunConfig,
-    TokenizerConfig,
-)
-from zipvoice.text.tokens import TokenTable
-from zipvoice.training.prepare import prepare
+from zipvoice.config.data import DataConfig, ManifestConfig, PrepareOptions
+from zipvoice.config.model import ModelConfig
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.config.training import OptimizerConfig, RunConfig
+from zipvoice.data.prepare import prepare
+from zipvoice.text.token_table import TokenTable
 
 CORPUS = Path(__file__).parent / "data" / "corpus"
 LETTERS = ("_", *sorted(set(" ',.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")))

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from zipvoice.config import ModelConfig, Vocabulary, from_dict
+from zipvoice.config.model import ModelConfig, Vocabulary
+from zipvoice.config.strict_json import from_dict
 from zipvoice.model.zipvoice import ZipVoice
 
 FOLDER = Path(__file__).parent / "data" / "models"

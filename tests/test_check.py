@@ -13,11 +13,12 @@ from tiny_models import LETTERS, silence, tone
 
 from zipvoice.audio.files import Audio, write
 from zipvoice.cli import main
-from zipvoice.config import CheckOptions, PrepareOptions, TokenizerConfig
-from zipvoice.training.corpus_report import distributions, plot, render
-from zipvoice.training.findings import CHARACTER_RATE, Example, Finding, find, outliers, values
-from zipvoice.training.inspection import Corpus, Utterance, inspect_corpus, measure_sound
-from zipvoice.training.prepare import prepare
+from zipvoice.config.data import CheckOptions, PrepareOptions
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.data.prepare import prepare
+from zipvoice.data.validation.checks import CHARACTER_RATE, Example, Finding, find, outliers, values
+from zipvoice.data.validation.report import distributions, plot, render
+from zipvoice.data.validation.stats import Corpus, Utterance, inspect_corpus, measure_sound
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +78,7 @@ def test_a_good_corpus_is_described_and_nothing_is_found():
 
 @pytest.mark.slow
 def test_worker_processes_find_the_same(monkeypatch):
-    monkeypatch.setattr("zipvoice.training.inspection.PIECE", 2)
+    monkeypatch.setattr("zipvoice.data.validation.stats.PIECE", 2)
     write_corpus(good_rows(5))
     assert examine(tokenizer="simple")[0] == examine(tokenizer="simple", num_workers=2)[0]
 

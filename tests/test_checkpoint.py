@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zipvoice.config import AverageOptions
+from zipvoice.config.training import AverageOptions
 from zipvoice.training import checkpoint
 from zipvoice.training.averaging import RunningAverage, average, publish
 from zipvoice.weights import write_weights

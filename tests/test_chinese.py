@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zipvoice.text import chinese, compatible
-from zipvoice.text.chinese_numbers import cardinal, number, spoken
+from zipvoice.text import reference_compat
+from zipvoice.text.g2p import pinyin
+from zipvoice.text.normalizer.chinese import cardinal, number, spoken
 from zipvoice.text.punctuation import to_ascii
 
 DATA = Path(__file__).parent / "data" / "text"
@@ -17,12 +18,12 @@ HELPERS = json.loads((DATA / "chinese_helpers.json").read_text(encoding="utf-8")
 
 def test_compatible_readings_of_reference_vectors():
     for record in NUMBERS:
-        assert compatible.chinese(record["text"]) == record["result"], record["text"]
+        assert reference_compat.chinese(record["text"]) == record["result"], record["text"]
 
 
 def test_words_of_reference_vectors():
     for record in HELPERS["words"]:
-        assert chinese.words(compatible.chinese(to_ascii(record["text"]))) == record["words"], record["text"]
+        assert pinyin.words(reference_compat.chinese(to_ascii(record["text"]))) == record["words"], record["text"]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_words_of_reference_vectors():
     ],
 )
 def test_pinyin_tokens(text, expected):
-    assert chinese.pinyin_tokens(text) == expected.split()
+    assert pinyin.pinyin_tokens(text) == expected.split()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_numbers_with_decimals():
 
 def test_words_cover_the_text():
     text = "你好，世界！" + "中" * 2000 + " 再见。"
-    assert "".join(chinese.words(text)) == text
+    assert "".join(pinyin.words(text)) == text
 
 
 def read_back(words):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zipvoice.config import Vocabulary
+from zipvoice.config.model import Vocabulary
 from zipvoice.model.condition import (
     check_frames,
     frame_tokens,

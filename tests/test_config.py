@@ -4,17 +4,12 @@ import json
 
 import pytest
 
-from zipvoice.config import (
-    ModelConfig,
-    ModelFile,
-    ObjectiveConfig,
-    SynthesisOptions,
-    TokenizerConfig,
-    from_dict,
-    read_json,
-    to_dict,
-    write_json,
-)
+from zipvoice.config.model import ModelConfig
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.strict_json import from_dict, read_json, to_dict, write_json
+from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.config.training import ObjectiveConfig
 
 RELEASED = {
     "model": {

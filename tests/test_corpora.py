@@ -12,9 +12,9 @@ from corpus_trees import MINI, dialogue_text, make_emilia, make_libritts, make_o
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zipvoice.config import PrepareOptions
-from zipvoice.training.cuts import read_cuts
-from zipvoice.training.prepare import prepare
+from zipvoice.config.data import PrepareOptions
+from zipvoice.data.cuts import read_cuts
+from zipvoice.data.prepare import prepare
 
 EGS = Path(__file__).parents[1] / "egs"
 

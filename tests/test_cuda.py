@@ -8,9 +8,9 @@ import torch
 from tiny_models import FAST, FIVE_STACKS, make_synthesizer, tone
 from tiny_runs import Repeatable, new_model, new_trainer, one_update, random_batch, run_config
 
-from zipvoice.config import DiscriminatorConfig, VocoderRunConfig, VocosConfig
-from zipvoice.model.fusion import fuse
-from zipvoice.training.execution import compile_elementwise, recompute_activations
+from zipvoice.config.vocoder import DiscriminatorConfig, VocoderRunConfig, VocosConfig
+from zipvoice.model.kernels.fusion import fuse
+from zipvoice.training.compile import compile_elementwise, recompute_activations
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -101,9 +101,9 @@ def test_speech_in_half_precision(tmp_path):
 
 
 def test_a_vocoder_step_on_a_gpu_is_that_on_a_cpu():
-    from zipvoice.audio.vocos import Vocos
-    from zipvoice.training.vocoder.discriminators import Discriminators
     from zipvoice.training.vocoder.trainer import VocoderTrainer
+    from zipvoice.vocoder.discriminators import Discriminators
+    from zipvoice.vocoder.vocos import Vocos
 
     config = VocoderRunConfig(
         vocos=VocosConfig(16, 32, 1),

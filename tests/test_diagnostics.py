@@ -6,9 +6,10 @@ import pytest
 import torch
 from tiny_models import LETTERS, TINY
 
-from zipvoice.config import DataConfig, RunConfig
+from zipvoice.config.data import DataConfig
+from zipvoice.config.training import RunConfig
+from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.batch import Batch
 from zipvoice.training.diagnostics import (
     diagnose,
     first_non_finite,

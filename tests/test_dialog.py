@@ -6,7 +6,7 @@ import torch
 from tiny_models import FAST, RATE, make_synthesizer, sequence, silence, tone
 
 from zipvoice import Audio
-from zipvoice.synthesis.plan import merged_turns
+from zipvoice.synthesis.chunk_planner import merged_turns
 
 LOW, HIGH = tone(0.5, hertz=200), tone(0.7, hertz=800)
 TEXT = "[S1] hello there. [S2] hi! how are you? [S1] fine."

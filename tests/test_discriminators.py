@@ -3,15 +3,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from zipvoice.config import DiscriminatorConfig
-from zipvoice.training.vocoder.discriminators import (
+from zipvoice.config.vocoder import DiscriminatorConfig
+from zipvoice.training.vocoder.losses import SpectralLoss, adversarial_loss, discriminator_loss, feature_loss
+from zipvoice.vocoder.discriminators import (
     Discriminators,
     PeriodDiscriminator,
     SpectralDiscriminator,
     Verdict,
     magnitudes,
 )
-from zipvoice.training.vocoder.losses import SpectralLoss, adversarial_loss, discriminator_loss, feature_loss
 
 SMALL = DiscriminatorConfig(
     periods=(2, 3, 5), period_channels=(4, 8), period_weight=1.5, windows=(64, 32), window_channels=4, window_weight=0.5

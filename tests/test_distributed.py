@@ -28,7 +28,7 @@ from tiny_runs import (
     run_config,
 )
 
-from zipvoice.config import write_json
+from zipvoice.config.strict_json import write_json
 from zipvoice.training import checkpoint
 from zipvoice.training.distributed import ALONE, _buckets, joined, own_device
 from zipvoice.training.run import train

@@ -8,7 +8,7 @@ import pytest
 from test_run import corpus, run_config  # noqa: F401
 
 from zipvoice.cli import main
-from zipvoice.config import write_json
+from zipvoice.config.strict_json import write_json
 from zipvoice.training.dry_run import at_next_step
 from zipvoice.training.run import train
 

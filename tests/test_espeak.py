@@ -3,8 +3,8 @@ import importlib.util
 
 import pytest
 
-from zipvoice.config import TokenizerConfig
-from zipvoice.text import espeak
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.text.g2p import espeak
 from zipvoice.text.tokenizers import build_tokenizer
 
 

@@ -16,30 +16,23 @@ from tiny_models import TINY, make_model
 
 from zipvoice import cli
 from zipvoice.audio.files import read
-from zipvoice.config import (
-    DataConfig,
-    FeatureConfig,
-    LoraConfig,
-    ManifestConfig,
-    MergeOptions,
-    ModelFile,
-    OptimizerConfig,
-    PrepareOptions,
-    RunConfig,
-    SamplingConfig,
-    TokenizerConfig,
-    read_json,
-)
+from zipvoice.config.data import DataConfig, ManifestConfig, PrepareOptions
+from zipvoice.config.model import FeatureConfig
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.strict_json import read_json
+from zipvoice.config.synthesis import SamplingConfig
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.config.training import LoraConfig, MergeOptions, OptimizerConfig, RunConfig
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained, save_pretrained
-from zipvoice.text.tokens import TokenTable
+from zipvoice.text.token_table import TokenTable
 from zipvoice.text.vocabularies import corpus_table
 
 pytest.importorskip("lhotse")
 pytest.importorskip("peft")
+from zipvoice.data.prepare import prepare
 from zipvoice.training import checkpoint, run
-from zipvoice.training.adapters import merge
-from zipvoice.training.prepare import prepare
+from zipvoice.training.lora import merge
 from zipvoice.training.run import train
 
 CORPUS = Path(__file__).parent / "data" / "corpus"

@@ -9,9 +9,11 @@ import torch
 
 import zipvoice
 from zipvoice.audio.files import Audio
-from zipvoice.config import ModelConfig, TokenizerConfig, Vocabulary, to_dict
+from zipvoice.config.model import ModelConfig, Vocabulary
+from zipvoice.config.strict_json import to_dict
+from zipvoice.config.text import TokenizerConfig
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.text.tokens import TokenTable
+from zipvoice.text.token_table import TokenTable
 
 RELEASED_LAYOUT = ("model.json", "model.pt", "tokens.txt")
 

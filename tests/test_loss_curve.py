@@ -20,14 +20,16 @@ import pytest
 import torch
 from corpus_runs import LETTERS, SIZES
 
-from zipvoice.config import DataConfig, ManifestConfig, OptimizerConfig, PrepareOptions, RunConfig, TokenizerConfig
+from zipvoice.config.data import DataConfig, ManifestConfig, PrepareOptions
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.config.training import OptimizerConfig, RunConfig
+from zipvoice.data.dataset import TrainingData
+from zipvoice.data.prepare import prepare
 from zipvoice.files import write_text
 from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
-from zipvoice.text.tokens import TokenTable
-from zipvoice.training.data import TrainingData
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
-from zipvoice.training.prepare import prepare
 from zipvoice.training.trainer import Trainer
 
 CORPUS = Path(__file__).parents[1] / "egs" / "mini" / "corpus"

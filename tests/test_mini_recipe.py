@@ -12,8 +12,10 @@ from tiny_models import TINY
 
 from zipvoice.audio.files import read
 from zipvoice.audio.loudness import rms
-from zipvoice.config import PrepareOptions, RunConfig, read_json
-from zipvoice.text.tokens import TokenTable
+from zipvoice.config.data import PrepareOptions
+from zipvoice.config.strict_json import read_json
+from zipvoice.config.training import RunConfig
+from zipvoice.text.token_table import TokenTable
 
 RECIPE = Path(__file__).parents[1] / "egs" / "mini"
 CORPUS = RECIPE / "corpus"
@@ -132,7 +134,7 @@ def test_each_run_starts_from_the_one_before(name, source):
 def test_the_curriculum_goes_through(tmp_path, monkeypatch):
     """All runs with a tiny model, two steps each; the figures of the recordings themselves are known."""
     pytest.importorskip("lhotse")
-    from zipvoice.training.prepare import prepare
+    from zipvoice.data.prepare import prepare
     from zipvoice.training.run import train
 
     monkeypatch.chdir(tmp_path)

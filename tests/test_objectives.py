@@ -9,9 +9,9 @@ import torch
 from reference_models import reference
 from safetensors.torch import load_file
 
+from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training import objectives
-from zipvoice.training.batch import Batch
 from zipvoice.training.objectives import (
     BASE_MASK,
     DIALOG_MASK,

@@ -17,15 +17,16 @@ from hypothesis import given
 from hypothesis.strategies import text
 
 from zipvoice.audio.mel import LogMel
-from zipvoice.config import PrepareOptions, TokenizerConfig
+from zipvoice.config.data import PrepareOptions
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import EspeakTokenizer
-from zipvoice.text.tokens import TokenTable
 
 lhotse = pytest.importorskip("lhotse")
-from zipvoice.training import prepare as preparation  # noqa: E402
-from zipvoice.training.cuts import extract_features, load_audio, load_features, make_tokens, read_cuts  # noqa: E402
-from zipvoice.training.prepare import prepare  # noqa: E402
-from zipvoice.training.rows import clean_text  # noqa: E402
+from zipvoice.data import prepare as preparation  # noqa: E402
+from zipvoice.data.corpus_list import clean_text  # noqa: E402
+from zipvoice.data.cuts import extract_features, load_audio, load_features, make_tokens, read_cuts  # noqa: E402
+from zipvoice.data.prepare import prepare  # noqa: E402
 
 CORPUS = Path(__file__).parent / "data" / "corpus"
 
@@ -416,8 +417,8 @@ def test_pieces_make_no_difference(tmp_path, monkeypatch):
 
 KILLED = """
 import sys, time
-from zipvoice.config import PrepareOptions
-from zipvoice.training import prepare as preparation
+from zipvoice.config.data import PrepareOptions
+from zipvoice.data import prepare as preparation
 preparation.PIECE, extract = 2, preparation.extract_features
 def slow(*arguments):
     time.sleep(0.5)

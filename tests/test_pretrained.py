@@ -10,7 +10,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_models import make_model
 
-from zipvoice.config import ModelConfig, ModelFile, TokenizerConfig, Vocabulary, from_dict, write_json
+from zipvoice.config.model import ModelConfig, Vocabulary
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.strict_json import from_dict, write_json
+from zipvoice.config.text import TokenizerConfig
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import (
     dialog_from_base,
@@ -21,7 +24,7 @@ from zipvoice.pretrained import (
     save_pretrained,
     stereo_from_dialog,
 )
-from zipvoice.text.tokens import TokenTable
+from zipvoice.text.token_table import TokenTable
 from zipvoice.weights import quantized, read_weights, write_weights
 
 DATA = Path(__file__).parent / "data"

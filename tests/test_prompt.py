@@ -11,7 +11,7 @@ from tiny_models import FAST, RATE, make_synthesizer, sequence, silence, tone
 from zipvoice import Audio, Prompt
 from zipvoice.audio.files import read, write
 from zipvoice.audio.silence import remove_silence
-from zipvoice.config import TokenizerConfig
+from zipvoice.config.text import TokenizerConfig
 from zipvoice.synthesis.prompt import recording_complaints, trimmed
 
 

@@ -13,7 +13,8 @@ import zipvoice
 import zipvoice.synthesis.synthesizer
 from zipvoice.audio.files import read, write
 from zipvoice.cli import main
-from zipvoice.config import RunConfig, write_json
+from zipvoice.config.strict_json import write_json
+from zipvoice.config.training import RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "egs").glob("*/README.md"))]

@@ -8,7 +8,10 @@ from tiny_models import TINY
 
 from zipvoice.audio.files import read
 from zipvoice.cli import main
-from zipvoice.config import DataConfig, ManifestConfig, RunConfig, TokenizerConfig, read_json, write_json
+from zipvoice.config.data import DataConfig, ManifestConfig
+from zipvoice.config.strict_json import read_json, write_json
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.config.training import RunConfig
 from zipvoice.text.vocabularies import corpus_table
 
 CORPUS = Path(__file__).parent / "data" / "corpus"

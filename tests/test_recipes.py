@@ -29,14 +29,18 @@ from tiny_models import TINY, make_model
 
 from zipvoice.audio.files import read, write
 from zipvoice.cli import main
-from zipvoice.config import FeatureConfig, ModelConfig, ModelFile, RunConfig, TokenizerConfig, read_json, write_json
+from zipvoice.config.model import FeatureConfig, ModelConfig
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.strict_json import read_json, write_json
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.config.training import RunConfig
+from zipvoice.data.prepare import Prepared
 from zipvoice.evaluation.word_errors import normalize
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained, published_tokenizer, save_pretrained
-from zipvoice.text.tokens import SPEAKER_TAGS, TokenTable
+from zipvoice.text.token_table import SPEAKER_TAGS, TokenTable
 from zipvoice.text.vocabularies import emilia_table
 from zipvoice.training.averaging import RunningAverage, between
-from zipvoice.training.prepare import Prepared
 from zipvoice.weights import read_weights
 
 EGS = Path(__file__).parents[1] / "egs"
@@ -378,7 +382,7 @@ def test_an_average_that_the_checkpoints_do_not_reach_back_for_is_refused(steps)
 
 def test_a_manifest_without_tokens_makes_no_table(tmp_path):
     pytest.importorskip("lhotse")
-    from zipvoice.training.cuts import make_cut, recording, write_cuts
+    from zipvoice.data.cuts import make_cut, recording, write_cuts
 
     sentence = sentences()[0]
     write_cuts(tmp_path / "cuts.jsonl.gz", [make_cut("one", sentence.text, recording(sentence.path))])

@@ -10,21 +10,15 @@ import torch
 from corpus_runs import CORPUS, LETTERS, SIZES, make_corpus, run_config
 from safetensors.torch import load_file
 
-from zipvoice.config import (
-    DataConfig,
-    ObjectiveConfig,
-    OptimizerConfig,
-    PrepareOptions,
-    RunConfig,
-    TokenizerConfig,
-    read_json,
-    write_json,
-)
+from zipvoice.config.data import DataConfig, PrepareOptions
+from zipvoice.config.strict_json import read_json, write_json
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.config.training import ObjectiveConfig, OptimizerConfig, RunConfig
+from zipvoice.data.prepare import prepare
 from zipvoice.pretrained import load_pretrained
-from zipvoice.text.tokens import TokenTable
+from zipvoice.text.token_table import TokenTable
 from zipvoice.training import checkpoint, run
 from zipvoice.training.objectives import BASE_MASK, DIALOG_MASK
-from zipvoice.training.prepare import prepare
 from zipvoice.training.run import train
 
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 from reference_models import arguments, reference, reference_tests
 
-from zipvoice.config import Vocabulary
+from zipvoice.config.model import Vocabulary
 from zipvoice.model.condition import Condition, padding_mask
-from zipvoice.model.flow import euler, time_grid
 from zipvoice.model.sampling import guided_velocity, num_generated_frames, sample
+from zipvoice.model.solver import euler, time_grid
 
 
 @pytest.mark.parametrize(("case", "name"), reference_tests("sample"))

@@ -10,7 +10,7 @@ import torch
 from zipvoice.audio.files import Audio, read, write
 from zipvoice.cli import main
 from zipvoice.evaluation import scores
-from zipvoice.evaluation.quality import quality
+from zipvoice.evaluation.dnsmos import quality
 from zipvoice.evaluation.scores import Expected, Scores, closed_test_accuracy, dictation_errors, score, table
 
 CORPUS = Path(__file__).parents[1] / "egs/mini/corpus"

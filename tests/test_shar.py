@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from zipvoice.config import DataConfig, ManifestConfig, PrepareOptions, TokenizerConfig
+from zipvoice.config.data import DataConfig, ManifestConfig, PrepareOptions
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
-from zipvoice.text.tokens import TokenTable
 
 lhotse = pytest.importorskip("lhotse")
-from zipvoice.training.cuts import load_audio, load_features, read_cuts, stored_tokens  # noqa: E402
-from zipvoice.training.data import TrainingData  # noqa: E402
-from zipvoice.training.prepare import prepare  # noqa: E402
-from zipvoice.training.shar import SharFolder  # noqa: E402
+from zipvoice.data.cuts import load_audio, load_features, read_cuts, stored_tokens  # noqa: E402
+from zipvoice.data.dataset import TrainingData  # noqa: E402
+from zipvoice.data.prepare import prepare  # noqa: E402
+from zipvoice.data.shar import SharFolder  # noqa: E402
 
 CORPUS = Path(__file__).parent / "data" / "corpus"
 TABLE = TokenTable(("_", *sorted(set(" ',.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"))))
@@ -86,7 +87,7 @@ def test_we_read_what_lhotse_writes(manifest, tmp_path, compression):
 
 
 def test_reading_holds_no_contents(features, monkeypatch):
-    monkeypatch.setattr("zipvoice.training.shar.read_place", None)
+    monkeypatch.setattr("zipvoice.data.shar.read_place", None)
     assert all(len(cut.features.storage_key) < 1000 for cut in read_cuts(features))
 
 

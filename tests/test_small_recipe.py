@@ -26,21 +26,16 @@ from tiny_models import LETTERS, TINY, make_model
 from zipvoice.audio.files import Audio, read, write
 from zipvoice.audio.loudness import rms
 from zipvoice.cli import main
-from zipvoice.config import (
-    DataConfig,
-    FeatureConfig,
-    ManifestConfig,
-    ModelFile,
-    PrepareOptions,
-    RunConfig,
-    TokenizerConfig,
-    read_json,
-    write_json,
-)
+from zipvoice.config.data import DataConfig, ManifestConfig, PrepareOptions
+from zipvoice.config.model import FeatureConfig
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.strict_json import read_json, write_json
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.config.training import RunConfig
 from zipvoice.model.condition import pad_tokens, timed_frame_tokens
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained
-from zipvoice.text.tokens import TokenTable
+from zipvoice.text.token_table import TokenTable
 from zipvoice.text.vocabularies import phone_table
 
 RECIPE = Path(__file__).parents[1] / "egs" / "small"
@@ -551,7 +546,7 @@ def prepared(tmp_path_factory):
     """The manifest of real recordings, with their tokens and features, and the times of their phones beside it."""
     pytest.importorskip("piper_phonemize")
     pytest.importorskip("lhotse")
-    from zipvoice.training.prepare import prepare
+    from zipvoice.data.prepare import prepare
 
     folder = tmp_path_factory.mktemp("small")
     rows = [f"{key}\t{said}\t{CORPUS / path}\tkathleen\n" for key, said, path in sentences()]
@@ -575,7 +570,7 @@ def paced(prepared):
 
 
 def load(path):
-    from zipvoice.training.cuts import load_features, read_cuts, stored_tokens
+    from zipvoice.data.cuts import load_features, read_cuts, stored_tokens
 
     return {item.id: (load_features(item, 100), stored_tokens(item), item) for item in read_cuts(path)}
 
@@ -660,9 +655,9 @@ def test_a_recording_without_times_of_phones_is_only_a_prompt(prepared, paced, p
 
 
 def test_training_reads_pairs(pairs):
+    from zipvoice.data.dataset import ValidationData
     from zipvoice.text.tokenizers import build_tokenizer
     from zipvoice.text.vocabularies import corpus_table
-    from zipvoice.training.data import ValidationData
 
     made = load(pairs)
     table = corpus_table(tokens for _, tokens, _ in made.values())
@@ -681,7 +676,7 @@ LETTER_SOUNDS = dict(zip("abcd", torch.randn(4, 100, generator=torch.Generator()
 def write_sounds(path, texts):
     """A manifest of texts, two frames for each letter, every text spoken by another voice."""
     lhotse = pytest.importorskip("lhotse")
-    from zipvoice.training.cuts import feature_writer, make_cut, with_tokens, write_cuts
+    from zipvoice.data.cuts import feature_writer, make_cut, with_tokens, write_cuts
 
     made = []
     with feature_writer(path.with_suffix(".lca"), "lilcom_chunky") as store:

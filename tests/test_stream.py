@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 from tiny_models import FAST, RATE, make_synthesizer, sequence, silence, tone
 
 from zipvoice.audio.files import read
-from zipvoice.synthesis.joining import Joiner, Piece, fade, join_exactly, leading_silence, shorten_silence
+from zipvoice.synthesis.chunk_planner import (
+    CHAPTER_SECONDS,
+    PARAGRAPH_SECONDS,
+    ChunkSizes,
+    floored,
+    paragraphs,
+    punctuated,
+)
+from zipvoice.synthesis.crossfade import Joiner, Piece, fade, join_exactly, leading_silence, shorten_silence
 from zipvoice.synthesis.output import wav_header, write_parts, write_wav
-from zipvoice.synthesis.plan import CHAPTER_SECONDS, PARAGRAPH_SECONDS, ChunkSizes, floored, paragraphs, punctuated
 from zipvoice.synthesis.synthesizer import joined
 
 LONG = "one two three, four five six. seven eight nine ten! eleven twelve? " * 3

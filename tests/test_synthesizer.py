@@ -11,7 +11,7 @@ import zipvoice
 from zipvoice import SynthesisOptions
 from zipvoice.audio.loudness import normalize_rms
 from zipvoice.audio.mel import LogMel
-from zipvoice.config import SamplingConfig
+from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.model.sampling import sample
 from zipvoice.synthesis.synthesizer import batches, initial_noise, joined, seeded_generator
 

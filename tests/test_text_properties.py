@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zipvoice.config import TokenizerConfig
+from zipvoice.config.text import TokenizerConfig
 from zipvoice.text.chunking import chunks
-from zipvoice.text.inspection import inspect_text
+from zipvoice.text.explain import inspect_text
 from zipvoice.text.tokenizers import build_tokenizer
 
 TAGS = ("[S1]", "[S2]", "[LAUGHS]")

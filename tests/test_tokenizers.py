@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from zipvoice.config import TokenizerConfig
-from zipvoice.text import compatible
-from zipvoice.text.inspection import inspect_text, render, to_json
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.text import reference_compat
+from zipvoice.text.explain import inspect_text, render, to_json
+from zipvoice.text.language_segments import segments
 from zipvoice.text.markup import parse
 from zipvoice.text.punctuation import to_ascii
-from zipvoice.text.segments import segments
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.vocabularies import emilia_table
 
@@ -81,7 +81,7 @@ def test_segments_of_reference_vectors():
         assert to_ascii(re.sub(r"\s*(\[S[12]\])\s*", r"\1", record["text"])) == record["preprocessed"] or (
             record["tokenizer"] == "emilia" and to_ascii(record["text"]) == record["preprocessed"]
         )
-        found = [[segment.text, segment.kind] for segment in compatible.segments(record["preprocessed"])]
+        found = [[segment.text, segment.kind] for segment in reference_compat.segments(record["preprocessed"])]
         assert found == record["segments"], record["text"]
 
 
@@ -227,7 +227,7 @@ def test_inspection_without_a_table():
 
 def test_imports_are_lazy():
     code = (
-        "import sys, zipvoice.text.tokenizers, zipvoice.text.inspection, zipvoice.text.vocabularies as v; "
+        "import sys, zipvoice.text.tokenizers, zipvoice.text.explain, zipvoice.text.vocabularies as v; "
         "v.emilia_table(); "
         "heavy = {'torch', 'numpy', 'jieba', 'pypinyin', 'piper_phonemize', 'piper'} & set(sys.modules); "
         "assert not heavy, heavy"

@@ -21,14 +21,14 @@ from tiny_runs import (
     run_config,
 )
 
-from zipvoice.config import ObjectiveConfig, OptimizerConfig
-from zipvoice.training import checkpoint, schedules
+from zipvoice.config.training import ObjectiveConfig, OptimizerConfig
+from zipvoice.training import checkpoint, lr_scheduler
 from zipvoice.training.losses import RunningLoss
 from zipvoice.training.objectives import DIALOG_MASK, ConditionMask, Distillation, Loss, StereoFlowMatching
 from zipvoice.training.signals import stop_on_signal
 from zipvoice.training.trainer import learning_rate, seed_of
 
-SCHEDULES = json.loads((Path(__file__).parent / "data" / "optimizer" / "schedules.json").read_text())
+SCHEDULES = json.loads((Path(__file__).parent / "data" / "optimizer" / "lr_scheduler.json").read_text())
 
 
 # ---------------------------------------------------------------- stopping and going on
@@ -125,7 +125,7 @@ def test_the_model_follows_the_run(tmp_path):
     for step in range(3):
         trainer.train_step([next(trainer.batches)])
         assert trainer.model.progress.batch_count == step * 2000 / 50
-        expected = schedules.eden(step + 1, 0, 0.03, 20.0, 2.0)
+        expected = lr_scheduler.eden(step + 1, 0, 0.03, 20.0, 2.0)
         assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
     tuned = new_trainer(run_config(tmp_path, init_from="somewhere"))
     tuned.train_step([random_batch(0)])
@@ -164,7 +164,7 @@ def test_several_batches_move_the_schedules_faster(tmp_path):
     for step in range(2):
         trainer.train_step(trainer.next_batches())
         assert trainer.model.progress.batch_count == 3 * step * 2000 / 50
-        expected = schedules.eden(step + 1, 3 * (step + 1) * 2000 / 3600, 0.02, 7500.0, 10.0)
+        expected = lr_scheduler.eden(step + 1, 3 * (step + 1) * 2000 / 3600, 0.02, 7500.0, 10.0)
         assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
     assert trainer.batches.rounds == 6
 

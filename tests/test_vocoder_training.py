@@ -11,25 +11,20 @@ from test_distributed import on_two
 
 from zipvoice.audio.files import Audio, read, write
 from zipvoice.audio.mel import HOP, LogMel
-from zipvoice.audio.vocos import Vocos, load_vocos, save_vocos
 from zipvoice.cli import main
-from zipvoice.config import (
-    DiscriminatorConfig,
-    PrepareOptions,
-    VocoderRunConfig,
-    VocosConfig,
-    read_json,
-    write_json,
-)
+from zipvoice.config.data import PrepareOptions
+from zipvoice.config.strict_json import read_json, write_json
+from zipvoice.config.vocoder import DiscriminatorConfig, VocoderRunConfig, VocosConfig
+from zipvoice.data.prepare import prepare
+from zipvoice.data.segments import CONTEXT, Crops
 from zipvoice.synthesis.batch import read_list
 from zipvoice.training import checkpoint
 from zipvoice.training.distributed import ALONE, World
-from zipvoice.training.prepare import prepare
-from zipvoice.training.tracking import Tracker
-from zipvoice.training.vocoder.crops import CONTEXT, Crops
-from zipvoice.training.vocoder.discriminators import Discriminators
+from zipvoice.training.logger import Tracker
 from zipvoice.training.vocoder.run import train_vocoder
 from zipvoice.training.vocoder.trainer import VocoderTrainer, cosine
+from zipvoice.vocoder.discriminators import Discriminators
+from zipvoice.vocoder.vocos import Vocos, load_vocos, save_vocos
 
 CORPUS = Path(__file__).parent / "data" / "corpus"
 RECIPE = Path(__file__).parents[1] / "egs" / "vocos"

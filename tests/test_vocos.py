@@ -9,7 +9,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from zipvoice.audio.mel import LogMel
-from zipvoice.audio.vocos import Vocos, VocosConfig, load_vocos
+from zipvoice.vocoder.vocos import Vocos, VocosConfig, load_vocos
 
 DATA = Path(__file__).parent / "data/audio"
 REFERENCE = load_file(DATA / "vocos.safetensors")

@@ -10,11 +10,11 @@ from torch import nn
 from zipvoice.model.activations import Swoosh, _in_one_pass, activate, swoosh_l, swoosh_r
 from zipvoice.model.attention import relative_positions
 from zipvoice.model.decoder import sinusoid
-from zipvoice.model.depthwise import depthwise_convolution
+from zipvoice.model.kernels.depthwise import depthwise_convolution
+from zipvoice.model.kernels.linear import Linear
+from zipvoice.model.kernels.relative_attention import MASKED_SCORE, attention_weights, relative_shift, softmax_gradient
 from zipvoice.model.layers import BiasNorm, Bypass, kept
-from zipvoice.model.linear import Linear
-from zipvoice.model.relative_attention import MASKED_SCORE, attention_weights, relative_shift, softmax_gradient
-from zipvoice.model.schedule import Progress, Schedule
+from zipvoice.model.scheduled_float import Progress, Schedule
 from zipvoice.model.zipformer import Downsample, Stack, Widths, Zipformer
 
 DATA = Path(__file__).parent / "data"
@@ -179,7 +179,7 @@ def test_attention_in_one_block_has_the_same_gradients(monkeypatch):
         return torch.autograd.grad(sum(attention.average(value).square().sum() for value in values), inputs)
 
     in_blocks = gradients()
-    monkeypatch.setattr("zipvoice.model.blocks.by_hand", lambda x: False)
+    monkeypatch.setattr("zipvoice.model.kernels.blocks.by_hand", lambda x: False)
     torch.testing.assert_close(gradients(), in_blocks, atol=1e-4, rtol=1e-4)
 
 

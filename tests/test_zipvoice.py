@@ -6,7 +6,7 @@ import pytest
 import torch
 from reference_models import CASES, FOLDER, arguments, reference, reference_tests
 
-from zipvoice.config import ModelConfig, Vocabulary
+from zipvoice.config.model import ModelConfig, Vocabulary
 from zipvoice.model.condition import Condition, pad_tokens, padding_mask
 from zipvoice.model.sampling import num_generated_frames
 from zipvoice.model.zipvoice import ZipVoice

@@ -7,12 +7,15 @@ from dataclasses import replace
 import torch
 
 from zipvoice import Audio, Synthesizer
-from zipvoice.audio.vocos import Vocos, VocosConfig
-from zipvoice.config import FeatureConfig, ModelConfig, ModelFile, SynthesisOptions, TokenizerConfig
+from zipvoice.config.model import FeatureConfig, ModelConfig
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.text import TokenizerConfig
 from zipvoice.files import write_text
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained, save_pretrained
-from zipvoice.text.tokens import TokenTable
+from zipvoice.text.token_table import TokenTable
+from zipvoice.vocoder.vocos import Vocos, VocosConfig
 from zipvoice.weights import write_weights
 
 RATE = 24000

@@ -9,13 +9,15 @@ from pathlib import Path
 import corpus_runs
 import torch
 
-from zipvoice.config import DataConfig, OptimizerConfig, RunConfig, Vocabulary
+from zipvoice.config.data import DataConfig
+from zipvoice.config.model import Vocabulary
+from zipvoice.config.training import OptimizerConfig, RunConfig
+from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training import checkpoint
-from zipvoice.training.batch import Batch
 from zipvoice.training.distributed import ALONE
+from zipvoice.training.logger import Tracker
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, Draws, FlowMatching
-from zipvoice.training.tracking import Tracker
 from zipvoice.training.trainer import Trainer
 
 SIZES = replace(corpus_runs.SIZES, feat_dim=6)

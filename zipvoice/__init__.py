@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zipvoice.audio.files import Audio as Audio
-    from zipvoice.config import SynthesisOptions as SynthesisOptions
+    from zipvoice.config.synthesis import SynthesisOptions as SynthesisOptions
     from zipvoice.synthesis.prompt import Prompt as Prompt
     from zipvoice.synthesis.synthesizer import Synthesizer as Synthesizer
     from zipvoice.synthesis.synthesizer import load as load
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Audio": "zipvoice.audio.files",
     "Prompt": "zipvoice.synthesis.prompt",
-    "SynthesisOptions": "zipvoice.config",
+    "SynthesisOptions": "zipvoice.config.synthesis",
     "Synthesizer": "zipvoice.synthesis.synthesizer",
     "load": "zipvoice.synthesis.synthesizer",
 }

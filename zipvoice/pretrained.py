@@ -16,10 +16,13 @@ import torch
 from torch import Tensor
 
 from zipvoice import builtin
-from zipvoice.config import ModelFile, TokenizerConfig, Variant, read_json, suggestion, write_json
+from zipvoice.config.model import Variant
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.strict_json import read_json, suggestion, write_json
+from zipvoice.config.text import TokenizerConfig
 from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import Tokenizer, build_tokenizer
-from zipvoice.text.tokens import TokenTable
 from zipvoice.weights import Weights, check_fit, load_strictly, read_weights, shapes, write_weights
 
 RELEASED: tuple[Variant, ...] = ("zipvoice", "zipvoice_distill", "zipvoice_dialog", "zipvoice_dialog_stereo")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zipvoice.audio.files import Audio
-from zipvoice.config import FeatureConfig
+from zipvoice.config.model import FeatureConfig
 
 SAMPLING_RATE = FeatureConfig.sampling_rate
 N_FFT = 1024

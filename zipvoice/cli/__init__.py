@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from zipvoice.cli import check, diagnose, evaluation, synthesis, text, training, vocoder
 from zipvoice.cli.parsing import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, note
-from zipvoice.config import suggestion
+from zipvoice.config.strict_json import suggestion
 
 
 class Command(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from zipvoice.cli.parsing import EXIT_ERROR, note, parse
-from zipvoice.config import CheckOptions
+from zipvoice.config.data import CheckOptions
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ def check(arguments: list[str]) -> int:
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--source", *arguments]
     command = parse(Check, "check SOURCE", arguments)
-    from zipvoice.training.corpus_report import plot, render, require_format, to_json
-    from zipvoice.training.findings import find
-    from zipvoice.training.inspection import inspect_corpus
+    from zipvoice.data.validation.checks import find
+    from zipvoice.data.validation.report import plot, render, require_format, to_json
+    from zipvoice.data.validation.stats import inspect_corpus
 
     if command.plot:
         require_format(command.plot)  # before the work

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from zipvoice.cli.parsing import EXIT_ERROR, parse
-from zipvoice.config import RunConfig, read_json
+from zipvoice.config.strict_json import read_json
+from zipvoice.config.training import RunConfig
 
 if TYPE_CHECKING:
-    from zipvoice.training.batch import Batch
+    from zipvoice.data.collate import Batch
     from zipvoice.training.trainer import Trainer
 
 

@@ -14,7 +14,8 @@ import tyro
 
 from zipvoice import builtin
 from zipvoice.cli.parsing import EXIT_SOME_FAILED, note, parse
-from zipvoice.config import SynthesisOptions, suggestion
+from zipvoice.config.strict_json import suggestion
+from zipvoice.config.synthesis import SynthesisOptions
 
 if TYPE_CHECKING:
     from zipvoice.synthesis.batch import Outcome

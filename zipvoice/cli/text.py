@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from zipvoice.cli.parsing import parse
-from zipvoice.config import TokenizerConfig
+from zipvoice.config.text import TokenizerConfig
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Tokenize:
 
 def tokenize(arguments: list[str]) -> None:
     command = parse(Tokenize, "tokenize", arguments)
-    from zipvoice.text.inspection import inspect_text, render, to_json
+    from zipvoice.text.explain import inspect_text, render, to_json
+    from zipvoice.text.token_table import TokenTable
     from zipvoice.text.tokenizers import build_tokenizer
-    from zipvoice.text.tokens import TokenTable
 
     table = None if command.tokens is None else TokenTable.read(command.tokens)
     tokenizer = build_tokenizer(command.tokenizer, None if table is None else table.tags)

@@ -7,15 +7,9 @@ from typing import Annotated
 import tyro
 
 from zipvoice.cli.parsing import note, parse
-from zipvoice.config import (
-    FINE_TUNING,
-    AverageOptions,
-    ManifestConfig,
-    MergeOptions,
-    PrepareOptions,
-    RunConfig,
-    read_json,
-)
+from zipvoice.config.data import ManifestConfig, PrepareOptions
+from zipvoice.config.strict_json import read_json
+from zipvoice.config.training import FINE_TUNING, AverageOptions, MergeOptions, RunConfig
 
 
 def train(arguments: list[str]) -> None:
@@ -58,7 +52,7 @@ def finetune(arguments: list[str]) -> None:
 
 def prepare(arguments: list[str]) -> None:
     options = parse(PrepareOptions, "prepare", arguments)
-    from zipvoice.training.prepare import prepare as prepare_corpus
+    from zipvoice.data.prepare import prepare as prepare_corpus
 
     made = prepare_corpus(options)
     skipped = f", {made.skipped} rows left out" if made.skipped else ""
@@ -75,7 +69,7 @@ def average(arguments: list[str]) -> None:
 
 def merge(arguments: list[str]) -> None:
     options = parse(MergeOptions, "merge", arguments)
-    from zipvoice.training.adapters import merge as merge_adapter
+    from zipvoice.training.lora import merge as merge_adapter
 
     note(f"wrote {merge_adapter(options)}")
 

@@ -2,7 +2,8 @@
 """The command that makes vocoders."""
 
 from zipvoice.cli.parsing import parse
-from zipvoice.config import VocoderRunConfig, read_json
+from zipvoice.config.strict_json import read_json
+from zipvoice.config.vocoder import VocoderRunConfig
 
 
 def train_vocoder(arguments: list[str]) -> None:

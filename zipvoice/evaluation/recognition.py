@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zipvoice.audio.files import Audio, pcm16, read, resample
-from zipvoice.config import suggestion
+from zipvoice.config.strict_json import suggestion
 from zipvoice.evaluation.word_errors import normalize
 
 RECOGNIZER_RATE = 16000

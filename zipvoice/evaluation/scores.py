@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zipvoice.audio.files import ENCODINGS, Audio, read
-from zipvoice.config import suggestion
-from zipvoice.evaluation.quality import quality
+from zipvoice.config.strict_json import suggestion
+from zipvoice.evaluation.dnsmos import quality
 from zipvoice.evaluation.recognition import ClosedTest, Dictation, known_sentences
 from zipvoice.evaluation.similarity import SpeakerEncoder
 from zipvoice.evaluation.word_errors import WordErrors, word_errors

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zipvoice.model.blocks import by_hand, row_blocks
-from zipvoice.model.fusion import fusible, is_fused
+from zipvoice.model.kernels.blocks import by_hand, row_blocks
+from zipvoice.model.kernels.fusion import fusible, is_fused
 
 SLOPE = 0.08
 TINY = torch.finfo(torch.float32).tiny

@@ -9,10 +9,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from zipvoice.model.fusion import fusible
-from zipvoice.model.linear import Linear
-from zipvoice.model.relative_attention import Attention, attention_weights
-from zipvoice.model.schedule import Progress, Schedule
+from zipvoice.model.kernels.fusion import fusible
+from zipvoice.model.kernels.linear import Linear
+from zipvoice.model.kernels.relative_attention import Attention, attention_weights
+from zipvoice.model.scheduled_float import Progress, Schedule
 
 SCORE_PENALTY = 1e-4
 SCORE_PENALTY_RATE = Schedule((0, 0.1))

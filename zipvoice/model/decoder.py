@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipvoice.model.activations import SwooshR
-from zipvoice.model.linear import Linear
+from zipvoice.model.kernels.linear import Linear
 from zipvoice.model.zipformer import Zipformer
 
 GUIDANCE_SINUSOID_DIM = 192

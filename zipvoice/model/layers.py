@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipvoice.model.activations import activate, swoosh_l, swoosh_r
-from zipvoice.model.blocks import row_blocks
-from zipvoice.model.depthwise import depthwise_convolution
-from zipvoice.model.fusion import fusible
 from zipvoice.model.gradients import limit
-from zipvoice.model.linear import Linear
-from zipvoice.model.schedule import Progress, Schedule
+from zipvoice.model.kernels.blocks import row_blocks
+from zipvoice.model.kernels.depthwise import depthwise_convolution
+from zipvoice.model.kernels.fusion import fusible
+from zipvoice.model.kernels.linear import Linear
+from zipvoice.model.scheduled_float import Progress, Schedule
 
 ROWS_PER_THREAD = 312  # of a feed-forward module at once, where nothing is kept for a gradient
 LIMIT_RATE = Schedule((0, 0.6))

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from zipvoice.config import Vocabulary
+from zipvoice.config.model import Vocabulary
 from zipvoice.model.condition import Condition, padding_mask, predicted_frames
-from zipvoice.model.flow import Velocity, euler, guided, time_grid
+from zipvoice.model.solver import Velocity, euler, guided, time_grid
 from zipvoice.model.zipvoice import ZipVoice
 
 Tokens = Sequence[Sequence[int]]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from zipvoice.model.gradients import Balance, balance, whiten
-from zipvoice.model.schedule import Progress, Schedule
+from zipvoice.model.scheduled_float import Progress, Schedule
 from zipvoice.model.zipformer import EncoderLayer, Zipformer
 
 BALANCE_GRAD_SCALE = 0.04

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from zipvoice.model.activations import SwooshR
 from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention, relative_positions
+from zipvoice.model.kernels.linear import Linear
+from zipvoice.model.kernels.relative_attention import Attention
 from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward, kept, plus
-from zipvoice.model.linear import Linear
-from zipvoice.model.relative_attention import Attention
-from zipvoice.model.schedule import Progress, Schedule
+from zipvoice.model.scheduled_float import Progress, Schedule
 
 ATTENTION_SKIP = Schedule((0, 0.2), (4000, 0.05), (16000, 0.0))
 CONVOLUTION_SKIP = Schedule((0, 0.2), (4000, 0.05), (16000, 0.0))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from zipvoice.config import ModelConfig, Variant, Vocabulary
+from zipvoice.config.model import ModelConfig, Variant, Vocabulary
 from zipvoice.model.condition import (
     Condition,
     check_frames,
@@ -21,7 +21,7 @@ from zipvoice.model.condition import (
     upsample,
 )
 from zipvoice.model.decoder import VelocityDecoder
-from zipvoice.model.schedule import Progress
+from zipvoice.model.scheduled_float import Progress
 from zipvoice.model.shaping import shape_gradients
 from zipvoice.model.zipformer import Widths, Zipformer
 
@@ -31,7 +31,7 @@ class ZipVoice(nn.Module):
 
     `zipvoice_distill` takes the guidance scale as an input, the dialogue models mark speaker turns, and
     `zipvoice_dialog_stereo` has a second pair of projections for two channels. Called with a time, a state and a
-    condition, a model is a velocity (see `zipvoice.model.flow`).
+    condition, a model is a velocity (see `zipvoice.model.solver`).
     """
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary, variant: Variant = "zipvoice") -> None:

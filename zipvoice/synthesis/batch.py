@@ -15,10 +15,12 @@ from typing import Any
 
 import soundfile
 
-from zipvoice.config import SynthesisOptions, TokenizerConfig, from_dict
-from zipvoice.synthesis.joining import Piece
+from zipvoice.config.strict_json import from_dict
+from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.synthesis.chunk_planner import Chunk, Voice
+from zipvoice.synthesis.crossfade import Piece
 from zipvoice.synthesis.output import write_parts
-from zipvoice.synthesis.plan import Chunk, Voice
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.synthesis.synthesizer import Synthesizer, batches
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from zipvoice.audio.files import Audio
-from zipvoice.synthesis.plan import check_turns, merged_turns
-from zipvoice.text.tokens import SPEAKER_TAGS
+from zipvoice.synthesis.chunk_planner import check_turns, merged_turns
+from zipvoice.text.token_table import SPEAKER_TAGS
 
 
 def prompt_turns(tokens: Sequence[str]) -> list[str]:

@@ -16,7 +16,8 @@ from zipvoice.audio.files import Audio
 from zipvoice.audio.loudness import normalize_rms, rms
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.audio.silence import remove_silence
-from zipvoice.config import TokenizerConfig, from_dict, to_dict
+from zipvoice.config.strict_json import from_dict, to_dict
+from zipvoice.config.text import TokenizerConfig
 from zipvoice.files import whole_file
 
 FORMAT = "zipvoice-voice-1"

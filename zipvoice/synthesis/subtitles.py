@@ -12,7 +12,8 @@ import torch
 
 from zipvoice.audio.files import Audio
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
-from zipvoice.config import SynthesisOptions, suggestion
+from zipvoice.config.strict_json import suggestion
+from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.synthesis.synthesizer import Synthesizer
 

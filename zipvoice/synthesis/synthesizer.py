@@ -16,15 +16,17 @@ from zipvoice import builtin
 from zipvoice.audio.files import Audio, read, resample
 from zipvoice.audio.loudness import normalize_rms
 from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE, LogMel, features
-from zipvoice.audio.vocoder import load_vocoder
-from zipvoice.config import SynthesisOptions, TokenizerConfig, Variant
+from zipvoice.config.model import Variant
+from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.text import TokenizerConfig
 from zipvoice.model.sampling import sample
 from zipvoice.pretrained import Pretrained, find_vocoder, load_pretrained
 from zipvoice.synthesis import dialogue
-from zipvoice.synthesis.joining import Joiner, Piece, cut_to, join_exactly
-from zipvoice.synthesis.plan import Chunk, Planner, Text, Voice, punctuated
+from zipvoice.synthesis.chunk_planner import Chunk, Planner, Text, Voice, punctuated
+from zipvoice.synthesis.crossfade import Joiner, Piece, cut_to, join_exactly
 from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
 from zipvoice.text.markup import pause_seconds
+from zipvoice.vocoder.load import load_vocoder
 
 FIRST_CHUNK_SECONDS = 3.0
 """Of a stream, unless the options say otherwise."""

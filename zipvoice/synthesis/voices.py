@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from zipvoice import builtin
-from zipvoice.config import suggestion
+from zipvoice.config.strict_json import suggestion
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.synthesis.synthesizer import Synthesizer
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zipvoice.text.markup import pause_seconds
 from zipvoice.text.punctuation import PUNCTUATION
-from zipvoice.text.tokens import SPEAKER_TAGS
+from zipvoice.text.token_table import SPEAKER_TAGS
 
 Tokens = Sequence[str]
 

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from zipvoice.text.syllables import is_syllable, normal_syllable
+from zipvoice.text.g2p.syllables import is_syllable, normal_syllable
 
 MAX_PAUSE_SECONDS = 60.0
 

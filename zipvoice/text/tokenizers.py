@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
-from zipvoice.config import TokenizerConfig
-from zipvoice.text import chinese, chinese_numbers, compatible, english, espeak, libritts
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.text import reference_compat
 from zipvoice.text.characters import fold, is_han, only_speakable, script, separate
+from zipvoice.text.g2p import espeak, pinyin
+from zipvoice.text.g2p.syllables import syllable_tokens
+from zipvoice.text.language_segments import Segment, segments
 from zipvoice.text.markup import Element, parse
+from zipvoice.text.normalizer import chinese, english, libritts
 from zipvoice.text.punctuation import PUNCTUATION, to_ascii
-from zipvoice.text.segments import Segment, segments
-from zipvoice.text.syllables import syllable_tokens
 
 DIALOG_TAGS = (
     "[S1]", "[S2]", "[LAUGHS]", "[CLEARS THROAT]", "[SIGHS]", "[GASPS]", "[COUGHS]", "[SINGING]", "[SCREAMS]",
@@ -124,15 +126,15 @@ class EmiliaTokenizer(MarkupTokenizer):
 
     def _piece(self, kind: str, text: str, start: int) -> Piece:
         if kind == "zh":
-            text = to_ascii(chinese_numbers.spoken(text))
-            return Piece(kind, text, start, tuple(chinese.pinyin_tokens(text)))
+            text = to_ascii(chinese.spoken(text))
+            return Piece(kind, text, start, tuple(pinyin.pinyin_tokens(text)))
         if kind == "en":
             text = english.spoken(to_ascii(text))
             return Piece(kind, text, start, tuple(_english_tokens(text)))
         return _mark(kind, text, start)
 
     def _compatible_pieces(self, text: str) -> Iterator[Piece]:
-        for segment in compatible.segments(to_ascii(text)):
+        for segment in reference_compat.segments(to_ascii(text)):
             yield Piece(segment.kind, segment.text, segment.start, tuple(_compatible_tokens(segment)))
 
     def _speaks(self, character: str) -> bool:
@@ -255,9 +257,9 @@ def _english_tokens(text: str) -> list[str]:
 
 def _compatible_tokens(segment: Segment) -> list[str]:
     if segment.kind == "zh":
-        return chinese.pinyin_tokens(compatible.chinese(segment.text))
+        return pinyin.pinyin_tokens(reference_compat.chinese(segment.text))
     if segment.kind == "en":
-        text = compatible.english(segment.text)
+        text = reference_compat.english(segment.text)
         return espeak.phonemes(text, "en-us") if text is not None else []
     if segment.kind == "pinyin":
         syllable = segment.text.strip("<>")
@@ -269,7 +271,7 @@ def _is_chinese_or_english(character: str) -> bool:
     if character.isascii() or not character.isalnum() or character in "²³µ":
         return True
     if is_han(character):
-        return chinese.is_readable(character)
+        return pinyin.is_readable(character)
     return script(character) == "LATIN" and espeak.is_speakable(character, "en-us")
 
 

@@ -4,9 +4,9 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from zipvoice.text.g2p.syllables import PINYIN_TOKENS
 from zipvoice.text.markup import pause_seconds
-from zipvoice.text.syllables import PINYIN_TOKENS
-from zipvoice.text.tokens import PAD, TokenTable
+from zipvoice.text.token_table import PAD, TokenTable
 
 ESPEAK_SYMBOLS = (
     "_^$ !'(),-.:;?abcdefhijklmnopqrstuvwxyzæçðøħŋœǀǁǂǃɐɑɒɓɔɕɖɗɘəɚɛɜɞɟɠɡɢɣɤɥɦɧɨɪɫɬɭɮɯɰɱɲɳɴɵɶɸɹɺɻɽɾʀʁʂʃʄʈʉʊʋʌʍʎʏʐʑʒʔʕʘ"

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zipvoice.config import AverageOptions, RunConfig, read_json
+from zipvoice.config.strict_json import read_json
+from zipvoice.config.training import AverageOptions, RunConfig
 from zipvoice.training.checkpoint import averaged_weights, checkpoint_path, load, steps_saved
 from zipvoice.weights import write_weights
 
@@ -117,7 +118,7 @@ def publish(exp_dir: str | os.PathLike[str], every: int = 1) -> Path:
 
 def _write(exp_dir: str | os.PathLike[str], weights: Weights) -> Path:
     """Write model.safetensors, which is a plain model also where adapters were trained; they are written beside it."""
-    from zipvoice.training.adapters import is_adapted, merged, save_adapter  # which read corpora, as averages do not
+    from zipvoice.training.lora import is_adapted, merged, save_adapter  # which read corpora, as averages do not
 
     path = Path(exp_dir) / "model.safetensors"
     weights = {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}

@@ -17,14 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from zipvoice.audio.mel import HOP, SAMPLING_RATE, num_frames
-from zipvoice.config import DataConfig, RunConfig
+from zipvoice.config.data import DataConfig
+from zipvoice.config.training import RunConfig
+from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.batch import Batch
-from zipvoice.training.mishaps import is_out_of_memory
+from zipvoice.training.bad_batches import is_out_of_memory
+from zipvoice.training.monitor import peak_bytes
 from zipvoice.training.objectives import Objective
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 from zipvoice.training.precision import Precision
-from zipvoice.training.watching import peak_bytes
 
 FP32 = Precision("fp32", "cpu")
 

@@ -3,15 +3,15 @@
 
 from dataclasses import replace
 
-from zipvoice.config import RunConfig
+from zipvoice.config.training import RunConfig
+from zipvoice.data.dataset import TrainingData
+from zipvoice.data.vocabulary import token_table
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.training import checkpoint
-from zipvoice.training.data import TrainingData
 from zipvoice.training.distributed import own_device
-from zipvoice.training.initial import inherited, initial_model, source_model
+from zipvoice.training.model_init import inherited, initial_model, source_model
 from zipvoice.training.run import build_objective, prepared, restore
 from zipvoice.training.trainer import Trainer
-from zipvoice.training.vocabulary import token_table
 
 
 def at_next_step(config: RunConfig) -> Trainer:

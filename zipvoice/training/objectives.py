@@ -12,11 +12,11 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from zipvoice.data.collate import Batch
 from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.sampling import guided_velocity
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training.averaging import exponential
-from zipvoice.training.batch import Batch
 
 BASE_MASK = (0.7, 1.0)
 DIALOG_MASK = (0.5, 1.0)

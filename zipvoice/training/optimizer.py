@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zipvoice.model.fusion import fusible, is_fused
+from zipvoice.model.kernels.fusion import fusible, is_fused
 
 ELEMENTS_IN_CACHE = 2**20
 ELEMENTS_ALONE = 2**15  # of a parameter that pays a call of its own for compiled code

@@ -11,20 +11,23 @@ from typing import Any
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from zipvoice.audio.vocoder import load_vocoder
-from zipvoice.config import ModelFile, RunConfig, read_json, to_dict, write_json
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.strict_json import read_json, to_dict, write_json
+from zipvoice.config.training import RunConfig
+from zipvoice.data.collate import Batch
+from zipvoice.data.dataset import TrainingData, ValidationData
+from zipvoice.data.vocabulary import token_table
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import Pretrained
+from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
-from zipvoice.text.tokens import TokenTable
 from zipvoice.training import checkpoint
 from zipvoice.training.averaging import publish
-from zipvoice.training.batch import Batch
-from zipvoice.training.data import TrainingData, ValidationData
+from zipvoice.training.compile import compile_elementwise, recompute_activations
 from zipvoice.training.distributed import ALONE, World, joined, num_restarts
-from zipvoice.training.execution import compile_elementwise, recompute_activations
-from zipvoice.training.initial import inherited, initial_model, source_model
-from zipvoice.training.memory import keep_freed_memory
+from zipvoice.training.logger import Samples, Tracker
+from zipvoice.training.malloc import keep_freed_memory
+from zipvoice.training.model_init import inherited, initial_model, source_model
 from zipvoice.training.objectives import (
     BASE_MASK,
     DIALOG_MASK,
@@ -35,9 +38,8 @@ from zipvoice.training.objectives import (
     StereoFlowMatching,
     channels,
 )
-from zipvoice.training.tracking import Samples, Tracker
 from zipvoice.training.trainer import StopReason, Trainer
-from zipvoice.training.vocabulary import token_table
+from zipvoice.vocoder.load import load_vocoder
 
 FIXED_SETTINGS = ("variant", "model", "feature", "tokenizer", "lora", "average_period")
 """What a run cannot change once it has checkpoints."""

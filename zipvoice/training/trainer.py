@@ -14,22 +14,22 @@ from typing import Any, Literal, Protocol
 import torch
 from tqdm import tqdm
 
-from zipvoice.config import OptimizerConfig, RunConfig
+from zipvoice.config.training import OptimizerConfig, RunConfig
+from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training import checkpoint
-from zipvoice.training.adapters import merged
 from zipvoice.training.averaging import RunningAverage
-from zipvoice.training.batch import Batch
+from zipvoice.training.bad_batches import BadBatches, memory_explained
 from zipvoice.training.distributed import ALONE, World
+from zipvoice.training.logger import Tracker
+from zipvoice.training.lora import merged
 from zipvoice.training.losses import RunningLoss, pooled, weighted
-from zipvoice.training.mishaps import BadBatches, memory_explained
+from zipvoice.training.lr_scheduler import FINE_TUNING_OFFSET, adjusted_batch_count, eden, hours_seen
+from zipvoice.training.monitor import Watch
 from zipvoice.training.objectives import Loss, Objective
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 from zipvoice.training.precision import Precision, all_finite
-from zipvoice.training.schedules import FINE_TUNING_OFFSET, adjusted_batch_count, eden, hours_seen
 from zipvoice.training.signals import stop_on_signal
-from zipvoice.training.tracking import Tracker
-from zipvoice.training.watching import Watch
 from zipvoice.weights import write_weights
 
 logger = logging.getLogger(__name__)

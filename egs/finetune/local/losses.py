@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from zipvoice.config import DataConfig, ManifestConfig
+from zipvoice.config.data import DataConfig, ManifestConfig
+from zipvoice.data.collate import Batch
+from zipvoice.data.dataset import ValidationData
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import Pretrained, load_pretrained
-from zipvoice.training.batch import Batch
-from zipvoice.training.data import ValidationData
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
 
 MANIFESTS = {"new voice": "data/lj_cuts_dev.jsonl.gz", "old voice": "data/old_cuts_dev.jsonl.gz"}

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from zipvoice.text.tokens import SPEAKER_TAGS, TokenTable
+from zipvoice.text.token_table import SPEAKER_TAGS, TokenTable
 
 
 def main(table: Path, longer_table: Path, lists: Iterable[Path]) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from zipvoice.audio.files import Audio, read, resample, write
 from zipvoice.audio.loudness import rms
-from zipvoice.config import SynthesisOptions
+from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.files import write_text
 from zipvoice.text.punctuation import add_punctuation
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from zipvoice.audio.files import read, resample, write
 from zipvoice.audio.loudness import normalize_rms
-from zipvoice.config import SynthesisOptions
+from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.files import write_text
 from zipvoice.text.vocabularies import corpus_table
 

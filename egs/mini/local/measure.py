@@ -16,16 +16,18 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
-from zipvoice.config import ManifestConfig, RunConfig, read_json
+from zipvoice.config.data import ManifestConfig
+from zipvoice.config.strict_json import read_json
+from zipvoice.config.training import RunConfig
+from zipvoice.data.collate import Batch
+from zipvoice.data.dataset import ValidationData
 from zipvoice.evaluation.mel_distance import DB_PER_NAT
-from zipvoice.model.flow import euler, time_grid
 from zipvoice.model.sampling import guided_velocity
+from zipvoice.model.solver import euler, time_grid
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained
+from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
-from zipvoice.text.tokens import TokenTable
-from zipvoice.training.batch import Batch
-from zipvoice.training.data import ValidationData
 from zipvoice.training.objectives import DIALOG_MASK, ConditionMask, FlowMatching, channels, condition
 
 GUIDANCE_SCALES = (1.0, 2.0)  # in the range of both stages of distillation

@@ -21,14 +21,16 @@ import torch
 from zipvoice.audio.files import Audio, read, resample
 from zipvoice.audio.griffin_lim import GriffinLim
 from zipvoice.audio.mel import LogMel
-from zipvoice.config import RunConfig, SynthesisOptions, read_json
+from zipvoice.config.strict_json import read_json
+from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.training import RunConfig
+from zipvoice.data.dataset import ValidationData
 from zipvoice.evaluation.mel_distance import mel_distance
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained
 from zipvoice.synthesis.synthesizer import Synthesizer
+from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
-from zipvoice.text.tokens import TokenTable
-from zipvoice.training.data import ValidationData
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
 
 CORPUS = Path("corpus")

@@ -18,8 +18,8 @@ from phones import fit, joined, share_out, spoken_groups
 from torch import Tensor
 
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
-from zipvoice.text.tokens import TokenTable
-from zipvoice.training.cuts import require_lhotse, stored_tokens
+from zipvoice.data.cuts import require_lhotse, stored_tokens
+from zipvoice.text.token_table import TokenTable
 
 MOST_COST = 0.35
 """Of matching phones to tokens, per token; above that the recording says something else than the tokens."""

@@ -25,8 +25,7 @@ from anchors import Anchors, cut_anchors, read_times, stored, typical, warp
 from torch import Tensor
 
 from zipvoice.audio.mel import FLOOR, NUM_MELS
-from zipvoice.text.tokens import TokenTable
-from zipvoice.training.cuts import (
+from zipvoice.data.cuts import (
     feature_writer,
     load_features,
     read_cuts,
@@ -35,6 +34,7 @@ from zipvoice.training.cuts import (
     with_tokens,
     write_cuts,
 )
+from zipvoice.text.token_table import TokenTable
 
 SILENCE_FRAMES = 19
 """0.2 s, in frames of 10.7 ms."""

@@ -8,9 +8,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from zipvoice.audio.vocos import load_vocos, save_vocos
-from zipvoice.config import SamplingConfig
+from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.pretrained import load_pretrained, save_pretrained
+from zipvoice.vocoder.vocos import load_vocos, save_vocos
 from zipvoice.weights import quantized
 
 

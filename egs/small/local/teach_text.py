@@ -26,13 +26,15 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from zipvoice.config import ModelFile, RunConfig, read_json
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.strict_json import read_json
+from zipvoice.config.training import RunConfig
+from zipvoice.data.cuts import load_features, read_cuts, stored_tokens
+from zipvoice.data.vocabulary import token_table
 from zipvoice.model.condition import pad_tokens
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import Pretrained, load_pretrained, save_pretrained
 from zipvoice.text.tokenizers import build_tokenizer
-from zipvoice.training.cuts import load_features, read_cuts, stored_tokens
-from zipvoice.training.vocabulary import token_table
 
 SEED = 42
 """Decides initial weights and batches."""

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from anchors import Anchors, cut_anchors, read_times
 
-from zipvoice.text.tokens import TokenTable
-from zipvoice.training.cuts import read_cuts, stored_tokens
+from zipvoice.data.cuts import read_cuts, stored_tokens
+from zipvoice.text.token_table import TokenTable
 
 ROUNDS = 5
 """Of finding durations, then the paces of recordings; both settle within three."""

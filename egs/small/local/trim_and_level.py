@@ -13,7 +13,7 @@ from pathlib import Path
 from zipvoice.audio.files import Audio, read, resample, write
 from zipvoice.audio.loudness import rms
 from zipvoice.audio.mel import SAMPLING_RATE
-from zipvoice.config import SynthesisOptions
+from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.files import write_text
 
 WINDOW = SAMPLING_RATE // 100

@@ -16,8 +16,8 @@ from pathlib import Path
 from anchors import cut_anchors, read_times, stored, typical, warp
 
 from zipvoice.audio.mel import NUM_MELS
-from zipvoice.text.tokens import TokenTable
-from zipvoice.training.cuts import feature_writer, load_features, read_cuts, stored_tokens, write_cuts
+from zipvoice.data.cuts import feature_writer, load_features, read_cuts, stored_tokens, write_cuts
+from zipvoice.text.token_table import TokenTable
 
 
 def main(tokens: Path, phones: Path, source: Path, target: Path) -> None:

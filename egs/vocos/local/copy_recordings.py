@@ -19,9 +19,9 @@ from torch import nn
 
 from zipvoice.audio.files import Audio, read, resample
 from zipvoice.audio.mel import SAMPLING_RATE, LogMel
-from zipvoice.audio.vocoder import load_vocoder
 from zipvoice.evaluation.mel_distance import mel_distance
 from zipvoice.files import write_text
+from zipvoice.vocoder.load import load_vocoder
 
 PESQ_RATE = 16_000
 

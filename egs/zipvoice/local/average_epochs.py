@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from zipvoice.config import AverageOptions, RunConfig, read_json
+from zipvoice.config.strict_json import read_json
+from zipvoice.config.training import AverageOptions, RunConfig
 from zipvoice.training.averaging import average
 from zipvoice.training.checkpoint import steps_saved
 

@@ -10,8 +10,9 @@ usage: python local/fit_to_corpus.py conf/custom.json data/fbank/custom_cuts_tra
 import sys
 from dataclasses import replace
 
-from zipvoice.config import RunConfig, read_json, write_json
-from zipvoice.training.prepare import Prepared
+from zipvoice.config.strict_json import read_json, write_json
+from zipvoice.config.training import RunConfig
+from zipvoice.data.prepare import Prepared
 
 
 def main(run_file: str, summary: str, fitted: str) -> None:

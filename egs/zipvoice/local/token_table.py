@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from zipvoice.data.cuts import read_cuts, stored_tokens
 from zipvoice.text.vocabularies import corpus_table, emilia_table
-from zipvoice.training.cuts import read_cuts, stored_tokens
 
 
 def main(path: str, manifests: Sequence[str]) -> None:

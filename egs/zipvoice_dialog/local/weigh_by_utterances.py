@@ -11,8 +11,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from zipvoice.config import ManifestConfig, RunConfig, read_json, write_json
-from zipvoice.training.prepare import Prepared
+from zipvoice.config.data import ManifestConfig
+from zipvoice.config.strict_json import read_json, write_json
+from zipvoice.config.training import RunConfig
+from zipvoice.data.prepare import Prepared
 
 
 def main(run_file: str, weighed: str) -> None:

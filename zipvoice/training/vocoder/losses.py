@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zipvoice.training.vocoder.discriminators import Verdict, magnitudes
+from zipvoice.vocoder.discriminators import Verdict, magnitudes
 
 
 def discriminator_loss(real: Sequence[Verdict], fake: Sequence[Verdict]) -> Tensor:

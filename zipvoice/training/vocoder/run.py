@@ -8,16 +8,17 @@ from typing import Any
 
 import torch
 
-from zipvoice.audio.vocos import Vocos, load_vocos
-from zipvoice.config import VocoderRunConfig, read_json, write_json
+from zipvoice.config.strict_json import read_json, write_json
+from zipvoice.config.vocoder import VocoderRunConfig
+from zipvoice.data.segments import Crops, recordings, whole
 from zipvoice.training import checkpoint
 from zipvoice.training.distributed import World, joined
+from zipvoice.training.logger import Tracker
 from zipvoice.training.run import log_to
-from zipvoice.training.tracking import Tracker
 from zipvoice.training.trainer import StopReason, seed_of
-from zipvoice.training.vocoder.crops import Crops, recordings, whole
-from zipvoice.training.vocoder.discriminators import Discriminators
 from zipvoice.training.vocoder.trainer import VocoderTrainer
+from zipvoice.vocoder.discriminators import Discriminators
+from zipvoice.vocoder.vocos import Vocos, load_vocos
 
 FIXED_SETTINGS = ("vocos", "discriminators")
 """What a run cannot change once it has checkpoints."""

@@ -18,19 +18,19 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from zipvoice.audio.mel import HOP, SAMPLING_RATE, LogMel
-from zipvoice.audio.vocos import Vocos, save_vocos
-from zipvoice.config import VocoderRunConfig
+from zipvoice.config.vocoder import VocoderRunConfig
+from zipvoice.data.segments import CONTEXT, Crops
 from zipvoice.training import checkpoint
 from zipvoice.training.distributed import ALONE, World
+from zipvoice.training.logger import Tracker
 from zipvoice.training.losses import RunningLoss
 from zipvoice.training.objectives import Loss
 from zipvoice.training.precision import Precision
 from zipvoice.training.signals import stop_on_signal
-from zipvoice.training.tracking import Tracker
 from zipvoice.training.trainer import STOP_REASONS, StopReason
-from zipvoice.training.vocoder.crops import CONTEXT, Crops
-from zipvoice.training.vocoder.discriminators import Discriminators, Verdict
 from zipvoice.training.vocoder.losses import SpectralLoss, adversarial_loss, discriminator_loss, feature_loss
+from zipvoice.vocoder.discriminators import Discriminators, Verdict
+from zipvoice.vocoder.vocos import Vocos, save_vocos
 
 HEARD = 3
 """Validation recordings whose copies are recorded to be listened to."""

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import sys
+
+import pytest
+import torch
+from reference_models import reference
+
+from zipvoice.config.model import FeatureConfig
+from zipvoice.data.collate import Batch
+from zipvoice.training.logger import PROMPT_FRACTION, Samples, Tracker, truncate
+
+
+def small_batch(num_channels):
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.tensor([20, 13, 40])
+    features = torch.randn(3, 40, 20 * num_channels, generator=generator)
+    return Batch(features, lengths, [[1, 2, 3], [4, 5], [6, 7]], ["a", "b", "c"], ["A", "B", "C"])
+
+
+@pytest.mark.parametrize(("case", "num_channels"), [("zipvoice_u5", 1), ("distill_u3", 1), ("stereo_u5", 2)])
+def test_samples_continue_the_beginning_of_utterances(case, num_channels, tmp_path):
+    batch, model = small_batch(num_channels), reference(case).model
+    samples = Samples(batch, Tracker(tmp_path), FeatureConfig(), vocoder=torch.nn.Identity())
+    made, again = samples.continuations(model), samples.continuations(model)
+    assert torch.equal(made, again)
+    assert made.shape == (2, 20, 20 * num_channels)  # the first two utterances, without the padding of the third
+    for index, length in enumerate([20, 13]):
+        split = int(PROMPT_FRACTION * length)
+        assert torch.equal(made[index, :split], batch.features[index, :split])
+        assert not (made[index, split:length] == batch.features[index, split:length]).any()
+
+
+def test_records_are_lines_of_json_and_can_be_cut_off(tmp_path):
+    tracker = Tracker(tmp_path)
+    for step in (1, 2, 3):
+        tracker.scalars("train", step, {"loss": 1.0 / step})
+    tracker.close()
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"kind": "tr')
+    truncate(tmp_path / "log.jsonl", 2)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines == [{"kind": "train", "step": 1, "loss": 1.0}, {"kind": "train", "step": 2, "loss": 0.5}]
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match=r"pip install 'zipvoice-tts\[training\]'"):
+        Tracker(tmp_path)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from pathlib import Path
+
+import pytest
+
+from zipvoice.training.lr_scheduler import adjusted_batch_count, eden, hours_seen
+
+REFERENCE = json.loads((Path(__file__).parent / "data" / "optimizer" / "schedules.json").read_text())
+SETTINGS = ("lr_batches", "lr_epochs", "warmup_batches", "warmup_start")
+
+
+@pytest.mark.parametrize("case", REFERENCE["eden"])
+def test_eden_follows_the_reference(case):
+    settings = {key: case[key] for key in SETTINGS}
+    for batch, epoch, rates in case["points"]:
+        computed = [eden(batch, epoch, base_lr=base_lr, **settings) for base_lr in case["base_lr"]]
+        assert computed == pytest.approx(rates, rel=1e-6)
+
+
+def test_eden_over_several_epochs():
+    case = REFERENCE["eden_increments"]
+    for point in case["sequence"]:
+        lr = eden(point["after_batch_calls"], point["epoch"], case["base_lr"], case["lr_batches"], case["lr_epochs"])
+        assert lr == pytest.approx(point["lr"], rel=1e-6)
+
+
+def test_eden_halves_far_out():
+    # Far beyond both scales the rate falls like (batch * epoch) ** -1/2.
+    far, farther = (eden(n * 10**6, n * 10**6, 1.0, 100, 100) for n in (1, 2))
+    assert farther / far == pytest.approx(0.5, rel=1e-6)
+
+
+def test_adjusted_batch_count_and_hours():
+    for case in REFERENCE["adjusted_batch_count"]:
+        count = adjusted_batch_count(
+            case["batch_idx"], case["max_duration"], case["world_size"], ref_seconds=case["ref_duration"]
+        )
+        assert count == pytest.approx(case["value"])
+    for case in REFERENCE["hours_as_epoch"]:
+        assert hours_seen(case["batch_idx"], case["max_duration"], case["world_size"]) == pytest.approx(case["epoch"])
+    offset = REFERENCE["batch_count_offset"]["when_finetuning_or_distilling_or_dialog"]
+    assert adjusted_batch_count(10, 50, offset=offset) == offset + 10

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a text is spoken."""
+
+from dataclasses import dataclass, replace
+
+from zipvoice.config.model import Variant
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How a model gets from noise to speech unless it is told otherwise."""
+
+    num_steps: int
+    """Euler steps."""
+    guidance_scale: float
+    """Strength of classifier-free guidance."""
+    t_shift: float = 0.5
+    """Time shift in (0, 1]; below 1 more steps are spent close to noise."""
+    temperature: float = 1.0
+    """Standard deviation of the initial noise."""
+
+
+@dataclass(frozen=True)
+class SynthesisOptions:
+    """How a text is spoken."""
+
+    num_steps: int | None = None
+    """Euler steps from noise to speech. By default what suits the model: 16 for the released ones, 8 for a distilled
+    one, 4 for that of the package."""
+    guidance_scale: float | None = None
+    """Strength of classifier-free guidance; by default 1, 3 (distilled) or 1.5 (dialogue)."""
+    t_shift: float | None = None
+    """Time shift in (0, 1]; below 1 more steps are spent close to noise. By default 0.5 for the released models."""
+    temperature: float | None = None
+    """Standard deviation of the initial noise, from 0 to 1, by default 1 for the released models. Less noise makes
+    speech plainer and more alike from seed to seed; a model of little training speaks more clearly with it."""
+    speed: float = 1.0
+    """Speaking rate relative to the prompt's."""
+    duration: float | None = None
+    """Length of the speech in seconds, to the sample; replaces speed."""
+    target_rms: float = 0.1
+    """Quieter prompts are raised to this root-mean-square level, and their speech lowered again; 0 leaves them."""
+    seed: int = 666
+    """Seed of the initial noise."""
+    max_chunk_seconds: float | None = None
+    """A longer text is spoken in chunks of about this length, prompt included; by default 25, dialogues 40."""
+    first_chunk_seconds: float | None = None
+    """Length of the first chunk, without the prompt; the next ones grow. By default it is like the others, or 3 in a
+    stream."""
+    max_batch_seconds: float = 100.0
+    """Chunks spoken at the same time have at most this length together, prompts and padding included."""
+    short_text_floor: bool = True
+    """Give words that would take less than 1.6 s more time; a model swallows very short texts otherwise."""
+    remove_long_silence: bool = False
+    """Shorten every silence to at most one second."""
+    raw: bool = False
+    """Evaluate the bare model: the text as it is, in one piece, nothing trimmed or added. Published scores use this."""
+
+    def __post_init__(self) -> None:
+        for name, valid, wanted in (
+            ("num_steps", self.num_steps is None or self.num_steps >= 1, "at least 1"),
+            ("speed", 0 < self.speed < float("inf"), "above 0"),
+            ("t_shift", self.t_shift is None or 0 < self.t_shift <= 1, "above 0 and at most 1"),
+            ("temperature", 0 <= (self.temperature or 0) <= 1, "from 0 to 1"),
+            ("target_rms", 0 <= self.target_rms <= 1, "from 0 to 1"),
+            ("guidance_scale", 0 <= (self.guidance_scale or 0) < float("inf"), "0 or more"),
+            *(
+                (name, getattr(self, name) is None or 0 < getattr(self, name) < float("inf"), "above 0 seconds")
+                for name in ("duration", "max_chunk_seconds", "first_chunk_seconds", "max_batch_seconds")
+            ),
+        ):
+            if not valid:
+                raise ValueError(f"{name} must be {wanted}, not {getattr(self, name)}")
+        if self.raw and self.duration is not None:
+            raise ValueError("raw speech has the length that the model predicts; leave out duration or raw")
+
+    def filled(self, variant: Variant, sampling: SamplingConfig | None = None) -> "SynthesisOptions":
+        """A copy in which what was left open has the value that suits the model, by default the published one."""
+        suits = sampling or PUBLISHED_SAMPLING[variant]
+        return replace(
+            self,
+            num_steps=suits.num_steps if self.num_steps is None else self.num_steps,
+            guidance_scale=suits.guidance_scale if self.guidance_scale is None else self.guidance_scale,
+            t_shift=suits.t_shift if self.t_shift is None else self.t_shift,
+            temperature=suits.temperature if self.temperature is None else self.temperature,
+            max_chunk_seconds=self.max_chunk_seconds or (40.0 if "dialog" in variant else 25.0),
+        )
+
+
+PUBLISHED_SAMPLING: dict[Variant, SamplingConfig] = {
+    "zipvoice": SamplingConfig(16, 1.0),
+    "zipvoice_distill": SamplingConfig(8, 3.0),
+    "zipvoice_dialog": SamplingConfig(16, 1.5),
+    "zipvoice_dialog_stereo": SamplingConfig(16, 1.5),
+}
+"""What each released model is used with."""

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How text becomes tokens."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+TokenizerType = Literal["emilia", "dialog", "espeak", "libritts", "simple"]
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """How text becomes tokens."""
+
+    type: TokenizerType = "emilia"
+    """emilia: Chinese and English; dialog: the same with speaker tags; espeak: any espeak-ng language;
+    libritts: English characters; simple: one token per character."""
+    language: str = "en-us"
+    """espeak-ng voice, for the espeak tokenizer."""
+    skip_unknown: bool = False
+    """Leave out what cannot be spoken, with a warning, rather than refuse the text."""
+    compatible: bool = False
+    """Read text as the reference implementation does, with its losses; for comparison."""

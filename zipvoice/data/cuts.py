@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an utterance is: a lhotse cut with exactly one supervision. Its manifest, its sound, its features.
+
+Sound is read with soundfile and resampled with soxr, not with lhotse's loaders: those depend on which of torchaudio and
+scipy happens to be installed, and a corpus must not change with that.
+
+Shapes: N samples, T frames, C features of one frame (100, or 300 in stereo).
+"""
+
+import gzip
+import io
+import itertools
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from zipvoice.audio.files import Audio, resample
+from zipvoice.audio.mel import HOP, SAMPLING_RATE, LogMel
+from zipvoice.data.shar import SharFolder, features_with_data, is_shar, read_place, tar_writer
+from zipvoice.files import whole_file
+from zipvoice.text.tokenizers import EspeakTokenizer, Tokenizer
+
+if TYPE_CHECKING:
+    from lhotse import Recording
+    from lhotse.cut import Cut
+
+SHOWN_FAULTS = 20
+"""Of a long list of bad utterances the first ones teach what is wrong."""
+
+
+def require_lhotse() -> Any:
+    """The package lhotse, imported when first needed because that takes seconds."""
+    try:
+        import lhotse
+    except ImportError as error:
+        raise ImportError(f'manifests need lhotse ({error}): pip install "zipvoice-tts[training]"') from None
+    return lhotse
+
+
+# ---------------------------------------------------------------- manifests
+
+
+def read_cuts(path: str | os.PathLike[str], order: Random | None = None) -> Any:
+    """The cuts of a manifest (.jsonl, .jsonl.gz) or of a Shar folder, read one by one each time they are iterated over.
+
+    With `order` the shards of a folder come in random order, another one each time.
+    """
+    cut_set = require_lhotse().CutSet
+    if is_shar(path):
+        return cut_set(SharFolder(path, order))
+    if not Path(path).is_file():
+        raise ValueError(f"there is no manifest {path}; make it with `zipvoice prepare`")
+    return cut_set.from_jsonl_lazy(path)
+
+
+def write_cuts(path: str | os.PathLike[str], cuts: Iterable["Cut"]) -> None:
+    """Write a manifest (.jsonl.gz), whole or not at all; the same cuts give the same bytes."""
+    with (
+        whole_file(path) as temporary,
+        temporary.open("wb") as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as compressed,
+    ):
+        for cut in cuts:
+            compressed.write((json.dumps(cut.to_dict(), ensure_ascii=False) + "\n").encode())
+
+
+def recording(path: Path) -> "Recording":
+    """The lhotse recording of an audio file, to be resampled to 24 kHz when it is read.
+
+    Its id is the path with `/` written as `%2F` (and `%` as `%25`), so that different files have different ids.
+    Raises ValueError if the file is missing, is not audio or has no samples.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path} is not readable as audio ({error.error_string})") from None
+    if info.frames == 0:
+        raise ValueError(f"{path} holds no samples")
+    lhotse = require_lhotse()
+    channels = list(range(info.channels))
+    return lhotse.Recording(
+        id=str(path).replace("%", "%25").replace("/", "%2F"),
+        sources=[lhotse.audio.AudioSource(type="file", channels=channels, source=str(path))],
+        sampling_rate=info.samplerate,
+        num_samples=info.frames,
+        duration=info.frames / info.samplerate,
+        channel_ids=channels,
+    ).resample(SAMPLING_RATE)
+
+
+def two_channels(left: "Recording", right: "Recording") -> "Recording":
+    """Two one-channel recordings of the same conversation as one of two channels.
+
+    Raises ValueError unless they have one channel each, and the same sampling rate and duration.
+    """
+    for one in (left, right):
+        if one.num_channels != 1:
+            raise ValueError(f"{one.sources[0].source} has {one.num_channels} channels, expected one speaker's own")
+    if (left.num_samples, left.transforms) != (right.num_samples, right.transforms):
+        lengths = " and ".join(f"{one.duration:.3f} s ({one.sources[0].source})" for one in (left, right))
+        raise ValueError(f"the two channels must have the same length and sampling rate, found {lengths}")
+    source = require_lhotse().audio.AudioSource
+    return require_lhotse().utils.fastcopy(
+        left,
+        id=f"{left.id}&{right.id}",
+        sources=[source("file", [i], one.sources[0].source) for i, one in enumerate((left, right))],
+        channel_ids=[0, 1],
+    )
+
+
+def make_cut(
+    utterance: str,
+    text: str,
+    source: "Recording",
+    start: float = 0.0,
+    end: float | None = None,
+    speaker: str | None = None,
+    language: str | None = None,
+) -> "Cut":
+    """All channels of a recording from `start` to `end` seconds, by default all of it, with its text."""
+    lhotse = require_lhotse()
+    channels = source.channel_ids
+    mono = len(channels) == 1
+    end = source.duration if end is None else end
+    span = {
+        "duration": round(end - start, ndigits=8) if start else end,
+        "channel": channels[0] if mono else channels,
+    }
+    known = {"text": text, "speaker": speaker, "language": language}
+    supervision = lhotse.SupervisionSegment(id=utterance, recording_id=source.id, start=0.0, **known, **span)
+    kind = lhotse.MonoCut if mono else lhotse.MultiCut
+    return kind(id=utterance, start=start, supervisions=[supervision], recording=source, **span)
+
+
+def check_supervision(cut: "Cut") -> None:
+    """Raises ValueError unless the cut has exactly one supervision."""
+    if len(cut.supervisions) != 1:
+        raise ValueError(
+            f"the cut {cut.id!r} has {len(cut.supervisions)} supervisions, and needs exactly one; "
+            "lhotse's CutSet.trim_to_supervisions(keep_overlapping=False) makes such cuts"
+        )
+
+
+def recording_of(cut: "Cut") -> "Recording":
+    """The recording that the cut is a part of. Raises ValueError if there is none, or the cut is a mixture."""
+    if getattr(cut, "recording", None) is None:
+        raise ValueError(f"the cut {cut.id!r} is not part of one recording")
+    return cut.recording
+
+
+def listed(faults: Sequence[str]) -> str:
+    """The end of a message: how many faults there are, and the first of them."""
+    more = [f"... and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
+    return "\n  ".join([str(len(faults)), *faults[:SHOWN_FAULTS], *more])
+
+
+def stored_tokens(cut: "Cut") -> list[str] | None:
+    """The tokens that preparation stored, or None."""
+    return (cut.supervisions[0].custom or {}).get("tokens")
+
+
+def make_tokens(cut: "Cut", tokenizer: Tokenizer) -> list[str]:
+    """The tokens of the cut's text; the supervision's language, if it has one, replaces that of an espeak tokenizer."""
+    (supervision,) = cut.supervisions
+    if supervision.language and isinstance(tokenizer, EspeakTokenizer):
+        tokenizer = replace(tokenizer, language=supervision.language)
+    return tokenizer.tokens(supervision.text)
+
+
+def with_tokens(cut: "Cut", tokens: list[str]) -> "Cut":
+    """The cut with these tokens in its supervision, where `stored_tokens` finds them."""
+    (supervision,) = cut.supervisions
+    fastcopy = require_lhotse().utils.fastcopy
+    custom = {**(supervision.custom or {}), "tokens": tokens}
+    return fastcopy(cut, supervisions=[fastcopy(supervision, custom=custom)])
+
+
+# ---------------------------------------------------------------- sound
+
+
+def load_audio(cut: "Cut") -> Audio:
+    """The sound of a cut, its channels (channels, N), at 24 kHz.
+
+    Resampling transforms of the recording are not executed: the file's own samples are resampled once. A recording that
+    lies elsewhere than in files and shards, or has other transforms, is loaded by lhotse.
+    """
+    recorded = recording_of(cut)
+    transforms, sources = recorded.transforms or [], recorded.sources
+    names = {item["name"] if isinstance(item, dict) else type(item).__name__ for item in transforms}
+    if names <= {"Resample"} and all(source.type in ("file", "shar") for source in sources):
+        parts = [_read_span(source, cut.start, cut.duration) for source in sources]
+        rows = {
+            channel: row
+            for source, part in zip(sources, parts, strict=True)
+            for channel, row in zip(source.channels, part.samples, strict=True)
+        }
+        channels = cut.channel if isinstance(cut.channel, list) else [cut.channel]
+        audio = Audio(torch.stack([rows[channel] for channel in channels]), parts[0].sampling_rate)
+    else:
+        audio = Audio(torch.from_numpy(np.atleast_2d(cut.load_audio()).astype(np.float32)), cut.sampling_rate)
+    return resample(audio, SAMPLING_RATE)
+
+
+def _read_span(source: Any, start: float, duration: float) -> Audio:
+    """`duration` seconds of a file from `start`; the end may lack what rounding to samples at 24 kHz has added."""
+    path = source.source
+    try:
+        with soundfile.SoundFile(path if source.type == "file" else io.BytesIO(read_place(path)[0])) as file:
+            first, count = round(start * file.samplerate), round(duration * file.samplerate)
+            file.seek(first)
+            samples, rate = file.read(count, dtype="float32", always_2d=True), file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path} is not readable as audio ({error.error_string})") from None
+    if count - len(samples) > max(1, rate / SAMPLING_RATE):
+        found = len(samples) / rate
+        raise ValueError(f"{path} ends {found:.3f} s after {start:.3f} s, {duration:.3f} s were expected")
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{path} holds NaN or infinite samples; export it again")
+    return Audio(torch.from_numpy(np.ascontiguousarray(samples.T)), rate)
+
+
+# ---------------------------------------------------------------- features
+
+
+def extract_features(cut: "Cut", log_mel: LogMel, stereo: bool) -> Tensor:
+    """Log-mel features (T, C) of a cut, unscaled.
+
+    Several channels are averaged, unless in `stereo`: there two channels give left, right and their mean side by side,
+    and three are taken to be left, right and mixture.
+    """
+    samples = load_audio(cut).samples
+    if not stereo:
+        samples = samples.mean(dim=0, keepdim=True)
+    elif len(samples) == 2:
+        samples = torch.cat([samples, samples.mean(dim=0, keepdim=True)])
+    elif len(samples) != 3:
+        raise ValueError(f"stereo features need two or three channels, the utterance {cut.id!r} has {len(samples)}")
+    with torch.no_grad():
+        return torch.cat(list(log_mel(samples)), dim=-1)  # (T, C)
+
+
+def load_features(cut: "Cut", width: int) -> Tensor:
+    """Stored features (T, C) of a cut, unscaled. Raises ValueError if there are none, or not `width` to a frame."""
+    if not cut.has_features:
+        raise ValueError(
+            f"the utterance {cut.id!r} has no stored features; prepare the manifest with features, "
+            "or let training compute them (on_the_fly)"
+        )
+    if cut.features.storage_type == "shar":
+        cut = require_lhotse().utils.fastcopy(cut, features=features_with_data(cut.features))
+    whole = math.isclose(cut.duration, cut.features.duration) and math.isclose(cut.start, cut.features.start)
+    features = torch.from_numpy(np.array(cut.features.load() if whole else cut.load_features(), dtype=np.float32))
+    if features.shape[1] != width:
+        raise ValueError(f"the utterance {cut.id!r} has {features.shape[1]} stored features per frame, not {width}")
+    return features
+
+
+@contextmanager
+def feature_writer(path: Path, storage: str) -> Iterator[Any]:
+    """Yield a function (cut, features (T, C)) -> cut that stores features in `path`.
+
+    A path .tar is a part of a shard, where the cut has only what the shard has. Else `lilcom_chunky` makes one .lca
+    file, and `numpy_files` a folder with a file per utterance. Files are there when all is written.
+    """
+    lhotse = require_lhotse()
+
+    def stored(cut: "Cut", features: Tensor, key: str) -> "Cut":
+        return lhotse.utils.fastcopy(cut, features=_feature_manifest(cut, features, storage, path, key))
+
+    def store(cut: "Cut", features: Tensor) -> "Cut":
+        return stored(cut, features, writer.write(f"{next(numbers):06d}", features.numpy()))
+
+    def store_in_shard(cut: "Cut", features: Tensor) -> "Cut":
+        return write(stored(cut, features, "").drop_recording(), *_encoded(features, storage))
+
+    numbers = itertools.count()
+    if path.suffix == ".tar":
+        with tar_writer(path) as write:
+            yield store_in_shard
+    elif storage == "numpy_files":
+        writer = lhotse.NumpyFilesWriter(path)
+        yield store
+    else:
+        with whole_file(path) as temporary, lhotse.LilcomChunkyWriter(temporary) as writer:
+            yield store
+
+
+@contextmanager
+def audio_writer(path: Path) -> Iterator[Any]:
+    """Yield a function cut -> cut that stores the sound of a cut in a shard's `path`, as FLAC of 16 bits at 24 kHz."""
+    fastcopy = require_lhotse().utils.fastcopy
+
+    def store(cut: "Cut") -> "Cut":
+        flac = io.BytesIO()
+        soundfile.write(flac, load_audio(cut).samples.T.numpy(), SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+        channels = cut.channel if isinstance(cut.channel, list) else [cut.channel]
+        own = fastcopy(recording_of(cut), channel_ids=channels, sampling_rate=SAMPLING_RATE)
+        return write(fastcopy(cut, recording=own).drop_features(), ".flac", flac.getvalue())
+
+    with tar_writer(path) as write:
+        yield store
+
+
+def _encoded(features: Tensor, storage: str) -> tuple[str, bytes]:
+    """The suffix and content of a file of features."""
+    if storage == "numpy_files":
+        data = io.BytesIO()
+        np.save(data, features.numpy(), allow_pickle=False)
+        return ".npy", data.getvalue()
+    import lilcom
+
+    return ".llc", lilcom.compress(features.numpy(), tick_power=-5)  # as in .lca files
+
+
+def _feature_manifest(cut: "Cut", features: Tensor, storage: str, path: Path, key: str) -> Any:
+    return require_lhotse().Features(
+        type="VocosFbank",
+        num_frames=features.shape[0],
+        num_features=features.shape[1],
+        frame_shift=HOP / SAMPLING_RATE,
+        sampling_rate=SAMPLING_RATE,
+        start=cut.start,
+        duration=cut.duration,
+        storage_type=storage,
+        storage_path=str(path),
+        storage_key=key,
+        recording_id=recording_of(cut).id,
+        channels=cut.channel,
+    )

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which utterances an epoch has: those of all manifests, interleaved, that a model can learn from."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice, repeat
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zipvoice.audio.mel import SAMPLING_RATE, num_frames
+from zipvoice.config.data import DataConfig, ManifestConfig
+from zipvoice.data.cuts import check_supervision, listed, make_tokens, read_cuts, stored_tokens
+from zipvoice.data.shar import cut_of, lines_of
+from zipvoice.text.token_table import TokenTable
+from zipvoice.text.tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
+SURVEYED = 10_000
+"""Utterances that the durations of the buckets are estimated from."""
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A cut, and the token ids of its text."""
+
+    cut: "Cut"
+    token_ids: list[int]
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.cut.duration
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the first utterances of a corpus are like."""
+
+    seconds: list[float]
+    """Duration of each one that can be used."""
+    whole: bool
+    """Whether there are no others."""
+
+
+class Utterances:
+    """The usable utterances of a mixture of manifests; what is left out is counted and told once.
+
+    Raises:
+        ValueError: naming the utterance, for one that has more tokens than frames or, unless they are to be skipped,
+            unknown tokens.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        manifests: Sequence[ManifestConfig],
+        table: TokenTable,
+        tokenizer: Tokenizer,
+        report: bool,
+    ) -> None:
+        if not manifests:
+            raise ValueError("the data settings name no manifest")
+        self._config = config
+        self._manifests = manifests
+        self._table = table
+        self._tokenizer = tokenizer
+        self._report = report
+
+    def epoch(self, order: Random | None = None) -> Iterator[Utterance]:
+        """The utterances of one epoch; `order` as for `mixed`."""
+        dropped: Counter[str] = Counter()
+        yield from mixed(self._manifests, lambda cuts: self._of(cuts, dropped), order)
+        self._tell(dropped, "")
+
+    def survey(self) -> Survey:
+        """Look at the first utterances. Raises ValueError that names all of them that cannot be used."""
+        dropped: Counter[str] = Counter()
+        seconds, faults = [], []
+        for cut in islice(mixed(self._manifests, iter), SURVEYED):
+            try:
+                if self._permitted(cut, dropped) and self._usable(cut, dropped):
+                    seconds.append(cut.duration)
+            except ValueError as error:
+                faults.append(str(error))
+        if faults:
+            raise ValueError(f"unusable utterances in {self._names()}: {listed(faults)}")
+        if not seconds:
+            raise ValueError(f"no usable utterance in {self._names()}; left out: {_counts(dropped) or 'none'}")
+        whole = len(seconds) + sum(dropped.values()) < SURVEYED
+        self._tell(dropped, "" if whole else f" first {SURVEYED}")
+        return Survey(seconds, whole)
+
+    def _of(self, cuts: Iterable["Cut"], dropped: Counter[str]) -> Iterator[Utterance]:
+        """The usable ones of some cuts."""
+        for cut in cuts:
+            if self._permitted(cut, dropped) and (usable := self._usable(cut, dropped)):
+                yield usable
+
+    def _permitted(self, cut: "Cut", dropped: Counter[str]) -> bool:
+        """Whether the duration is within the limits."""
+        check_supervision(cut)
+        if cut.duration < self._config.min_len:
+            dropped[f"shorter than {self._config.min_len} s"] += 1
+        elif cut.duration > self._config.max_len:
+            dropped[f"longer than {self._config.max_len} s"] += 1
+        else:
+            return True
+        return False
+
+    def _usable(self, cut: "Cut", dropped: Counter[str]) -> Utterance | None:
+        """The utterance with its tokens; None if it has unknown ones and such are to be skipped."""
+        try:
+            ids = self._table.ids(stored_tokens(cut) or make_tokens(cut, self._tokenizer))
+        except ValueError as error:
+            if self._config.unknown_tokens == "skip":
+                dropped["with unknown tokens"] += 1
+                return None
+            raise ValueError(f"the utterance {cut.id!r}: {error}") from None
+        frames = num_frames(round(cut.duration * SAMPLING_RATE))
+        if not 0 < len(ids) <= frames:
+            raise ValueError(
+                f"the utterance {cut.id!r} has {len(ids)} tokens in {frames} frames ({cut.duration:.2f} s), and needs "
+                "at least one token, and one frame for each; its text and its audio do not belong together"
+            )
+        return Utterance(cut, ids)
+
+    def _tell(self, dropped: Counter[str], which: str) -> None:
+        """Log what was left out, once."""
+        if dropped and self._report:
+            logger.warning("of the%s utterances in %s are left out: %s", which, self._names(), _counts(dropped))
+            self._report = which != ""
+
+    def _names(self) -> str:
+        return ", ".join(item.path for item in self._manifests)
+
+
+def _counts(dropped: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+
+
+# ---------------------------------------------------------------- several manifests
+
+
+def mixed(
+    manifests: Sequence[ManifestConfig], usable: Callable[[Any], Iterator[T]], order: Random | None = None
+) -> Iterator[T]:
+    """What is `usable` of the cuts of each manifest, for one epoch.
+
+    As long as all of them last, each has its share of any stretch, to within one: its `replay`, or its weight among
+    those without it, whose ends end the epoch. `order` draws the order of shards, and where replayed manifests begin.
+    """
+    read = [item for item in manifests if item.replay is None]
+    replayed = [item for item in manifests if item.replay is not None]
+    streams = [usable(chain.from_iterable(repeat(read_cuts(item.path, order), item.repeat))) for item in read]
+    endless = [_endless(item.path, usable, order) for item in replayed]
+    shares = [item.replay or 0.0 for item in replayed]
+    due = [0.0] * len(endless)
+    for own in _interleaved(streams, [item.weight for item in read]):
+        yield own
+        for i, share in enumerate(shares):
+            due[i] += share / (1 - sum(shares))
+            yield from islice(endless[i], int(due[i]))
+            due[i] %= 1
+
+
+def _interleaved(streams: Sequence[Iterator[T]], weights: Sequence[float]) -> Iterator[T]:
+    """All streams to their ends; the next item is of the one that is furthest behind its share."""
+    taken = dict.fromkeys(range(len(streams)), 0)
+    while taken:
+        i = min(taken, key=lambda i: (taken[i] + 0.5) / weights[i])
+        for item in islice(streams[i], 1):
+            taken[i] += 1
+            yield item
+            break
+        else:
+            del taken[i]
+
+
+def _endless(path: str, usable: Callable[[Any], Iterator[T]], order: Random | None) -> Iterator[T]:
+    """A manifest over and over; with `order` from a random line on, or its shards in random order."""
+    if order and Path(path).is_file():
+        yield from usable(map(cut_of, islice(lines_of(path), order.randrange(sum(1 for _ in lines_of(path))), None)))
+    while True:
+        for item in (some := usable(read_cuts(path, order))):
+            yield item
+            yield from some
+            break
+        else:
+            raise ValueError(f"no usable utterance in {path}, which is to be replayed")

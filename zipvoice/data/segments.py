@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings -> crops. Each depends on the seed and its number only, so that a run can go on from any step.
+
+Shapes: B batch, N samples.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from zipvoice.audio.files import ENCODINGS, Audio, pcm16
+from zipvoice.audio.mel import N_FFT, SAMPLING_RATE
+from zipvoice.config.vocoder import VocoderRunConfig
+from zipvoice.data.cuts import load_audio, make_cut, read_cuts, recording
+from zipvoice.training.distributed import ALONE, World
+from zipvoice.training.trainer import seed_of
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
+CONTEXT = N_FFT // 2
+"""Samples read on either side of a crop, so that its features see no edge."""
+
+
+def recordings(sources: Sequence[str]) -> list["Cut"]:
+    """All cuts of manifests, and all audio files below folders.
+
+    Raises ValueError for a source that is neither or has no recordings, and for a file that is not audio.
+    """
+    cuts = []
+    for source in sources:
+        found = _of_folder(Path(source)) if Path(source).is_dir() else list(read_cuts(source))
+        if not found:
+            raise ValueError(f"there are no recordings in {source}")
+        cuts += found
+    return cuts
+
+
+def _of_folder(folder: Path) -> list["Cut"]:
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENCODINGS)
+    return [make_cut(str(path), "", recording(path.absolute())) for path in paths]
+
+
+def whole(cut: "Cut") -> Tensor:
+    """The samples (N,) of a recording at 24 kHz, its channels averaged."""
+    return load_audio(cut).samples.mean(dim=0)
+
+
+class Recordings:
+    """Recordings of which parts are read from their files, or from memory.
+
+    Attributes:
+        lengths: of each in samples at 24 kHz, int64.
+    """
+
+    def __init__(self, sources: Sequence[str], in_memory: bool) -> None:
+        self._cuts = recordings(sources)
+        self._decoded = [_pcm(whole(cut)) for cut in self._cuts] if in_memory else None
+        self.lengths = torch.tensor([round(cut.duration * SAMPLING_RATE) for cut in self._cuts])
+
+    def part(self, number: int, start: int, length: int) -> Tensor:
+        """Samples (length,) of a recording from `start` on; silence follows its end."""
+        if self._decoded:
+            samples = torch.from_numpy(self._decoded[number][start : start + length] / np.float32(32768))
+        else:
+            samples = self._read(self._cuts[number], start, length)
+        return F.pad(samples, (0, length - len(samples)))
+
+    def _read(self, cut: "Cut", start: int, length: int) -> Tensor:
+        offset = start / SAMPLING_RATE
+        seconds = min(length / SAMPLING_RATE, cut.duration - offset)
+        return whole(cut.truncate(offset=offset, duration=seconds))[:length]
+
+
+def _pcm(samples: Tensor) -> np.ndarray:
+    return pcm16(Audio(samples[None], SAMPLING_RATE))[:, 0]
+
+
+class Crops(Dataset[Tensor]):
+    """Random crops by number: samples (N,), with `CONTEXT` more at either end than the crop itself has.
+
+    Every second of every recording is about equally likely; one that is shorter than a crop is used with silence after
+    it.
+    """
+
+    def __init__(self, config: VocoderRunConfig) -> None:
+        if not config.train:
+            raise ValueError("train names no recordings; give cut manifests or folders")
+        self._config = config
+        self._recordings = Recordings(config.train, config.in_memory)
+        self._length = config.crop_samples + 2 * CONTEXT
+
+    def __getitem__(self, number: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed_of(self._config.seed, "crop", number))
+        ends = self._recordings.lengths.cumsum(0)
+        recording = int(torch.searchsorted(ends, torch.randint(int(ends[-1]), (), generator=generator), right=True))
+        last = max(0, int(self._recordings.lengths[recording]) - self._length)
+        start = int(torch.randint(last + 1, (), generator=generator))
+        samples = self._recordings.part(recording, start, self._length)
+        low, high = self._config.gain_db
+        gain = 10 ** ((low + (high - low) * torch.rand((), generator=generator)) / 20)
+        return samples * gain / (samples.abs().max() * gain).clamp(min=1)
+
+    def batches(self, step: int, world: World = ALONE) -> Iterator[Tensor]:
+        """The batches (B, N) of this process from a step on. Several take turns."""
+        size = self._config.batch_size
+        firsts = itertools.count((step * world.size + world.rank) * size, world.size * size)
+        numbers = itertools.chain.from_iterable(range(first, first + size) for first in firsts)
+        workers = self._config.num_workers
+        return iter(DataLoader(self, size, sampler=numbers, num_workers=workers, generator=torch.Generator()))

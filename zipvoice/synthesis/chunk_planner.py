@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a text to chunks: what is spoken in one go, how long it gets, and the silence behind it.
+
+A text of any length is read paragraph by paragraph, and its chunks appear as they are needed.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from zipvoice.audio.mel import HOP, SAMPLING_RATE
+from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.model.condition import predicted_frames
+from zipvoice.synthesis.prompt import Prompt
+from zipvoice.text.chunking import Chunk as TokenChunk
+from zipvoice.text.chunking import chunks as token_chunks
+from zipvoice.text.markup import pause_seconds, pause_token
+from zipvoice.text.punctuation import add_punctuation
+from zipvoice.text.token_table import SPEAKER_TAGS
+
+Text = str | Iterable[str]
+"""A text, or its lines as a file gives them, which are read as they are needed."""
+Tokenize = Callable[[str], list[str]]
+
+PARAGRAPH_SECONDS = 0.7
+"""Silence after a paragraph: at a blank line."""
+CHAPTER_SECONDS = 1.5
+"""Silence after a chapter: at two or more blank lines."""
+SHORT_SECONDS = 1.6
+"""Speech predicted to be shorter gets more time; see `floored`."""
+LEAST_ROOM = 0.2
+"""Share of a chunk that text gets however long the prompt is."""
+GROWTH = 2
+"""From one chunk of a stream to the next."""
+MIN_FRAMES = 2
+"""A vocoder makes sound between frames."""
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """A prompt and the ids of its tokens in one model."""
+
+    prompt: Prompt
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """The unit of sampling. What it sounds like depends on nothing but this and the options."""
+
+    voice: Voice
+    ids: tuple[int, ...]
+    """Token ids; none for a chunk that is just its pause."""
+    num_frames: int
+    """Frames to generate."""
+    pause: float
+    """Seconds of silence behind it; 0 joins it with the next."""
+    seed: tuple[int, str, int]
+    """The seed, the id of the utterance and the number of the chunk in it."""
+    num_samples: int | None = None
+    """Exact length of its sound, where the length was asked for."""
+
+    @property
+    def total_frames(self) -> int:
+        """With the prompt."""
+        return self.voice.prompt.num_frames + self.num_frames
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans texts for one model.
+
+    Lengths, prompt included, are rounded up to `frame_multiple`, the largest down-sampling factor of the model. A
+    stack at a lower rate averages the last frames of an utterance with what follows them in the batch; where nothing
+    but whole groups follow, no utterance feels its neighbours, and a batch gives what its members give alone. Up to 3
+    frames are 32 ms, spread over the text like all others. Raw speech is not rounded, and sampled alone.
+    """
+
+    tokenize: Tokenize
+    ids: Callable[[Sequence[str]], list[int]]
+    """Of tokens; raises ValueError for unknown ones."""
+    length: Callable[[Sequence[int]], float] = len
+    """Of token ids, see `Vocabulary.length`: speech lasts in proportion."""
+    frame_multiple: int = 1
+    dialogue: bool = False
+
+    def plan(self, text: Text, voice: Voice, options: SynthesisOptions, name: str = "") -> Iterator[Chunk]:
+        """The chunks of a text. Raises ValueError, at the chunk in question, for what cannot be spoken."""
+        if options.raw:
+            yield self._raw(text, voice, options, name)
+            return
+        if options.duration is not None:
+            yield from self._exactly(list(self._paragraphs(text)), voice, options, name)
+            return
+        yield from self._chunks(self._paragraphs(text), voice, options, name)
+
+    def check(self, text: Text) -> None:
+        """Raise ValueError for a text that cannot be spoken in any voice."""
+        for _ in self._paragraphs(text):
+            pass
+
+    def _raw(self, text: Text, voice: Voice, options: SynthesisOptions, name: str) -> Chunk:
+        """The whole text in one go, of the predicted length."""
+        whole = _whole(text)
+        ids = tuple(self.ids(_spoken(self._tokens(whole))))
+        if not ids:
+            raise ValueError(f"the text has nothing that can be spoken: {whole[:80]!r}")
+        before, length = voice.prompt.num_frames, self.length(voice.ids)
+        frames = predicted_frames(before, length, self.length(ids), options.speed)
+        return _checked(Chunk(voice, ids, max(frames, MIN_FRAMES), 0.0, (options.seed, name, 0)))
+
+    def _paragraphs(self, text: Text) -> Iterator[list[str]]:
+        """The tokens of each paragraph, with its pause as the last token; a dialogue is one paragraph."""
+        spoken = False
+        for paragraph, pause in [(_whole(text), 0.0)] if self.dialogue else paragraphs(text):
+            tokens = self._tokens(punctuated(paragraph))
+            spoken = spoken or any(token not in SPEAKER_TAGS for token in _spoken(tokens))
+            own_pause = bool(tokens) and pause_seconds(tokens[-1]) is not None
+            yield [*tokens, pause_token(pause)] if pause and not own_pause else tokens
+        if not spoken:
+            raise ValueError("the text has nothing that can be spoken; give at least one word")
+
+    def _tokens(self, text: str) -> list[str]:
+        """Tokens that the model knows, pauses among them, and in a dialogue only turns that change the speaker."""
+        try:
+            tokens = self.tokenize(text)
+            self.ids(_spoken(tokens))
+            if self.dialogue:
+                check_turns(tokens)
+        except ValueError as error:
+            raise ValueError(f"the text: {error}") from None
+        return merged_turns(tokens) if self.dialogue else tokens
+
+    def _chunks(
+        self, paragraphs: Iterable[list[str]], voice: Voice, options: SynthesisOptions, name: str
+    ) -> Iterator[Chunk]:
+        sizes = ChunkSizes.of(voice.prompt, options, self.dialogue)
+        budgets = iter(sizes)
+        parts = (part for tokens in paragraphs for part in _cut(tokens, budgets, sizes, self.dialogue))
+        for index, part in enumerate(parts):
+            yield self._chunk(part, voice, options, (options.seed, name, index))
+
+    def _chunk(self, part: TokenChunk, voice: Voice, options: SynthesisOptions, seed: tuple[int, str, int]) -> Chunk:
+        ids = tuple(self.ids(part.tokens)) if any(token not in SPEAKER_TAGS for token in part.tokens) else ()
+        frames = self._num_frames(voice, self.length(ids), options) if ids else 0
+        return _checked(Chunk(voice, ids, frames, part.pause_seconds, seed))
+
+    def _num_frames(self, voice: Voice, length: float, options: SynthesisOptions) -> int:
+        """Frames for a text at the voice's rate, with the floor for short texts, rounded up."""
+        before, prompt_length = voice.prompt.num_frames, self.length(voice.ids)
+        natural = predicted_frames(before, prompt_length, length) * HOP / SAMPLING_RATE
+        slow = natural / floored(natural) if options.short_text_floor else 1.0
+        frames = max(MIN_FRAMES, predicted_frames(before, prompt_length, length, options.speed * slow))
+        return frames + -(before + frames) % self.frame_multiple
+
+    def _exactly(
+        self, paragraphs: list[list[str]], voice: Voice, options: SynthesisOptions, name: str
+    ) -> Iterator[Chunk]:
+        """Chunks that fill `options.duration` to the sample: the time without pauses in proportion to their texts."""
+        assert options.duration is not None
+        tokens = [token for paragraph in paragraphs for token in paragraph]
+        pauses = [seconds for token in tokens if (seconds := pause_seconds(token)) is not None]
+        speech = options.duration - sum(pauses)
+        if speech <= 0:
+            raise ValueError(
+                f"a duration of {options.duration:g} s leaves no time to speak: the pauses take {sum(pauses):g} s"
+            )
+        natural = voice.prompt.seconds / self.length(voice.ids) * self.length(self.ids(_spoken(tokens)))
+        even = replace(options, speed=natural / speech, short_text_floor=False)
+        chunks = list(self._chunks(paragraphs, voice, even, name))
+        total, start, spent = sum(self.length(chunk.ids) for chunk in chunks), 0, 0.0
+        for chunk in chunks:
+            spent += self.length(chunk.ids)
+            end = round(speech * SAMPLING_RATE * spent / total)
+            yield self._of_length(chunk, end - start)
+            start = end
+
+    def _of_length(self, chunk: Chunk, num_samples: int) -> Chunk:
+        if not chunk.ids:
+            return replace(chunk, num_samples=0)
+        frames = max(MIN_FRAMES, 1 + -(-num_samples // HOP))
+        frames += -(chunk.voice.prompt.num_frames + frames) % self.frame_multiple
+        return _checked(replace(chunk, num_frames=frames, num_samples=num_samples))
+
+
+def _checked(chunk: Chunk) -> Chunk:
+    if chunk.num_frames < len(chunk.ids):
+        raise ValueError(
+            f"there are more tokens ({len(chunk.ids)}) than frames ({chunk.num_frames}) to speak them in; "
+            "lower the speed or lengthen the speech"
+        )
+    return chunk
+
+
+def floored(seconds: float) -> float:
+    """What a text of a predicted length gets: the same from 1.6 s on, more below.
+
+    3 d / (1.4 + d) is the slow-down of 0.6 for one word (0.4 s) and 0.8 for two to four (1 s) that other systems
+    apply by counting words, made continuous: longer texts never get shorter speech.
+    """
+    return seconds if seconds >= SHORT_SECONDS else 3 * seconds / (1.4 + seconds)
+
+
+# ---------------------------------------------------------------- sizes of chunks
+
+
+@dataclass(frozen=True)
+class ChunkSizes:
+    """How many tokens go into each chunk, in order: from `first` growing up to `largest`."""
+
+    first: int
+    largest: int
+    least: int
+    """A chunk of fewer tokens is not cut off for the sake of the first sizes; the floor would slow it down."""
+
+    @classmethod
+    def of(cls, prompt: Prompt, options: SynthesisOptions, dialogue: bool = False) -> "ChunkSizes":
+        """Sizes such that prompt and chunk last about `options.max_chunk_seconds`."""
+        assert options.max_chunk_seconds is not None
+        token_seconds = prompt.seconds / len(prompt.tokens) / options.speed
+        room = max(options.max_chunk_seconds - prompt.seconds, LEAST_ROOM * options.max_chunk_seconds)
+        smallest = 3 if dialogue else 1
+        largest = max(smallest, int(room / token_seconds))
+        first = largest if options.first_chunk_seconds is None else int(options.first_chunk_seconds / token_seconds)
+        return cls(min(max(smallest, first), largest), largest, int(SHORT_SECONDS / (token_seconds * options.speed)))
+
+    def __iter__(self) -> Iterator[int]:
+        size = self.first
+        while size < self.largest:
+            yield size
+            size *= GROWTH
+        yield from itertools.repeat(self.largest)
+
+
+def _cut(tokens: list[str], budgets: Iterator[int], sizes: ChunkSizes, dialogue: bool) -> Iterator[TokenChunk]:
+    """Chunks of one paragraph, each of the next size."""
+    for size in budgets:
+        parts = token_chunks(tokens, size, dialogue)
+        while (
+            len(parts) > 1
+            and len(parts[0].tokens) < sizes.least
+            and not parts[0].pause_seconds
+            and size < sizes.largest
+        ):
+            size = min(max(size + 1, len(parts[0].tokens) + len(parts[1].tokens)), sizes.largest)
+            parts = token_chunks(tokens, size, dialogue)
+        if size >= sizes.largest or len(parts) <= 1:
+            yield from parts
+            return
+        yield parts[0]
+        tokens = merged_turns([token for part in parts[1:] for token in _with_pause(part)])
+
+
+def _with_pause(part: TokenChunk) -> list[str]:
+    return [*part.tokens, pause_token(part.pause_seconds)] if part.pause_seconds else part.tokens
+
+
+# ---------------------------------------------------------------- text
+
+
+def paragraphs(text: Text) -> Iterator[tuple[str, float]]:
+    """Paragraphs and the seconds of silence after each: they end at blank lines, chapters at two or more in a row."""
+    lines: list[str] = []
+    blank = 0
+    for line in text.splitlines() if isinstance(text, str) else text:
+        if not line.strip():
+            blank += 1
+        elif blank and lines:
+            yield "\n".join(lines), CHAPTER_SECONDS if blank > 1 else PARAGRAPH_SECONDS
+            lines, blank = [line.rstrip("\n")], 0
+        else:
+            lines.append(line.rstrip("\n"))
+            blank = 0
+    if lines:
+        yield "\n".join(lines), 0.0
+
+
+def _spoken(tokens: Iterable[str]) -> list[str]:
+    """Tokens without pauses."""
+    return [token for token in tokens if pause_seconds(token) is None]
+
+
+def _whole(text: Text) -> str:
+    return text if isinstance(text, str) else "".join(text)
+
+
+_FINAL_PAUSES = re.compile(r"(?:\s*\[pause\b[^\]]*\])+\s*$", re.IGNORECASE)
+
+
+def punctuated(text: str) -> str:
+    """The text with punctuation at its end, but before pauses there; a text of pauses alone stays."""
+    match = _FINAL_PAUSES.search(text)
+    if match is None:
+        return add_punctuation(text)
+    words = text[: match.start()]
+    return (add_punctuation(words) if words.strip() else "") + match[0]
+
+
+def check_turns(tokens: Sequence[str]) -> None:
+    """Raise ValueError unless a dialogue begins with `[S1]`: models tell speakers by counting turns from there."""
+    first = next(iter(_spoken(tokens)), "nothing")
+    if first != SPEAKER_TAGS[0]:
+        raise ValueError(f"a dialogue begins with [S1], not with {first!r}")
+
+
+def merged_turns(tokens: Iterable[str]) -> list[str]:
+    """Tokens without tags that repeat the current speaker, for whom a model would take the other one."""
+    result: list[str] = []
+    speaker = None
+    for token in tokens:
+        if token in SPEAKER_TAGS and token == speaker:
+            continue
+        speaker = token if token in SPEAKER_TAGS else speaker
+        result.append(token)
+    return result

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of a text: for people who wonder why something is spoken the way it is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from zipvoice.text.markup import pause_seconds
+from zipvoice.text.token_table import TokenTable, is_silent
+from zipvoice.text.tokenizers import MarkupTokenizer, Piece
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The stages of one text on its way to a model."""
+
+    text: str
+    """What the user wrote."""
+    pieces: tuple[Piece, ...]
+    """Stretches of one language, and marks, with the text as spoken and the tokens."""
+    ids: tuple[int | None, ...] | None
+    """Id of each token, None for unknown ones and pauses; None as a whole without a token table."""
+    unknown: tuple[str, ...]
+    """Tokens that the table lacks, each once."""
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        return tuple(token for piece in self.pieces for token in piece.tokens)
+
+    @property
+    def normalized(self) -> str:
+        """The whole text as spoken."""
+        return "".join(piece.text for piece in self.pieces)
+
+
+def inspect_text(text: str, tokenizer: MarkupTokenizer, table: TokenTable | None = None) -> Inspection:
+    """Follow `text` through the tokenizer and, if given, the token table. Raises ValueError as the tokenizer does."""
+    pieces = tuple(tokenizer.pieces(text))
+    tokens = [token for piece in pieces for token in piece.tokens]
+    if table is None:
+        return Inspection(text, pieces, None, ())
+    ids = tuple(table.ids([token])[0] if token in table else None for token in tokens)
+    unknown = tuple(t for t in table.unknown(tokens) if pause_seconds(t) is None and not is_silent(t))
+    return Inspection(text, pieces, ids, unknown)
+
+
+def render(inspection: Inspection) -> str:
+    """An inspection as text for a terminal, unknown tokens between `>` and `<`, spaces as `␣`."""
+    lines = [f"text    {inspection.text}", f"spoken  {inspection.normalized}"]
+    width = max((len(piece.kind) for piece in inspection.pieces), default=0)
+    for piece in inspection.pieces:
+        lines.append(f"{piece.kind:<{width}}  {piece.text.strip()}")
+        lines.append(f"{'':<{width}}  {' '.join(_shown(token, inspection.unknown) for token in piece.tokens)}")
+    if inspection.ids is not None:
+        lines.append("ids     " + " ".join("-" if i is None else str(i) for i in inspection.ids))
+        if inspection.unknown:
+            lines.append("unknown " + " ".join(inspection.unknown))
+    return "\n".join(lines)
+
+
+def to_json(inspection: Inspection) -> dict[str, Any]:
+    """An inspection as dictionaries, lists and scalars."""
+    return {
+        "text": inspection.text,
+        "normalized": inspection.normalized,
+        "pieces": [
+            {"kind": piece.kind, "text": piece.text, "start": piece.start, "tokens": list(piece.tokens)}
+            for piece in inspection.pieces
+        ],
+        "tokens": list(inspection.tokens),
+        "ids": None if inspection.ids is None else list(inspection.ids),
+        "unknown": list(inspection.unknown),
+    }
+
+
+def _shown(token: str, unknown: tuple[str, ...]) -> str:
+    visible = "␣" if token == " " else token
+    return f">{visible}<" if token in unknown else visible

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text to phonemes with espeak-ng: piper-phonemize, or piper-tts on a Python for which that has no wheels."""
+
+import importlib.util
+import re
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from zipvoice.config.strict_json import suggestion
+from zipvoice.text.characters import script
+
+Engine = Callable[[str, str], list[list[str]]]
+"""(text, language) -> code points of each sentence; raises RuntimeError for an unknown language."""
+
+# espeak-ng is one set of global variables, and it keeps an unfinished clause from one call to the next: after a text
+# that ends in two full stops the next one starts with "dot". A call with a space empties it; the lock keeps the two
+# calls together.
+_lock = threading.Lock()
+
+
+def phonemes(text: str, language: str) -> list[str]:
+    """The phonemes of `text`, one code point each; sentences are joined without a mark of their own.
+
+    The result depends on nothing but the arguments. Raises ValueError for an unknown language (with near names) and
+    ImportError with the install command when no engine is installed.
+    """
+    return list(_cached_phonemes(text, language)) if len(text) <= 40 else _uncached_phonemes(text, language)
+
+
+def speak(text: str, language: str) -> list[str]:
+    """As `phonemes`, without what espeak-ng loses in very long words and clauses, and in letters it has no name for.
+
+    Letters of scripts foreign to the language must be left out before (`is_speakable`): some combinations of them crash
+    espeak-ng.
+    """
+    known = "".join(c if c.isascii() else _sayable(c, language) for c in text)
+    safe = _with_short_words(_with_loose_dots(known), language)
+    spoken = [phonemes(call, language) for call in _calls(safe, language)]
+    return [symbol for i, symbols in enumerate(spoken) for symbol in (*" "[: i and bool(symbols)], *symbols)]
+
+
+def is_speakable(character: str, language: str) -> bool:
+    """True if espeak-ng has a sound for a letter or digit in this language.
+
+    For letters of scripts foreign to the language it has only names ("Chinese letter") or code points; those count as
+    unspeakable.
+    """
+    if character.isascii():
+        return True
+    if character.isalpha() and script(character) not in scripts(language):
+        return False
+    return not _is_spelled_by_code(character, language) or _base_letter(character) != character
+
+
+def scripts(language: str) -> tuple[str, ...]:
+    """The scripts that an espeak-ng language is written in, as in `characters.script`; Latin is read in all of them."""
+    return ("LATIN", *_SCRIPTS.get(language.lower().split("-")[0].split("+")[0], ()))
+
+
+def languages() -> list[str]:
+    """The languages that the installed espeak-ng data knows."""
+    return sorted(file.name.lower() for file in (_data_folder() / "lang").rglob("*") if file.is_file())
+
+
+_INSTALL = 'phonemes need espeak-ng: pip install "zipvoice-tts[phonemes]"'
+_LINKING = "\u02b2"  # in other languages the same sign is a real palatal
+_LINKING_LANGUAGES = ("en", "fr")
+
+_CYRILLIC, _ARABIC, _DEVANAGARI = ("CYRILLIC",), ("ARABIC",), ("DEVANAGARI",)
+_SCRIPTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("ba", "be", "bg", "cv", "kk", "ky", "mk", "nog", "ru", "sr", "tt", "uk"), _CYRILLIC),
+    **dict.fromkeys(("ar", "fa", "sd", "ug", "ur"), _ARABIC),
+    **dict.fromkeys(("hi", "kok", "mr", "ne"), _DEVANAGARI),
+    **dict.fromkeys(("as", "bn", "bpy"), ("BENGALI",)),
+    **dict.fromkeys(("cmn", "hak", "yue"), ("CJK", "BOPOMOFO", "IDEOGRAPHIC")),
+    **dict.fromkeys(("el", "grc"), ("GREEK",)),
+    **dict.fromkeys(("hy", "hyw"), ("ARMENIAN",)),
+    "am": ("ETHIOPIC",),
+    "chr": ("CHEROKEE",),
+    "gu": ("GUJARATI",),
+    "he": ("HEBREW",),
+    "ja": ("HIRAGANA", "KATAKANA", "CJK", "IDEOGRAPHIC"),
+    "ka": ("GEORGIAN",),
+    "kn": ("KANNADA",),
+    "ko": ("HANGUL",),
+    "ml": ("MALAYALAM",),
+    "my": ("MYANMAR",),
+    "or": ("ORIYA",),
+    "pa": ("GURMUKHI",),
+    "shn": ("MYANMAR",),
+    "si": ("SINHALA",),
+    "ta": ("TAMIL",),
+    "te": ("TELUGU",),
+    "th": ("THAI",),
+}
+
+
+def _uncached_phonemes(text: str, language: str) -> list[str]:
+    engine = _engine()
+    text = text.replace("\0", " ")  # the end of a C string
+    with _lock:
+        try:
+            sentences = engine(text, language)
+        except RuntimeError:
+            raise ValueError(_unknown_language(language)) from None
+        engine(" ", language)
+    return [symbol for sentence in sentences for symbol in sentence]
+
+
+@lru_cache(maxsize=16384)
+def _cached_phonemes(text: str, language: str) -> tuple[str, ...]:
+    """Words and short sentences: a call costs 0.3 ms however short the text, most of it to load the voice."""
+    return tuple(_uncached_phonemes(text, language))
+
+
+@lru_cache(maxsize=1)
+def _engine() -> Engine:
+    if importlib.util.find_spec("piper_phonemize"):
+        from piper_phonemize import phonemize_espeak
+
+        return phonemize_espeak
+    if importlib.util.find_spec("piper"):
+        return _piper_tts()
+    raise ImportError(_INSTALL)
+
+
+def _piper_tts() -> Engine:
+    """piper-tts; its newer espeak-ng marks linked words in English and French with U+02B2, unlike the one before."""
+    from piper.phonemize_espeak import EspeakPhonemizer
+
+    phonemizer = EspeakPhonemizer()
+
+    def engine(text: str, language: str) -> list[list[str]]:
+        sentences = phonemizer.phonemize(language, text)
+        if language.lower().startswith(_LINKING_LANGUAGES):
+            return [[symbol for symbol in sentence if symbol != _LINKING] for sentence in sentences]
+        return sentences
+
+    return engine
+
+
+def _data_folder() -> Path:
+    for package in ("piper_phonemize", "piper"):
+        spec = importlib.util.find_spec(package)
+        if spec and spec.origin:
+            return Path(spec.origin).parent / "espeak-ng-data"
+    raise ImportError(_INSTALL)
+
+
+def _unknown_language(language: str) -> str:
+    known = languages()
+    near = [name for name in known if name.split("-")[0] == language.lower().replace("_", "-").split("-")[0]]
+    hint = f"; near: {', '.join(near)}" if near else suggestion(language, known)
+    return f"espeak-ng does not know the language {language!r}{hint}"
+
+
+@lru_cache(maxsize=65536)
+def _is_spelled_by_code(character: str, language: str) -> bool:
+    """True for characters of which espeak-ng only says "letter 1 d 4 1", or nothing at all."""
+    if not character.isalnum():
+        return False
+    spoken = phonemes(character, language)
+    return not spoken or spoken[:4] == _letter_word(language)
+
+
+@lru_cache(maxsize=256)
+def _letter_word(language: str) -> list[str]:
+    """How the voice begins to spell a character that no dictionary has, here CYRILLIC SMALL LETTER IOTIFIED YAT."""
+    return phonemes("\ua65d", language)[:4]
+
+
+def _sayable(character: str, language: str) -> str:
+    """A letter that the voice knows; numbers such as ² and ½ as words, since beside a symbol they are lost."""
+    if unicodedata.category(character) == "No":
+        return f" {character} "
+    return _base_letter(character) if _is_spelled_by_code(character, language) else character
+
+
+def _base_letter(character: str) -> str:
+    """A Latin letter without its accents; the same character if it has none or belongs to another script."""
+    base = unicodedata.normalize("NFD", character)[0]
+    return base if base.isascii() else character
+
+
+# espeak-ng joins letters and full stops without spaces to one abbreviation, in a buffer that it overruns.
+_DENSE_DOTS = re.compile(r"(?:[^.。]{0,10}[.。]){12,}")
+_TIGHT_DOT = re.compile(r"(?<!\d)[.。](?=\S)|[.。](?=[^\s\d])")
+
+
+def _with_loose_dots(text: str) -> str:
+    """A space after each full stop where there are a dozen with hardly a word between."""
+    return _DENSE_DOTS.sub(lambda match: _TIGHT_DOT.sub(". ", match[0]), text)
+
+
+def _with_short_words(text: str, language: str) -> str:
+    """Spaces in words of which espeak-ng would drop the end."""
+    return " ".join(" ".join(_short_words(word, language)) if len(word) > 18 else word for word in text.split(" "))
+
+
+def _short_words(word: str, language: str) -> Iterator[str]:
+    """Pieces that fit in espeak-ng's buffer of some 200 phonemes a word, which truncates without a word."""
+    for start in range(0, len(word), 64):
+        piece = word[start : start + 64]
+        spoken = "".join(phonemes(piece, language)).split(" ")
+        if len(piece) > 18 and max(map(len, spoken)) > 100:
+            half = len(piece) // 2
+            yield from _short_words(piece[:half], language)
+            yield from _short_words(piece[half:], language)
+        else:
+            yield piece
+
+
+# espeak-ng keeps 1000 phonemes of a clause, which is some 800 characters of words, but 200 of digits.
+_CLAUSE = re.compile(r"(?s).+?(?:[.,;:!?…](?=\s)|\Z)")
+_BLOCK = re.compile(r"(?s).{1,599}(?:\s|\Z)|.{1,600}")
+
+
+def _calls(text: str, language: str) -> list[str]:
+    """`text`, cut only where a clause would be too long."""
+    calls: list[list[str]] = [[]]
+    for clause in _CLAUSE.findall(text):
+        first, *rest = [call for block in _BLOCK.findall(clause) for call in _short_clauses(block, language)]
+        calls[-1].append(first)
+        calls.extend([call] for call in rest)
+    return ["".join(call) for call in calls]
+
+
+def _short_clauses(clause: str, language: str) -> Iterator[str]:
+    if len(clause) <= 100 or len(phonemes(clause, language)) < 1000:
+        yield clause
+        return
+    middle = clause.find(" ", len(clause) // 2) + 1 or len(clause) // 2
+    yield from _short_clauses(clause[:middle], language)
+    yield from _short_clauses(clause[middle:], language)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run records while it trains: losses in log.jsonl, the same with pictures and sounds in TensorBoard."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from zipvoice.config.model import FeatureConfig
+from zipvoice.data.collate import Batch
+from zipvoice.files import write_text
+from zipvoice.model.sampling import guided_velocity
+from zipvoice.model.solver import euler, time_grid
+from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.training.objectives import condition
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch.utils.tensorboard import SummaryWriter
+
+PROMPT_FRACTION = 0.3  # of a validation utterance, continued by the model
+NUM_SAMPLES = 2
+PLAUSIBLE = (-30.0, 10.0)  # log-mel values; a model that knows nothing yet makes some that would overflow
+NUM_STEPS = 16
+T_SHIFT = 0.5
+GUIDANCE_SCALE = 1.0
+DISTILLED_GUIDANCE_SCALE = 3.0
+
+
+class Tracker:
+    """Records scalars in `log.jsonl`, one object per line, and in `tensorboard/`.
+
+    Args:
+        exp_dir: folder of the run.
+        step: where the run goes on from; what was recorded after it, before an interruption, is dropped. A new run: -1.
+    """
+
+    def __init__(self, exp_dir: str | os.PathLike[str], step: int = -1) -> None:
+        self.path = Path(exp_dir) / "log.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        truncate(self.path, step)
+        self.file = self.path.open("a", encoding="utf-8")
+        self.writer = _summary_writer(Path(exp_dir) / "tensorboard", step)
+
+    def scalars(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Record values of one kind (`train`, `valid`) after `step` steps."""
+        self.file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        self.file.flush()
+        for name, value in values.items():
+            self.writer.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        self.file.close()
+        self.writer.close()
+
+
+def truncate(path: Path, step: int) -> None:
+    """Drop the records of a log.jsonl after `step`, and a last line that was cut off."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
+
+
+class Samples:
+    """Lets the model continue the beginning of validation utterances, for the eye and the ear.
+
+    Args:
+        batch: utterances; the first few are used, and of stereo features those the model generates.
+        tracker: where pictures and sounds go.
+        feature: scale and rate of the features.
+        vocoder: makes samples (B, N) of log-mel features (B, F, T), on the CPU.
+    """
+
+    def __init__(
+        self, batch: Batch, tracker: Tracker, feature: FeatureConfig, vocoder: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.batch = _first(batch, NUM_SAMPLES)
+        self.tracker = tracker
+        self.feature = feature
+        self.vocoder = vocoder
+
+    def __call__(self, model: ZipVoice, step: int) -> None:
+        """Record pictures and sounds of what the model makes of the utterances now."""
+        generated = self.continuations(model)
+        for name, features, length in zip(self.batch.ids, generated, self.batch.feature_lens.tolist(), strict=True):
+            log_mels = (features[:length] / self.feature.scale).clamp(*PLAUSIBLE)
+            channels = log_mels.split(model.config.feat_dim, dim=1)
+            for number, log_mel in enumerate(channels):
+                tag = f"samples/{name}" + (f"/channel{number}" if len(channels) > 1 else "")
+                audio = self.vocoder(log_mel.T[None])  # (1, N)
+                self.tracker.writer.add_figure(tag, _picture(log_mel), step)
+                self.tracker.writer.add_audio(tag, audio, step, self.feature.sampling_rate)
+
+    @torch.no_grad()
+    def continuations(self, model: ZipVoice) -> Tensor:
+        """Features (B, T, C) of the utterances, their beginning real and the rest generated, on the CPU."""
+        model.eval()
+        batch = self.batch.to(next(model.parameters()).device)
+        num_frames = batch.features.shape[1]
+        split = (PROMPT_FRACTION * batch.feature_lens).long()
+        mask = (torch.arange(num_frames) >= split[:, None]).to(batch.features.device)  # (B, T)
+        noise = torch.randn(batch.features.shape, generator=torch.Generator().manual_seed(0)).to(batch.features)
+        velocity = guided_velocity(model, DISTILLED_GUIDANCE_SCALE if model.is_distilled else GUIDANCE_SCALE)
+        x = euler(velocity, noise, condition(model, batch, mask), time_grid(NUM_STEPS, T_SHIFT))
+        return torch.where(mask[:, :, None], x, batch.features).cpu()
+
+
+def _first(batch: Batch, size: int) -> Batch:
+    """The first utterances of a batch, without the padding of the others."""
+    lengths = batch.feature_lens[:size]
+    features = batch.features[:size, : int(lengths.max())]
+    return Batch(features, lengths, batch.tokens[:size], batch.ids[:size], batch.texts[:size])
+
+
+def _summary_writer(folder: Path, step: int) -> "SummaryWriter":
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ImportError("training needs TensorBoard: pip install 'zipvoice-tts[training]'") from None
+    return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def _picture(log_mel: Tensor) -> "Figure":
+    """A picture of features (T, F)."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("pictures of samples need matplotlib: pip install 'zipvoice-tts[training]'") from None
+    figure = Figure(figsize=(8, 3), layout="tight")
+    axes = figure.add_subplot(xlabel="frame", ylabel="mel bin")
+    axes.imshow(log_mel.T.numpy(), origin="lower", aspect="auto", interpolation="nearest")
+    return figure

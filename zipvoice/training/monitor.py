@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a training run is doing: its speed, its memory, its gradients, the sizes of its weights, the time it still needs.
+
+Nothing here changes the run. A block is a stack of layers or a projection, such as `fm_decoder.encoders.0` or `embed`.
+"""
+
+import math
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zipvoice.audio.mel import HOP, SAMPLING_RATE
+from zipvoice.config.training import RunConfig
+from zipvoice.training.optimizer import ScaledAdam
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Root mean squares over the elements of one block, after one step."""
+
+    weight: float
+    """Of its weights."""
+    gradient: float
+    """Of their gradients, before clipping."""
+    update: float
+    """Of what the step added to the weights, relative to the weights."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How training went between two reports, validation and saving apart."""
+
+    frames_per_second: float
+    """Real frames of all processes, padding apart."""
+    seconds_per_step: float
+    waiting: float
+    """Share of the time in which the next batch was waited for; what comes near 1 needs more loader processes."""
+    grad_norm: float
+    """Of the last step, relative to the sizes of the weights; the optimizer clips by it."""
+    clipped: float
+    """Share of the steps whose gradients were clipped."""
+    lr: float
+    """Learning rate of the last step."""
+    peak_bytes: int
+    """Most memory in use so far: resident of this process, or allocated by PyTorch on its GPU."""
+    seconds_left: float | None
+    """Until the run ends, None as long as the length of an epoch is not known."""
+    blocks: Mapping[str, Scales]
+    """By block, after the last step that is a multiple of `log_every`."""
+
+    @property
+    def audio_per_time(self) -> float:
+        """Hours of audio per hour."""
+        return self.frames_per_second * HOP / SAMPLING_RATE
+
+    def scalars(self) -> dict[str, dict[str, float]]:
+        """The values by kind and name, as a tracker takes them."""
+        speed = {
+            "audio_hours_per_hour": self.audio_per_time,
+            "frames_per_second": self.frames_per_second,
+            "seconds_per_step": self.seconds_per_step,
+            "waiting": self.waiting,
+            "clipped": self.clipped,
+            "peak_gib": self.peak_bytes / 2**30,
+        }
+        if self.seconds_left is not None:
+            speed["hours_left"] = self.seconds_left / 3600
+        kinds = {
+            "speed": speed,
+            "weight_rms": {name: scales.weight for name, scales in self.blocks.items()},
+            "gradient_rms": {name: scales.gradient for name, scales in self.blocks.items()},
+            "relative_update": {name: scales.update for name, scales in self.blocks.items()},
+        }
+        return {kind: values for kind, values in kinds.items() if values}
+
+    def __str__(self) -> str:
+        """The end of a line in the log."""
+        left = "time left unknown" if self.seconds_left is None else f"{duration(self.seconds_left)} left"
+        return (
+            f"rate {self.lr:.2e}, gradient {self.grad_norm:.2e} ({self.clipped:.0%} clipped), "
+            f"{self.audio_per_time:.3g} h of audio per hour, {self.waiting:.0%} waiting for data, "
+            f"{self.peak_bytes / 2**30:.1f} GiB, {left}"
+        )
+
+
+class Watch:
+    """Follows a run: `waiting` around taking a batch, `stepped` after each update, `report` now and then.
+
+    Args:
+        config: of the run.
+        model: that is trained.
+        optimizer: that trains it.
+        clock: seconds from an arbitrary beginning.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        model: nn.Module,
+        optimizer: ScaledAdam,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._model = model
+        self._optimizer = optimizer
+        self._clock = clock
+        self._blocks: dict[str, Scales] = {}
+        self._epoch: int | None = None
+        self._steps_per_epoch: float | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Say that training begins now; what came before counts for nothing."""
+        self._started = self._clock()
+        self._num_steps = 0
+        self._step_began: float | None = None
+        self._begin_interval()
+
+    def _begin_interval(self) -> None:
+        self._steps = self._clipped = self._frames = 0
+        self._seconds = self._seconds_waited = 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around everything that is waiting for the next batch; a step begins with it."""
+        now = self._clock()
+        if self._step_began is None:
+            self._step_began = now
+        yield
+        self._seconds_waited += self._clock() - now
+
+    def stepped(self, step: int, epoch: int, num_frames: int) -> None:
+        """Say that step `step` (from 1) has updated the weights. Gradients must still be there.
+
+        Args:
+            step: steps taken in the whole run.
+            epoch: complete passes over the data in the whole run, the last batch included.
+            num_frames: real frames of all processes in the step.
+        """
+        if step % self._config.log_every == 0:
+            self._blocks = block_scales(self._model, self._optimizer)
+        now = self._clock()
+        self._seconds += now - (now if self._step_began is None else self._step_began)
+        self._step_began = None
+        self._steps += 1
+        self._num_steps += 1
+        self._frames += num_frames
+        self._clipped += any(factor < 1 for _, factor in self._optimizer.clipping())
+        if self._epoch is not None and epoch > self._epoch:
+            self._steps_per_epoch = step / epoch
+        self._epoch = epoch
+
+    def report(self, step: int) -> Report:
+        """What happened since the last report, after `step` steps."""
+        seconds, steps = max(self._seconds, 1e-9), max(self._steps, 1)
+        report = Report(
+            frames_per_second=self._frames / seconds,
+            seconds_per_step=self._seconds / steps,
+            waiting=self._seconds_waited / seconds,
+            grad_norm=max(norm for norm, _ in self._optimizer.clipping()),
+            clipped=self._clipped / steps,
+            lr=self._optimizer.param_groups[0]["lr"],
+            peak_bytes=peak_bytes(next(self._model.parameters()).device),
+            seconds_left=self._seconds_left(step),
+            blocks=self._blocks,
+        )
+        self._begin_interval()
+        return report
+
+    def _seconds_left(self, step: int) -> float | None:
+        elapsed = self._clock() - self._started
+        pace = elapsed / max(self._num_steps, 1)  # with validation and saving
+        return seconds_left(self._config, step, self._steps_per_epoch, pace, elapsed)
+
+
+def seconds_left(
+    config: RunConfig, step: int, steps_per_epoch: float | None, seconds_per_step: float, elapsed: float
+) -> float | None:
+    """Seconds until the first limit of a run is reached, None if none can be told.
+
+    Args:
+        config: has the limits.
+        step: steps taken.
+        steps_per_epoch: None as long as it is not known, which matters without `num_steps`.
+        seconds_per_step: what a step takes, all things considered.
+        elapsed: seconds since the run was started for the last time.
+    """
+    last_step = config.num_steps
+    if last_step is None and steps_per_epoch is not None:
+        last_step = math.ceil(config.num_epochs * steps_per_epoch)
+    limits = [] if last_step is None else [(last_step - step) * seconds_per_step]
+    if config.max_seconds is not None:
+        limits.append(config.max_seconds - elapsed)
+    return max(0.0, min(limits)) if limits else None
+
+
+@torch.no_grad()
+def block_scales(model: nn.Module, optimizer: ScaledAdam) -> dict[str, Scales]:
+    """The scales of each block of a model right after a step of its optimizer, parameters without gradient left out.
+
+    Costs a pass over weights, gradients and updates, and one transfer to the CPU.
+    """
+    named = [(name, p) for name, p in model.named_parameters() if p.grad is not None and "delta" in optimizer.state[p]]
+    if not named:
+        return {}
+    params: list[Tensor] = [p for _, p in named]
+    grads: list[Tensor] = [p.grad for p in params if p.grad is not None]
+    updates = [optimizer.state[p]["delta"] for p in params]
+    norms = torch.stack([torch.stack(torch._foreach_norm(items)).float() for items in (params, grads, updates)])
+    squares = norms.double().square().T.tolist()  # (parameters, 3)
+    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0, 0.0])
+    for (name, p), three in zip(named, squares, strict=True):
+        block = block_of(name)
+        sums[block] = [a + b for a, b in zip(sums[block], [*three, p.numel()], strict=True)]
+    return {
+        block: Scales(math.sqrt(weight / n), math.sqrt(gradient / n), math.sqrt(update / max(weight, 1e-30)))
+        for block, (weight, gradient, update, n) in sums.items()
+    }
+
+
+def block_of(parameter: str) -> str:
+    """The block that a parameter lies in: `fm_decoder.encoders.0.layers.1.norm.bias` in `fm_decoder.encoders.0`."""
+    modules = parameter.split(".")[:-1]
+    return ".".join(modules[: 3 if "encoders" in modules[:2] else 2])
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory that PyTorch had allocated on a GPU, or that this process had resident (0 where nothing tells)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def duration(seconds: float) -> str:
+    """A duration in its two largest units: `3 d 4 h`, `4 h 12 min`, `12 min 5 s`, `5 s`."""
+    total = round(seconds)
+    sizes = {"d": total // 86400, "h": total // 3600 % 24, "min": total // 60 % 60, "s": total % 60}
+    parts = [f"{count} {unit}" for unit, count in sizes.items()]
+    first = next((i for i, count in enumerate(sizes.values()) if count), len(parts) - 1)
+    return " ".join(parts[first : first + 2])

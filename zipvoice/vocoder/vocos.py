@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vocos (Siuzdak 2023, arXiv:2306.00814): log-mel to wave through one inverse Fourier transform, and its files.
+
+Module and parameter names are those of the published weights `charactr/vocos-mel-24khz`.
+Shapes: B batch, T frames, F mel bands, D width, N samples.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zipvoice.audio.mel import HOP, N_FFT, NUM_MELS, SAMPLING_RATE, LogMel, check_mel
+from zipvoice.config.strict_json import from_dict, read_json, suggestion, write_json
+from zipvoice.config.vocoder import VocosConfig
+from zipvoice.weights import load_strictly, read_weights, write_weights
+
+KERNEL = 7
+"""Frames seen by one convolution."""
+LARGEST_MAGNITUDE = 100.0
+"""Bound on the predicted spectrum, against overflow of the exponential."""
+
+
+class Vocos(nn.Module):
+    """Log-mel (B, F, T) -> wave (B, (T - 1) · 256) at 24 kHz in [-1, 1]. T is at least 2."""
+
+    def __init__(self, config: VocosConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.feature_extractor = nn.ModuleDict({"mel_spec": LogMel()})  # the features it was trained on
+        self.backbone = Backbone(config)
+        self.head = ISTFTHead(config.dim)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        return self.wave(mel).clamp(-1, 1)
+
+    def wave(self, mel: Tensor) -> Tensor:
+        """The wave without clipping, which training needs for its gradient."""
+        check_mel(mel)
+        return self.head(self.backbone(mel))
+
+
+class Backbone(nn.Module):
+    """ConvNeXt blocks at the frame rate: (B, F, T) -> (B, T, D)."""
+
+    def __init__(self, config: VocosConfig) -> None:
+        super().__init__()
+        self.embed = nn.Conv1d(NUM_MELS, config.dim, KERNEL, padding=KERNEL // 2)
+        self.norm = nn.LayerNorm(config.dim, eps=1e-6)
+        self.convnext = nn.ModuleList(ConvNeXtBlock(config) for _ in range(config.num_layers))
+        self.final_layer_norm = nn.LayerNorm(config.dim, eps=1e-6)
+        self.apply(_initialise)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        x = self.norm(self.embed(mel).transpose(1, 2))  # (B, T, D)
+        for block in self.convnext:
+            x = block(x)
+        return self.final_layer_norm(x)
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution over time, then a feed-forward network per frame (Liu et al. 2022): (B, T, D) -> same."""
+
+    def __init__(self, config: VocosConfig) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv1d(config.dim, config.dim, KERNEL, padding=KERNEL // 2, groups=config.dim)
+        self.norm = nn.LayerNorm(config.dim, eps=1e-6)
+        self.pwconv1 = nn.Linear(config.dim, config.intermediate_dim)
+        self.pwconv2 = nn.Linear(config.intermediate_dim, config.dim)
+        self.gamma = nn.Parameter(torch.full((config.dim,), 1 / config.num_layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.dwconv(x.transpose(1, 2)).transpose(1, 2)
+        y = self.pwconv2(F.gelu(self.pwconv1(self.norm(y))))
+        return x + self.gamma * y
+
+
+class ISTFTHead(nn.Module):
+    """Log-magnitude and phase of each bin, then the inverse transform: (B, T, D) -> (B, (T - 1) · HOP)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(dim, N_FFT + 2)
+        self.istft = ISTFT()
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        log_magnitude, phase = self.out(x).transpose(1, 2).chunk(2, dim=1)  # each (B, N_FFT // 2 + 1, T)
+        magnitude = log_magnitude.exp().clamp(max=LARGEST_MAGNITUDE)
+        return self.istft(torch.complex(magnitude * phase.cos(), magnitude * phase.sin()))
+
+
+class ISTFT(nn.Module):
+    """Inverse of the centred short-time Fourier transform: (B, N_FFT // 2 + 1, T) -> (B, (T - 1) · HOP)."""
+
+    window: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(N_FFT))
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        return torch.istft(spectrum, N_FFT, HOP, window=self.window)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv1d | nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- files
+
+CONFIG_FILES = ("config.json", "config.yaml")
+"""Ours holds a VocosConfig, the published one describes every part. Looked for in this order."""
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+"""Looked for in this order."""
+
+
+def load_vocos(directory: str | os.PathLike[str]) -> Vocos:
+    """A vocoder from a folder, as `save_vocos` writes it or in the published form.
+
+    The former is config.json with model.safetensors, the latter config.yaml with model.safetensors or
+    pytorch_model.bin. The result is in evaluation mode on the CPU. Raises FileNotFoundError, or ValueError that names
+    the file and what is wrong with it: another architecture, other features than ours, weights that are broken or do
+    not fit.
+    """
+    config_path = _first_file(directory, *CONFIG_FILES)
+    weights_path = _first_file(directory, *WEIGHT_FILES)
+    vocos = Vocos(read_json(VocosConfig, config_path) if config_path.suffix == ".json" else _published(config_path))
+    load_strictly(vocos, read_weights(weights_path), str(weights_path))
+    return vocos.eval()
+
+
+def save_vocos(vocos: Vocos, directory: str | os.PathLike[str]) -> None:
+    """Write config.json and model.safetensors into a folder, which `load_vocos` then reads."""
+    write_json(vocos.config, Path(directory) / CONFIG_FILES[0])
+    write_weights(vocos.state_dict(), Path(directory) / WEIGHT_FILES[0])
+
+
+def _first_file(directory: str | os.PathLike[str], *names: str) -> Path:
+    for name in names:
+        if (path := Path(directory) / name).is_file():
+            return path
+    raise FileNotFoundError(
+        f"no {' or '.join(names)} in {directory}; a vocoder folder holds {' or '.join(CONFIG_FILES)} and the weights, "
+        "as the hub repository charactr/vocos-mel-24khz does"
+    )
+
+
+# ---------------------------------------------------------------- the published config.yaml
+
+CLASS_PATHS = {
+    "feature_extractor": "vocos.feature_extractors.MelSpectrogramFeatures",
+    "backbone": "vocos.models.VocosBackbone",
+    "head": "vocos.heads.ISTFTHead",
+}
+TRANSFORM = {"n_fft": N_FFT, "hop_length": HOP, "padding": "center"}
+"""Settings that features and head share, by their published names."""
+
+
+def _published(path: Path) -> VocosConfig:
+    """The sizes of the network; other classes or features are refused, for they would turn our features into noise."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        extractor, backbone, head = (_init_args(data, part) for part in CLASS_PATHS)
+        sizes = {field.name for field in dataclasses.fields(VocosConfig)} & backbone.keys()
+        config = from_dict(VocosConfig, {name: backbone.pop(name) for name in sizes}, "backbone")
+        _require(extractor, {"sample_rate": SAMPLING_RATE, "n_mels": NUM_MELS, **TRANSFORM}, "feature_extractor")
+        _require(backbone, {"input_channels": NUM_MELS}, "backbone")
+        _require(head, {"dim": config.dim, **TRANSFORM}, "head")
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    return config
+
+
+def _init_args(data: Any, part: str) -> dict[str, Any]:
+    """The arguments of one part of the vocoder, whose class must be the published one."""
+    section = data.get(part) if isinstance(data, dict) else None
+    if not isinstance(section, dict) or not isinstance(section.get("init_args"), dict):
+        raise ValueError(f"the section {part!r} with class_path and init_args is missing")
+    if section.get("class_path") != CLASS_PATHS[part]:
+        raise ValueError(f"{part} is a {section.get('class_path')}; only {CLASS_PATHS[part]} is known")
+    return dict(section["init_args"])
+
+
+def _require(arguments: dict[str, Any], expected: dict[str, Any], part: str) -> None:
+    for name in {**expected, **arguments}:
+        if name not in expected:
+            raise ValueError(f"{part} has the unknown argument {name!r}{suggestion(name, expected)}")
+        if arguments.get(name) != expected[name]:
+            raise ValueError(f"{name} of {part} is {arguments.get(name)}, but must be {expected[name]}")
