@@ -22,11 +22,12 @@ from tiny_runs import (
 )
 
 from zipvoice.config.training import ObjectiveConfig, OptimizerConfig
+from zipvoice.seeds import seed_of
 from zipvoice.training import checkpoint, lr_scheduler
 from zipvoice.training.losses import RunningLoss
 from zipvoice.training.objectives import DIALOG_MASK, ConditionMask, Distillation, Loss, StereoFlowMatching
 from zipvoice.training.signals import stop_on_signal
-from zipvoice.training.trainer import learning_rate, seed_of
+from zipvoice.training.trainer import learning_rate
 
 SCHEDULES = json.loads((Path(__file__).parent / "data" / "optimizer" / "lr_scheduler.json").read_text())
 

@@ -19,7 +19,7 @@ from zipvoice.data.prepare import prepare
 from zipvoice.data.segments import CONTEXT, Crops
 from zipvoice.synthesis.batch import read_list
 from zipvoice.training import checkpoint
-from zipvoice.training.distributed import ALONE, World
+from zipvoice.training.distributed import ALONE
 from zipvoice.training.logger import Tracker
 from zipvoice.training.vocoder.run import train_vocoder
 from zipvoice.training.vocoder.trainer import VocoderTrainer, cosine
@@ -107,7 +107,7 @@ def test_a_crop_depends_on_seed_and_number_only(tmp_path):
 
 def test_batches_take_crops_by_turns_from_any_step_on(tmp_path):
     crops = Crops(run_config(tmp_path))
-    batches, second = crops.batches(3), crops.batches(3, World(1, 2))
+    batches, second = crops.batches(3), crops.batches(3, rank=1, world_size=2)
     assert torch.equal(next(batches), torch.stack([crops[6], crops[7]]))
     assert torch.equal(next(batches), torch.stack([crops[8], crops[9]]))
     assert torch.equal(next(second), torch.stack([crops[14], crops[15]]))
@@ -223,7 +223,7 @@ def two_updates(world, config):
     """The weights after a step without and one with discriminators."""
     config = replace(config, exp_dir=f"{config.exp_dir}/{world.rank}")
     trainer = new_trainer(config, world=world)
-    batches = trainer.crops.batches(0, world)
+    batches = trainer.crops.batches(0, world.rank, world.size)
     for _ in range(2):
         trainer.train_step(next(batches))
     networks = (trainer.vocos, trainer.discriminators)

@@ -19,8 +19,7 @@ from zipvoice.audio.files import ENCODINGS, Audio, pcm16
 from zipvoice.audio.mel import N_FFT, SAMPLING_RATE
 from zipvoice.config.vocoder import VocoderRunConfig
 from zipvoice.data.cuts import load_audio, make_cut, read_cuts, recording
-from zipvoice.training.distributed import ALONE, World
-from zipvoice.training.trainer import seed_of
+from zipvoice.seeds import seed_of
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -108,10 +107,10 @@ class Crops(Dataset[Tensor]):
         gain = 10 ** ((low + (high - low) * torch.rand((), generator=generator)) / 20)
         return samples * gain / (samples.abs().max() * gain).clamp(min=1)
 
-    def batches(self, step: int, world: World = ALONE) -> Iterator[Tensor]:
-        """The batches (B, N) of this process from a step on. Several take turns."""
+    def batches(self, step: int, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
+        """The batches (B, N) of process `rank` of `world_size` from a step on; processes take turns."""
         size = self._config.batch_size
-        firsts = itertools.count((step * world.size + world.rank) * size, world.size * size)
+        firsts = itertools.count((step * world_size + rank) * size, world_size * size)
         numbers = itertools.chain.from_iterable(range(first, first + size) for first in firsts)
         workers = self._config.num_workers
         return iter(DataLoader(self, size, sampler=numbers, num_workers=workers, generator=torch.Generator()))

@@ -18,10 +18,10 @@ from zipvoice.pretrained import (
     load_pretrained,
     stereo_from_dialog,
 )
+from zipvoice.seeds import seed_of
 from zipvoice.text.token_table import TokenTable
 from zipvoice.training.lora import adapt
 from zipvoice.training.parameter_selection import freeze, trained
-from zipvoice.training.trainer import seed_of
 from zipvoice.weights import load_strictly
 
 INHERITED = ("variant", "model", "feature", "tokenizer")

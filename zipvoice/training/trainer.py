@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop, and everything it needs to stop and go on as if it had not stopped."""
 
-import hashlib
 import logging
 import math
 import sys
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from zipvoice.config.training import OptimizerConfig, RunConfig
 from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.seeds import batch_number, seed_of
 from zipvoice.training import checkpoint
 from zipvoice.training.averaging import RunningAverage
 from zipvoice.training.bad_batches import BadBatches, memory_explained
@@ -270,7 +270,8 @@ class Trainer:
 
     def seed(self, number: int) -> None:
         """Make all randomness of a batch a function of the run's seed and of its number in the run."""
-        number_of_all = (self.step * self.config.accumulate + number) * self.world.size + self.world.rank
+        world = self.world
+        number_of_all = batch_number(self.step, number, self.config.accumulate, world.rank, world.size)
         torch.manual_seed(seed_of(self.config.seed, number_of_all, "model"))
         self.generator.manual_seed(seed_of(self.config.seed, number_of_all, "objective"))
 
@@ -322,9 +323,3 @@ def learning_rate(config: OptimizerConfig, step: int, epoch: float, hours: float
     if config.lr_hours is None:
         return eden(step, epoch, config.base_lr, config.lr_batches, config.lr_epochs)
     return eden(step, hours, config.base_lr, config.lr_batches, config.lr_hours)
-
-
-def seed_of(*parts: int | str) -> int:
-    """A seed that depends on all parts and is unrelated for different ones."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1  # seeds are below 2 ** 63

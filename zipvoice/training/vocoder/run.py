@@ -11,11 +11,12 @@ import torch
 from zipvoice.config.strict_json import read_json, write_json
 from zipvoice.config.vocoder import VocoderRunConfig
 from zipvoice.data.segments import Crops, recordings, whole
+from zipvoice.seeds import seed_of
 from zipvoice.training import checkpoint
 from zipvoice.training.distributed import World, joined
 from zipvoice.training.logger import Tracker
 from zipvoice.training.run import log_to
-from zipvoice.training.trainer import StopReason, seed_of
+from zipvoice.training.trainer import StopReason
 from zipvoice.training.vocoder.trainer import VocoderTrainer
 from zipvoice.vocoder.discriminators import Discriminators
 from zipvoice.vocoder.vocos import Vocos, load_vocos

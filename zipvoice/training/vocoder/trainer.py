@@ -83,7 +83,7 @@ class VocoderTrainer:
     def run(self) -> StopReason:
         """Train until the configured end, the time limit or an interrupt; the state is saved in each case."""
         config, started = self.config, time.monotonic()
-        batches = self.crops.batches(self.step, self.world)
+        batches = self.crops.batches(self.step, self.world.rank, self.world.size)
         with stop_on_signal() as interrupted, self._progress_bar() as progress:
             while not (reason := self._stop_reason(started, interrupted())):
                 self.log(self.train_step(next(batches).to(self.device)), progress)
