@@ -29,7 +29,7 @@ from zipvoice.training.objectives import DIALOG_MASK, ConditionMask, Distillatio
 from zipvoice.training.signals import stop_on_signal
 from zipvoice.training.trainer import learning_rate
 
-SCHEDULES = json.loads((Path(__file__).parent / "data" / "optimizer" / "lr_scheduler.json").read_text())
+SCHEDULES = json.loads((Path(__file__).parent / "data" / "optimizer" / "schedules.json").read_text())
 
 
 # ---------------------------------------------------------------- stopping and going on
