@@ -22,12 +22,19 @@ def fold(text: str) -> str:
 
     ① and Ⅳ and ½ become 1, IV and 1/2 between spaces, since they are words of their own. Invisible format characters
     (byte order mark, zero-width space, soft hyphen, direction marks) vanish. The superscripts ² and ³ stay: they are
-    read as words.
+    read as words. Longer exponents are written with a caret, 10⁻³ as 10^-3, and the figures of formulas on the line,
+    CO₂ as CO2.
     """
     if text.isascii():
         return text
+    text = _EXPONENT.sub(lambda match: "^" + match[0].translate(_RAISED), text).translate(_LOWERED)
     text = _MICRO.sub("\u00b5", unicodedata.normalize("NFC", text))
     return _NOT_ASCII.sub(lambda match: _folded(match[0]), text)
+
+
+def greek_by_name(text: str) -> str:
+    """Greek letters that stand alone by their English name, α as alpha; signs of units (µ, Ω) and words stay."""
+    return text if text.isascii() else _LONE_GREEK.sub(lambda match: f" {_greek_name(match[0])} ", text)
 
 
 def script(character: str) -> str:
@@ -80,10 +87,21 @@ def shown(characters: Iterable[str], limit: int = 10) -> str:
 
 
 _SEPARATORS = re.compile(r"[^\S ]|[\x00-\x08\x0e-\x1b\x7f-\x9f]")
-_MICRO = re.compile(r"\u03bc(?=[gms]\b)")  # the Greek letter for the sign in µm
+_MICRO = re.compile(r"\u03bc(?=(?:[gmslLFAVW]|mol)(?![A-Za-z]))")  # the Greek letter for the sign in µm
+_GREEK = "\u0370-\u03ff\u1f00-\u1fff\u0300-\u036f"
+_LONE_GREEK = re.compile(
+    rf"(?<![{_GREEK}])(?!{_MICRO.pattern}|(?<=[\dkMG ])\u03a9)[\u0391-\u03a1\u03a3-\u03a9\u03b1-\u03c9](?![{_GREEK}])"
+)
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _HAN = re.compile("[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
+_EXPONENT = re.compile("[⁰¹⁴-⁹⁻][⁰¹²³⁴-⁹⁻]*|[²³][⁰¹²³⁴-⁹⁻]+")
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
 _VISIBLE = dict.fromkeys(range(32), "␣")
+
+
+def _greek_name(letter: str) -> str:
+    return unicodedata.name(letter).rsplit(" ", 1)[-1].lower().replace("lamda", "lambda")
 
 
 def _folded(run: str) -> str:

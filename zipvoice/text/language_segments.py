@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chinese and English text as stretches of one language each."""
+"""Chinese and English text as stretches of one language each, what is in digits between Chinese already said."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from zipvoice.text.markup import Element
-from zipvoice.text.normalizer.chinese import UNITS
+from zipvoice.text.normalizer import chinese
+from zipvoice.text.normalizer.chinese_units import UNIT
 
 Language = Literal["zh", "en", "other"]
 
@@ -26,13 +28,14 @@ class Segment:
 def segments(elements: Sequence[Element]) -> list[Segment]:
     """Segments of the languages zh and en.
 
-    Digits, punctuation, white space, tags and units after a number have no language of their own: they belong to the
-    language before them, at the very beginning to the first one. Without any letter the language is English, unless
-    there is Chinese punctuation.
+    In a Chinese sentence everything in digits is read in Chinese, 用iPhone 15拍的 too, except inside a stretch of
+    English text. Elsewhere digits, punctuation, white space, tags and units after a number have no language of their
+    own: they belong to the language before them, at the very beginning to the first one. Without any letter the
+    language is English, unless there is Chinese punctuation.
     """
     parts = list(_parts(elements))
     own = [_OWN_LANGUAGE.get(part.kind, "other") for part in parts]
-    first = next((language for language in own if language != "other"), _default_language(parts))
+    first = next((language for language in own if language != "other"), _default_language(elements))
     current = first
     spoken = []
     for part, language in zip(parts, own, strict=True):
@@ -42,28 +45,97 @@ def segments(elements: Sequence[Element]) -> list[Segment]:
 
 
 _OWN_LANGUAGE: dict[str, Language] = {"zh": "zh", "pinyin": "zh", "en": "en", "phonemes": "en"}
-_UNITS = "|".join(map(re.escape, sorted(UNITS, key=len, reverse=True)))
 _HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _LETTER = rf"[^\W\d_{_HAN}]"
 _RUN = re.compile(
-    rf"(?P<zh>[{_HAN}]+)|(?P<unit>(?<=\d) ?(?:{_UNITS})(?!{_LETTER}))|(?P<en>{_LETTER}(?:{_LETTER}|[\u0300-\u036f])*)"
+    rf"(?P<zh>[{_HAN}]+)|(?P<unit>(?<=\d) ?{UNIT}(?!{_LETTER}))|(?P<en>{_LETTER}(?:{_LETTER}|[\u0300-\u036f])*)"
     rf"|(?P<other>\d+|[\W_]+)"
 )
 _CHINESE_MARKS = re.compile("[，。！？；：、￥％《》【】「」（）]")
 
 
-def _parts(elements: Iterable[Element]) -> Iterator[Segment]:
+def _parts(elements: Sequence[Element]) -> Iterator[Segment]:
+    language = _default_language(elements)
     for element in elements:
         if element.kind != "text":
+            language = _OWN_LANGUAGE.get(element.kind, language)
             yield Segment(element.kind, element.content, element.start)
             continue
-        for match in _RUN.finditer(element.content):
-            kind = match.lastgroup if match.lastgroup in ("zh", "en") else "other"
-            yield Segment(str(kind), match[0], element.start + match.start())
+        start = element.start
+        for passage, written in _passages(element.content, language):
+            language = passage
+            text, origins = _said(written) if language == "zh" else (written, [(0, 0)])
+            for match in _RUN.finditer(text):
+                kind = match.lastgroup if match.lastgroup in ("zh", "en") else "other"
+                yield Segment(str(kind), match[0], start + _origin(match.start(), origins))
+            start += len(written)
 
 
-def _default_language(parts: Iterable[Segment]) -> Language:
-    return "zh" if any(_CHINESE_MARKS.search(part.text) for part in parts) else "en"
+def _default_language(elements: Iterable[Element]) -> Language:
+    return "zh" if any(e.kind == "text" and _CHINESE_MARKS.search(e.content) for e in elements) else "en"
+
+
+# ---------------------------------------------------------------- sentences of Chinese
+
+_SENTENCE_END = re.compile(r"(?<=[。！？!?；;\n])|(?<=[A-Za-z]\.)(?=\s)")
+_HAN_CHARACTER = re.compile(f"[{_HAN}]")
+_LATIN_WORD = re.compile(r"(?<![\dA-Za-z/])[A-Za-z]+")  # no unit
+_NOT_HAN = re.compile(rf"[A-Za-z][^{_HAN}，。、；：！？“”（）《》「」]*")
+_FUNCTION_WORDS = "the of at in on to you is are it and for with my we was have this that but by from be do not"
+_ENGLISH_WORDS = frozenset(_FUNCTION_WORDS.split())
+
+
+def _passages(text: str, before: Language) -> list[tuple[Language, str]]:
+    """Neighbouring sentences of one language together."""
+    passages: list[tuple[Language, list[str]]] = []
+    for sentence in _SENTENCE_END.split(text):
+        language = _language(sentence, passages[-1][0] if passages else before)
+        if passages and language == passages[-1][0]:
+            passages[-1][1].append(sentence)
+        else:
+            passages.append((language, [sentence]))
+    return [(language, "".join(sentences)) for language, sentences in passages]
+
+
+def _language(sentence: str, before: Language) -> Language:
+    """Chinese with at least as many Chinese characters as Latin words; without either, the language before."""
+    han, latin = len(_HAN_CHARACTER.findall(sentence)), len(_LATIN_WORD.findall(sentence))
+    if not han and not latin:
+        return before
+    return "zh" if han and han >= latin else "en"
+
+
+def _said(sentence: str) -> tuple[str, list[tuple[int, int]]]:
+    """A Chinese sentence in words, stretches of English in it as written, with origins as `spoken_with_origins`."""
+    parts: list[str] = []
+    origins = [(0, 0)]
+    length = end = 0
+    for first, last in (*_english_stretches(sentence), (len(sentence), len(sentence))):
+        words, inner = chinese.spoken_with_origins(sentence[end:first])
+        origins += [(length + position, end + origin) for position, origin in inner]
+        length += len(words)
+        origins.append((length, first))
+        parts += (words, sentence[first:last])
+        length += last - first
+        end = last
+    return "".join(parts), origins
+
+
+def _english_stretches(sentence: str) -> Iterator[tuple[int, int]]:
+    """Where a Chinese sentence has English text, as against a name or abbreviation."""
+    for match in _NOT_HAN.finditer(sentence):
+        words = _LATIN_WORD.findall(match[0])
+        if len(words) >= 4 or not _ENGLISH_WORDS.isdisjoint(words):
+            yield match.span()
+
+
+def _origin(position: int, origins: Sequence[tuple[int, int]]) -> int:
+    """Where in the sentence a position of its spoken form comes from."""
+    spoken, written = origins[bisect_right(origins, position, key=lambda pair: pair[0]) - 1]
+    return written + position - spoken
+
+
+# ---------------------------------------------------------------- neighbours
 
 
 def _merged(parts: Iterable[Segment]) -> Iterator[Segment]:

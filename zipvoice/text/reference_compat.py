@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from zipvoice.text.language_segments import Segment
-from zipvoice.text.normalizer.chinese import MAX_DIGITS as MAX_CHINESE_DIGITS
-from zipvoice.text.normalizer.chinese import cardinal, digit_by_digit
+from zipvoice.text.normalizer.chinese_numbers import MAX_DIGITS as MAX_CHINESE_DIGITS
+from zipvoice.text.normalizer.chinese_numbers import cardinal, digit_by_digit
 from zipvoice.text.normalizer.english_numbers import MAX_DIGITS, ordinal, year_like
 from zipvoice.text.normalizer.english_numbers import cardinal as english_cardinal
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.text import reference_compat
-from zipvoice.text.characters import fold, is_han, only_speakable, script, separate
+from zipvoice.text.characters import fold, greek_by_name, is_han, only_speakable, script, separate
 from zipvoice.text.g2p import espeak, pinyin
 from zipvoice.text.g2p.syllables import syllable_tokens
 from zipvoice.text.language_segments import Segment, segments
@@ -119,7 +119,8 @@ class EmiliaTokenizer(MarkupTokenizer):
     marks: ClassVar[Sequence[str]] = ("speaker", "tag", "pause", "pinyin", "phonemes")
 
     def _pieces(self, elements: Sequence[Element]) -> Iterator[Piece]:
-        texts = (self._speakable(element) if element.kind == "text" else element for element in elements)
+        named = (replace(e, content=greek_by_name(e.content)) if e.kind == "text" else e for e in elements)
+        texts = (self._speakable(element) if element.kind == "text" else element for element in named)
         folded = [replace(e, content=fold(e.content)) if e.kind == "text" else e for e in texts]
         for segment in segments(folded):
             yield self._piece(segment.kind, segment.text, segment.start)
@@ -268,7 +269,7 @@ def _compatible_tokens(segment: Segment) -> list[str]:
 
 
 def _is_chinese_or_english(character: str) -> bool:
-    if character.isascii() or not character.isalnum() or character in "²³µ":
+    if character.isascii() or not character.isalnum() or character in "²³µμΩ":
         return True
     if is_han(character):
         return pinyin.is_readable(character)

@@ -1,119 +1,283 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers, dates, times, amounts and units in Chinese text as Chinese words."""
+"""Numbers, dates, times, amounts, formulas and symbols in Chinese text as Chinese words.
+
+One pattern finds, from left to right, everything written in digits and signs. Each of its branches is a kind of
+expression with a function that says it; what a bare number means (a count, a code, a year, a score) the words around it
+decide, in `chinese_context`. docs/text.md has the readings by kind.
+"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-DIGITS = "零一二三四五六七八九"
-_PLACES = ("", "十", "百", "千", "万", "十", "百", "千", "亿", "十", "百", "千", "万", "十", "百", "千")
-MAX_DIGITS = len(_PLACES)
-
-
-def digit_by_digit(digits: str) -> str:
-    """2024 -> 二零二四."""
-    return "".join(DIGITS[int(d)] for d in digits)
+from zipvoice.text.normalizer import chinese_context as context
+from zipvoice.text.normalizer.chinese_numbers import cardinal, digit_by_digit, number, telephone
+from zipvoice.text.normalizer.chinese_quantities import NUMBER, QUANTITY, RANGE, parsed, range_said, said
+from zipvoice.text.normalizer.chinese_units import UNIT, is_measured, unit_name
 
 
-def cardinal(digits: str) -> str:
-    """10086 -> 一万零八十六, for up to 16 digits; leading zeros do not count."""
-    words = ""
-    for place, d in zip(reversed(_PLACES[: len(digits)]), digits, strict=True):
-        if d != "0":
-            words += DIGITS[int(d)] + place
-        else:
-            words += ("零" if not words.endswith("零") and words else "") + (place if place in "万亿" else "")
-    for redundant, kept in (("零万", "万"), ("零亿", "亿"), ("亿万", "亿")):
-        words = words.replace(redundant, kept)
-    words = words.strip("零")
-    return words.removeprefix("一") if words.startswith("一十") else words or "零"
+@dataclass(frozen=True)
+class Reading:
+    """What one stretch of the text is read as."""
+
+    rule: str
+    """The kind of expression, a key of the grammar."""
+    start: int
+    end: int
+    words: str
 
 
-def number(digits: str) -> str:
-    """A number with an optional decimal part, as spoken: 3.14 -> 三点一四; codes such as 007 digit by digit."""
-    whole, _, decimals = digits.partition(".")
-    is_code = len(whole) > MAX_DIGITS or (len(whole) > 1 and whole[0] == "0" and not decimals)
-    words = digit_by_digit(whole) if is_code else cardinal(whole or "0")
-    return f"{words}点{digit_by_digit(decimals)}" if decimals else words
+def readings(text: str) -> Iterator[Reading]:
+    """Everything in Chinese `text` that is not read as written, in order, in time linear in its length."""
+    for match in _GRAMMAR.finditer(text):
+        rule = str(match.lastgroup)
+        yield Reading(rule, match.start(), match.end(), _SAY[rule](match))
 
 
 def spoken(text: str) -> str:
-    """`text` with everything written in digits as words; the rest is unchanged.
+    """`text` with everything written in digits as words; the rest is unchanged."""
+    return spoken_with_origins(text)[0]
 
-    The rules apply in order, each over the whole text.
-    """
+
+def spoken_with_origins(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """As `spoken`, with (position in the result, position in `text`) wherever their distance changes."""
     text = text.translate(_HALF_WIDTH)
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
-    return text
+    parts: list[str] = []
+    origins = [(0, 0)]
+    length = end = 0
+    for reading in readings(text):
+        parts += (text[end : reading.start], reading.words)
+        length += reading.start - end + len(reading.words)
+        end = reading.end
+        origins.append((length, end))
+    return "".join([*parts, text[end:]]), origins
 
 
-_HALF_WIDTH = str.maketrans("％＋－＝＜＞／＄＆￥−", "%+-=<>/$&¥-")
-
-# A whole number or decimal. It starts where no digit precedes: tried at every digit of a long one, a rule that fails at
-# its end would take quadratic time.
-_NUM = r"(?:(?<!\d)(?<!\d\.)\d+(?:\.\d+)?)"
-_CURRENCIES = {
-    "¥": "元", "$": "美元", "US$": "美元", "HK$": "港元", "€": "欧元", "£": "英镑", "₩": "韩元", "₽": "卢布",
-}  # fmt: skip
-UNITS = {
-    "km/h": "公里每小时", "m/s": "米每秒", "km²": "平方公里", "km2": "平方公里", "m²": "平方米", "m2": "平方米",
-    "m³": "立方米", "m3": "立方米", "cm²": "平方厘米", "km": "公里", "cm": "厘米", "mm": "毫米", "kg": "千克",
-    "mg": "毫克", "ml": "毫升", "mL": "毫升", "kW": "千瓦", "kHz": "千赫", "MHz": "兆赫", "GHz": "吉赫",
-    "Hz": "赫兹", "ms": "毫秒", "µm": "微米", "µg": "微克", "min": "分钟", "m": "米", "g": "克", "L": "升",
-    "°C": "摄氏度", "℃": "摄氏度", "°F": "华氏度", "℉": "华氏度", "°": "度",
-}  # fmt: skip
-"""What a unit after a number is called in Chinese."""
-
-_OPERATORS = {
-    "+": "加", "=": "等于", "×": "乘以", "÷": "除以", "<": "小于", ">": "大于", "≤": "小于等于", "≥": "大于等于",
-    "≈": "约等于", "≠": "不等于", "&": "和", "±": "正负",
-}  # fmt: skip
+_HALF_WIDTH = str.maketrans("％＋－＝＜＞／＄＆￥−＾＊＠＃μ", "%+-=<>/$&¥-^*@#µ")
 
 
-def _alternatives(words: dict[str, str]) -> str:
-    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+# ---------------------------------------------------------------- dates and times
 
 
 def _date(match: re.Match[str]) -> str:
-    year, month, day = match.groups()
-    if not (1 <= int(month) <= 12 and 1 <= int(day) <= 31):
-        return match[0]
+    year, month, day = re.split(r"[-/.]", match[0])
     return f"{digit_by_digit(year)}年{cardinal(month)}月{cardinal(day)}日"
 
 
+def _month(match: re.Match[str]) -> str:
+    year, month = match[0].split("-")
+    return f"{digit_by_digit(year)}年{cardinal(month)}月"
+
+
 def _time(match: re.Match[str]) -> str:
-    hour, minute, second = match.groups()
-    words = number(str(int(hour))) + "点"
+    """9:05 -> 九点零五分; after 成绩 and the like 2:03:59 is a duration."""
+    clock, half = re.sub(r"\s?[ap]\.?m\.?\Z", "", match[0], flags=re.IGNORECASE), match[0][-2:].lower()
+    hour, minute, *second = re.split("[:：]", clock)
+    before = context.before(match)
+    if context.is_score(before, context.after(match)) and not second and not match[0][-1].isalpha():
+        return f"{number(str(int(hour)))}比{number(str(int(minute)))}"
+    is_duration = bool(second) and re.search(r"(?:成绩|用时|耗时|时长|历时|跑出|游出)[为是了:：\s]{0,2}\Z", before)
+    words = ("两" if int(hour) == 2 else number(str(int(hour)))) + ("小时" if is_duration else "点")
     if int(minute) or second:
         words += ("零" if int(minute) < 10 and minute != "00" else "") + cardinal(minute) + "分"
-    return words + (cardinal(second) + "秒" if second else "")
+    words += cardinal(second[0]) + "秒" if second else ""
+    return {"am": "上午", "pm": "下午"}.get(half, "") + words
 
 
-_RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
-    (re.compile(r"(?<!\d)(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?!\d)"), _date),
-    (re.compile(r"(?<!\d)(\d{2,4})(?=年)"), lambda m: digit_by_digit(m[1])),
-    (re.compile(r"(?<![\d.])1[3-9]\d{9}(?![\d.])"), lambda m: digit_by_digit(m[0]).replace("一", "幺")),
-    (re.compile(r"(?<![\d.-])\d+(?:-\d+){2,}(?![\d.])"), lambda m: digit_by_digit(m[0].replace("-", ""))),
-    (re.compile(r"(?<![\d.-])0\d{2,3}-\d{7,8}(?![\d.])"), lambda m: digit_by_digit(m[0].replace("-", ""))),
-    (re.compile(r"(?<![\d:：.])([01]?\d|2[0-4])[:：]([0-5]\d)(?:[:：]([0-5]\d))?(?![\d:：])"), _time),
-    (re.compile(r"(?<=[点时])00(?=分)"), "零"),
-    (re.compile(r"(\d)\s*[:：]\s*(?=\d)"), r"\1比"),
-    (re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?![\d,])"), lambda m: m[0].replace(",", "")),
-    (
-        re.compile(rf"({_alternatives(_CURRENCIES)})\s?({_NUM})([十百千万亿]*)"),
-        lambda m: m[2] + m[3] + _CURRENCIES[m[1]],
+def _days(match: re.Match[str]) -> str:
+    """9·11 -> 九一一."""
+    return digit_by_digit(match[0])
+
+
+# ---------------------------------------------------------------- codes
+
+
+def _telephone(match: re.Match[str]) -> str:
+    return ("加" if match[0][0] == "+" else "") + telephone(match[0])
+
+
+def _chain(match: re.Match[str]) -> str:
+    """Several numbers with hyphens between: 400-820-8820, 4-3-3."""
+    digits = match[0].replace("-", "")
+    return telephone(digits) if len(digits) >= 7 else digit_by_digit(digits)
+
+
+def _version(match: re.Match[str]) -> str:
+    """2.0.1 -> 二点零点一; the parts of an address such as 192.168.1.1 digit by digit."""
+    parts = match[0].split(".")
+    say = digit_by_digit if any(len(part) > 2 for part in parts) else number
+    return "点".join(map(say, parts))
+
+
+def _hyphen(match: re.Match[str]) -> str:
+    """GPT-4 -> GPT四, but x-5 -> x减五."""
+    return "减" if re.search(r"(?<![A-Za-z])[a-z]\Z", context.before(match)) else ""
+
+
+# ---------------------------------------------------------------- ratios, fractions, formulas
+
+
+def _ratio(match: re.Match[str]) -> str:
+    return "比".join(number(part.strip()) for part in re.split("[:：]", match[0]))
+
+
+def _fraction(match: re.Match[str]) -> str:
+    """3/4 -> 四分之三, 1 1/2 -> 一又二分之一; 血压120/80 has a ratio, 50/60Hz a choice."""
+    whole, above, below, unit = _FRACTION.fullmatch(match[0]).groups()  # type: ignore[union-attr]
+    name = unit_name(unit.strip()) if unit else ""
+    if "血压" in context.before(match) or unit == "mmHg":
+        return f"{number(above)}比{number(below)}{name}"
+    if len(below) > 1 and name in ("赫兹", "伏", "安", "千赫", "兆赫"):
+        return f"{number(above)}或{number(below)}{name}"
+    if int(below) == 0 or (int(above) > int(below) >= 20):
+        say = digit_by_digit if len(above) == len(below) == 3 else number
+        return f"{say(above)}、{say(below)}{name}"
+    words = f"{cardinal(below)}分之{cardinal(above)}"
+    return (f"{number(whole)}又" if whole else "") + words + name
+
+
+def _power(match: re.Match[str]) -> str:
+    """10^8 -> 十的八次方, x² -> x的平方."""
+    base, exponent, unit = _POWER.fullmatch(match[0]).groups()  # type: ignore[union-attr]
+    exponent = exponent.translate(_RAISED).strip("^{}")
+    sign = "负" if exponent[0] == "-" else ""
+    name = {"2": "平方", "3": "立方"}.get(exponent) or f"{sign}{cardinal(exponent.lstrip('-'))}次方"
+    return (number(base) if base[0].isdecimal() else base) + "的" + name + (unit_name(unit.strip()) if unit else "")
+
+
+_OPERATORS = {
+    "+": "加", "=": "等于", "==": "等于", "÷": "除以", "<": "小于", ">": "大于", "≤": "小于等于", "≥": "大于等于",
+    "<=": "小于等于", ">=": "大于等于", "≈": "约等于", "≠": "不等于", "!=": "不等于", "±": "正负", "&": "和", "∶": "比",
+}  # fmt: skip
+
+
+def _operator(match: re.Match[str]) -> str:
+    symbol = match[0].strip()
+    following = context.after(match)
+    if symbol == "&" and context.before(match)[-1:].isascii() and following[:1].isascii():
+        return match[0]  # AT&T
+    if symbol in _OPERATORS:
+        return _OPERATORS[symbol]
+    in_equation = re.match(r"[\d.]+\s*=|10(?:\^|[⁰-⁹²³])", following)
+    return "乘以" if in_equation else "乘"
+
+
+def _coordinate(match: re.Match[str]) -> str:
+    names = {"N": "北纬", "S": "南纬", "E": "东经", "W": "西经"}
+    return f"{names[match[0][-1]]}{number(match[0][:-2])}度"
+
+
+# ---------------------------------------------------------------- quantities
+
+
+def _quantity(match: re.Match[str]) -> str:
+    quantity, _ = parsed(match[0])
+    return said(quantity, context.before(match), context.after(match))
+
+
+def _range(match: re.Match[str]) -> str:
+    return range_said(match, context.before(match), context.after(match))
+
+
+def _halves(match: re.Match[str]) -> str:
+    """1米75 -> 一米七五, 3块5 -> 三块五."""
+    whole, measure, rest = re.fullmatch(r"(\d+)(\D)(\d+)", match[0]).groups()  # type: ignore[union-attr]
+    say = number if is_measured(context.after(match)) else digit_by_digit
+    return ("两" if whole == "2" else number(whole)) + measure + say(rest)
+
+
+def _either(match: re.Match[str]) -> str:
+    """2、3个 -> 两三个."""
+    first, last = match[0].split("、")
+    return ("两" if first == "2" else number(first)) + number(last)
+
+
+def _ordinal(match: re.Match[str]) -> str:
+    return "第" * (match[0][0] == "第") + cardinal(str(_roman(match[0].strip("第 "))))
+
+
+def _roman(letters: str) -> int:
+    values = [{"I": 1, "V": 5, "X": 10, "L": 50}[letter] for letter in letters]
+    return sum(-v if v < max(values[i:]) else v for i, v in enumerate(values))
+
+
+# ---------------------------------------------------------------- the grammar
+
+_SUPERSCRIPT = "[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]"
+_RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+_EXPONENT = rf"(?:\^\{{?-?\d{{1,16}}\}}?|{_SUPERSCRIPT}{{1,16}})"
+_FRACTION = re.compile(rf"(?:(\d{{1,8}})(?:\s|又))?(\d{{1,16}})/(\d{{1,16}})(\s?{UNIT})?")
+_POWER = re.compile(rf"({NUMBER}|[A-Za-z)）])({_EXPONENT})(\s?{UNIT})?")
+_HALF_OF_DAY = r"(?:\s?[aApP]\.?[mM]\.?(?![A-Za-z]))?"
+_CLOCK = rf"(?<![\d.])(?<!\d[:：])(?:[01]?\d|2[0-4])[:：][0-5]\d(?:[:：][0-5]\d)?(?![\d:：]){_HALF_OF_DAY}"
+_LATER = (
+    r"公元|前\d|次日|翌日|第二天|凌晨|[早晚]|[上下中]午|[明今]|周|星期|至今|现在"
+    r"|\d{1,2}[:：]\d\d|\d{4}[-/.]\d|\d{1,4}\s?[年月日号时点]"
+)
+_MEASURES_BELOW = "斤公千克吨米平亩个人次件台位天日月年小分秒晚夜瓶盒箱包份张套度升字股只头间辆"
+_MODELS = "歼|轰|运|直|强击|东风|长征|神舟|天舟|天宫|嫦娥|红旗|鹰击|巨浪|米格|苏|枭龙|空警|玉兔|北斗|快舟|捷龙|引力"
+_OPERANDS = r"[\w(（√∠π+-]"
+_SYMBOLS: dict[str, str] = {
+    "π": "派",
+    "√": "根号", "∠": "角", "∞": "无穷大", "∵": "因为", "∴": "所以", "%": "百分号", "‰": "千分号", "&": "和",
+    "@": " at ", "#": "井号", "℃": "摄氏度", "°": "度", "=": "等于", "→": "到",
+}  # fmt: skip
+_RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
+    "address": (
+        r"(?:https?|ftp)://[^\s<>\"\u2010-\uffff]+|(?<![A-Za-z0-9.])www\.[^\s<>\"\u2010-\uffff]+"
+        r"|(?<![A-Za-z0-9_.+-])[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"
+        r"|(?<![A-Za-z0-9@.-])(?:[A-Za-z][A-Za-z0-9-]{0,62}\.){1,8}(?:com|org|net|edu|gov|io|ai|cn)(?![A-Za-z0-9-])",
+        lambda match: match[0],
     ),
-    (re.compile(rf"({_NUM}%?)\s*-\s*({_NUM})(?=\s*=)"), r"\1减\2"),
-    (re.compile(rf"({_NUM}%?)\s*[-~～–—]\s*(?={_NUM})"), r"\1到"),
-    (re.compile(rf"(?<![0-9A-Za-z)%])-(?={_NUM})"), "负"),
-    (re.compile(rf"(负?)({_NUM})%"), lambda m: f"{m[1]}百分之{number(m[2])}"),
-    (re.compile(rf"(负?)({_NUM})‰"), lambda m: f"{m[1]}千分之{number(m[2])}"),
-    (re.compile(r"(?<![\d.])(\d+)/(\d+)(?![\d.])"), lambda m: f"{number(m[2])}分之{number(m[1])}"),
-    (re.compile(rf"({_NUM})\s?({_alternatives(UNITS)})(?![A-Za-z])"), lambda m: m[1] + UNITS[m[2]]),
-    (re.compile(rf"(?<=[\w)])\s*({_alternatives(_OPERATORS)})\s*(?=[\w(])"), lambda m: _OPERATORS[m[1]]),
-    (re.compile(r"(?<![0-9A-Za-z)])\+(?=\d)"), "正"),
-    (re.compile(r"²"), "平方"),
-    (re.compile(r"³"), "立方"),
-    (re.compile(r"(?<!\d)\d+(?:\.\d+){2,}"), lambda m: "点".join(map(number, m[0].split(".")))),
-    (re.compile(r"\d+(?:\.\d+)?"), lambda m: number(m[0])),
-]
+    "date": (
+        r"(?<![\d.])[12]\d{3}(?:-(?:0?[1-9]|1[0-2])-|/(?:0?[1-9]|1[0-2])/|\.(?:0?[1-9]|1[0-2])\.)"
+        r"(?:3[01]|[12]\d|0?[1-9])(?![\d/]|[.-]\d)",
+        _date,
+    ),
+    "minute": (r"(?<=点)00(?=分)", lambda match: "零"),
+    "month": (r"(?<!\d)(?:19|20)\d\d-(?:0[1-9]|1[0-2])(?![\d-]|赛季|年|学年)", _month),
+    "span": (rf"(?<=[\d年月日号时点分秒天旬季一二三四五六])\s?[-–—~～]{{1,2}}\s?(?={_LATER})", lambda match: "到"),
+    "time": (_CLOCK, _time),
+    "telephone": (
+        r"(?<![\d.])(?:\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?![\d.])"
+        r"|(?<![\w.])\+\d{1,3}(?:[- ]\d{2,4}){2,4}(?!\d)"
+        r"|(?<![\d.-])(?:\(0\d{2,3}\)|0\d{2,3})[- ]?\d{7,8}(?:-\d{1,5})?(?![\d.])"
+        r"|(?<![\d.-])[48]00[- ]\d{3,4}[- ]?\d{3,4}(?!\d)",
+        _telephone,
+    ),
+    "chain": (r"(?<![\d.-])\d{1,12}(?:-\d{1,12}){2,8}(?![\d.]\d)", _chain),
+    "day": (r"(?<![\d·])\d{1,2}[·•・]\d{1,2}(?![\d·])", _days),
+    "version": (r"(?<!\d)(?<!\d\.)\d+(?:\.\d+){2,}", _version),
+    "ratio": (rf"(?<!\d){NUMBER}\s?[:：]\s?{NUMBER}(?:[:：]{NUMBER})*", _ratio),
+    "coordinate": (rf"(?<!\d){NUMBER}°[NSEW](?![A-Za-z])", _coordinate),
+    "power": (rf"(?:(?<!\d){NUMBER}|[A-Za-z)）]){_EXPONENT}(?:\s?{UNIT})?", _power),
+    "fraction": (
+        rf"(?<![\d./])(?:\d{{1,8}}(?:\s|又))?\d{{1,16}}/\d{{1,16}}(?![\d/]|\.\d)(?:\s?{UNIT})?",
+        _fraction,
+    ),
+    "either": (
+        r"(?<![\d、])(?:1、2|2、3|3、4|4、5|5、6|6、7|7、8|8、9)(?=[个只条天年次人位名岁斤米公小分件张块])",
+        _either,
+    ),
+    "halves": (r"(?<![\d.,])\d{1,4}[米块元尺万千亿]\d{1,2}(?![\d.,%]|[A-Za-z°℃])", _halves),
+    "range": (RANGE, _range),
+    "quantity": (QUANTITY, _quantity),
+    "model": (rf"(?:{_MODELS})-(?=\d{{1,4}}(?![\d.%°℃]))", lambda match: match[0][:-1]),
+    "hyphen": (r"(?<=[A-Za-z])-(?=\d)", _hyphen),
+    "ordinal": (
+        r"第\s?[IVXL]{1,6}\s?(?=[章卷部节回期届集])|(?<![A-Za-z])(?:I{1,3}|IV|VI{1,3}|IX)\s?(?=[型级期类度世代])",
+        _ordinal,
+    ),
+    "per": (
+        rf"(?<=[元块次个台人]){re.escape('/')}{UNIT}|(?<=[\w])/(?=[{_MEASURES_BELOW}])",
+        lambda match: "每" + unit_name(match[0][1:]),
+    ),
+    "operator": (
+        rf"(?<=[\w)）%°℃²³])\s*(?:[!=<>]=|[+=÷<>≤≥≈≠±&∶×]|(?<=\d)[*xX](?=\d))\s*(?={_OPERANDS})|(?<=\d)\+(?!\w)",
+        _operator,
+    ),
+    "symbol": (r"[π√∠∞∵∴%‰&@#℃°=→]", lambda match: _SYMBOLS[match[0]]),
+    "drawl": (r"[~～]+(?=(\W)?)", lambda match: "，" if match[1] is None and context.after(match) else ""),
+}
+_GRAMMAR = re.compile("|".join(f"(?P<{name}>{pattern})" for name, (pattern, _) in _RULES.items()))
+_SAY = {name: say for name, (_, say) in _RULES.items()}

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the words around a number say about it: a telephone number, a code, a score, a year."""
+
+import re
+
+from zipvoice.text.normalizer.chinese_units import is_measured
+
+REACH = 24
+"""How many characters before and after a number are looked at."""
+
+
+def before(match: re.Match[str]) -> str:
+    """The text before a match, as far as it matters."""
+    return match.string[max(0, match.start() - REACH) : match.start()]
+
+
+def after(match: re.Match[str]) -> str:
+    """The text after a match, as far as it matters."""
+    return match.string[match.end() : match.end() + REACH]
+
+
+_FILLER = r"[的了个位数字号码尾后末前为是：:；“\"「『（(\s零一二三四五六七八九十]{0,6}"
+_TELEPHONE_WORDS = (
+    "电话|手机|热线|拨打|拨|致电|座机|传真|客服|来电|打|呼叫|短信到|发送到|总机|分机|转|固话|尾号|卡号|号段"
+    "|报警|急救|火警|交通事故"
+)
+_TELEPHONE = re.compile(rf"(?:{_TELEPHONE_WORDS})(?:号码?)?{_FILLER}\Z")
+_CODE_WORDS = (
+    "密码|口令|验证码|校验码|取件码|提取码|邀请码|兑换码|优惠码|激活码|识别码|识别号|机器码|条码|条形码|编码|代码"
+    "|邮编|邮政编码|编号|单号|订单|工号|学号|证号|证件号|身份证|护照|号码|账号|帐号|账户|QQ|qq|微信|群号|群|车牌"
+    "|房号|门牌|流水号|批号|文号|区号|番号|端口|频道|卡|ID|id|Id|PIN|pin|序列号|型号|生产日期|末四位|后四位|后三位"
+    "|尾数|警号|考号|座位号|户号|股票|基金"
+)
+_CODE = re.compile(rf"(?:{_CODE_WORDS})(?:号码?)?{_FILLER}\Z")
+_ROOM = re.compile(r"\s?(?:室|房|号房|号病房|号包|包间|包厢|教室|病房|寝室|宿舍|办公室|会议室|医院|错误|页面|报错)")
+_LINE = re.compile(r"\s?(?:路(?!人|费|程)|次(?:列车|航班|动车|高铁|特快|直达)|国道|省道|县道|航班|高速)")
+_SCORE = re.compile(
+    "比分|战胜|击败|战平|完胜|险胜|小胜|大胜|力克|取胜|获胜|胜出|横扫|逆转|扳平|负于|不敌|惜败|领先|落后|决胜|国足|国羽|国乒|"
+    "女排|男篮|女足|主队|客队|赛点|局点|半场|终场|总分|点球|进球|晋级|淘汰|夺冠"
+)
+_FIGURE = re.compile(r"(?:图|表|例|题|公式|附录|附图|附表|算法|习题|式)\s?\Z")
+_YEAR_ENDINGS = re.compile("年(?!级|轻|货|多|余|来的?历史|的历史)|学年|财年|年度|级(?:新生|毕业|学生|研究)|届毕业|款")
+_SPAN = re.compile("年(?:[前后内间来]|以[前后内来上]|之[前后内久]|的?历史|的?时间|的?光阴|老|期|多|了|如一日)")
+_COUNTED = re.compile(r"(?:[近约了达整共满过逾超这第用花需要经隔每前后长任刑期]|大概|只有|至少|最多|连续|长达)\s?\Z")
+_BORN = re.compile("年(?:出?生|[初底末春夏秋冬]|[的份]|入学|毕业|参军|大学|世界杯|奥运|高考)")
+_ERA = re.compile(r"(?:公元前?|西元前?|前)\s?\Z")
+
+
+def is_telephone(digits: str, before: str, after: str) -> bool:
+    """True for a number to dial or to tell over the telephone: after 拨打, 电话, 尾号 and the like."""
+    return len(digits) >= 3 and not is_measured(after) and _TELEPHONE.search(before) is not None
+
+
+def is_code(digits: str, before: str, after: str) -> bool:
+    """True for a number that names and does not count: a code, a room, longer than a quantity one would say."""
+    if len(digits) >= 3 and _ROOM.match(after):
+        return True
+    return not is_measured(after) and (len(digits) >= 9 or (len(digits) >= 3 and _CODE.search(before) is not None))
+
+
+def is_line(digits: str, after: str) -> bool:
+    """True for a bus line, road, train or flight of three digits and more."""
+    return len(digits) >= 3 and _LINE.match(after) is not None
+
+
+def is_score(before: str, after: str) -> bool:
+    """True if the words around are about a match."""
+    return _SCORE.search(before) is not None or _SCORE.search(after) is not None
+
+
+def is_season(after: str) -> bool:
+    """True before 赛季, 学年 and the like, which span two years."""
+    return re.match(r"\s?(?:赛季|学年|财年|年度|年版)", after) is not None
+
+
+def is_figure(before: str) -> bool:
+    """True after 图, 表 and the like, where 2-1 is a number of two parts."""
+    return _FIGURE.search(before) is not None
+
+
+def is_year(digits: str, before: str, after: str) -> bool:
+    """True for the number of a year, which is read digit by digit, as against a count of years."""
+    if not _YEAR_ENDINGS.match(after) or "." in digits or "," in digits:
+        return False
+    if _ERA.search(before) or (len(digits) == 2 and digits[0] == "0"):
+        return True
+    if len(digits) == 4:
+        round_count = digits.endswith("000") and _SPAN.match(after)
+        return 1000 < int(digits) < 2200 and not round_count
+    if _COUNTED.search(before) or _SPAN.match(after):
+        return False
+    if len(digits) == 2:
+        return after.startswith("年") and int(digits) >= 50 and (digits[1] != "0" or _BORN.match(after) is not None)
+    return len(digits) == 3 and digits[2] != "0"
