@@ -16,12 +16,13 @@ from zipvoice.config.strict_json import suggestion
 from zipvoice.data.cuts import (
     check_supervision,
     make_cut,
-    read_cuts,
     recording,
     recording_of,
     require_lhotse,
     two_channels,
 )
+from zipvoice.data.manifest import cut_of, placed_lines
+from zipvoice.data.sources import require_file
 
 if TYPE_CHECKING:
     from lhotse import Recording
@@ -237,18 +238,18 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _cuts_of_manifest(path: Path) -> Checked["Cut"]:
-    placed = ((f"{path}:{number}", cut) for number, cut in enumerate(read_cuts(path), start=1))
-    return _unique(each(_usable, placed), lambda cut: cut.id)
+    require_lhotse()
+    return _unique(each(_usable, placed_lines(path)), lambda cut: cut.id)
 
 
-def _usable(cut: "Cut") -> "Cut":
-    """A cut of a manifest, checked, with clean text, to be read at 24 kHz."""
+def _usable(line: bytes) -> "Cut":
+    """The cut of a line of a manifest, checked, with clean text, to be read at 24 kHz."""
+    cut = cut_of(line)
     check_supervision(cut)
     if not clean_text(cut.supervisions[0].text or ""):
         raise ValueError(f"the text of {cut.id!r} is empty")
-    for path in audio_files(cut):
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}")
+    for source in recording_of(cut).sources:
+        require_file(source.source)
     cleaned = cut.map_supervisions(lambda supervision: supervision.transform_text(clean_text))
     return cleaned if cut.sampling_rate == SAMPLING_RATE else cleaned.resample(SAMPLING_RATE)
 

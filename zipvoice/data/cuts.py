@@ -14,7 +14,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -27,7 +27,9 @@ from torch import Tensor
 
 from zipvoice.audio.files import Audio, resample
 from zipvoice.audio.mel import HOP, SAMPLING_RATE, LogMel
+from zipvoice.data.manifest import Manifest
 from zipvoice.data.shar import SharFolder, features_with_data, is_shar, read_place, tar_writer
+from zipvoice.data.sources import check_transforms, decoded_sound, opened_sound, require_file, unknown_source
 from zipvoice.files import whole_file
 from zipvoice.text.tokenizers import EspeakTokenizer, Tokenizer
 
@@ -61,7 +63,7 @@ def read_cuts(path: str | os.PathLike[str], order: Random | None = None) -> Any:
         return cut_set(SharFolder(path, order))
     if not Path(path).is_file():
         raise ValueError(f"there is no manifest {path}; make it with `zipvoice prepare`")
-    return cut_set.from_jsonl_lazy(path)
+    return cut_set(Manifest(path))
 
 
 def write_cuts(path: str | os.PathLike[str], cuts: Iterable["Cut"]) -> None:
@@ -81,22 +83,17 @@ def recording(path: Path) -> "Recording":
     Its id is the path with `/` written as `%2F` (and `%` as `%25`), so that different files have different ids.
     Raises ValueError if the file is missing, is not audio or has no samples.
     """
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        info = soundfile.info(path)
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path} is not readable as audio ({error.error_string})") from None
-    if info.frames == 0:
+    with opened_sound(path) as sound:
+        rate, frames, channels = sound.samplerate, sound.frames, list(range(sound.channels))
+    if frames == 0:
         raise ValueError(f"{path} holds no samples")
     lhotse = require_lhotse()
-    channels = list(range(info.channels))
     return lhotse.Recording(
         id=str(path).replace("%", "%25").replace("/", "%2F"),
         sources=[lhotse.audio.AudioSource(type="file", channels=channels, source=str(path))],
-        sampling_rate=info.samplerate,
-        num_samples=info.frames,
-        duration=info.frames / info.samplerate,
+        sampling_rate=rate,
+        num_samples=frames,
+        duration=frames / rate,
         channel_ids=channels,
     ).resample(SAMPLING_RATE)
 
@@ -194,42 +191,45 @@ def with_tokens(cut: "Cut", tokens: list[str]) -> "Cut":
 def load_audio(cut: "Cut") -> Audio:
     """The sound of a cut, its channels (channels, N), at 24 kHz.
 
-    Resampling transforms of the recording are not executed: the file's own samples are resampled once. A recording that
-    lies elsewhere than in files and shards, or has other transforms, is loaded by lhotse.
+    Resampling transforms of the recording are not executed: the file's own samples are resampled once. Raises
+    ValueError for other transforms, and for a recording that lies elsewhere than in files and shards.
     """
     recorded = recording_of(cut)
-    transforms, sources = recorded.transforms or [], recorded.sources
-    names = {item["name"] if isinstance(item, dict) else type(item).__name__ for item in transforms}
-    if names <= {"Resample"} and all(source.type in ("file", "shar") for source in sources):
-        parts = [_read_span(source, cut.start, cut.duration) for source in sources]
-        rows = {
-            channel: row
-            for source, part in zip(sources, parts, strict=True)
-            for channel, row in zip(source.channels, part.samples, strict=True)
-        }
-        channels = cut.channel if isinstance(cut.channel, list) else [cut.channel]
-        audio = Audio(torch.stack([rows[channel] for channel in channels]), parts[0].sampling_rate)
-    else:
-        audio = Audio(torch.from_numpy(np.atleast_2d(cut.load_audio()).astype(np.float32)), cut.sampling_rate)
+    check_transforms(one["name"] if isinstance(one, dict) else type(one).__name__ for one in recorded.transforms or [])
+    sources = recorded.sources
+    parts = [_read_span(source, cut.start, cut.duration) for source in sources]
+    rows = {
+        channel: row
+        for source, part in zip(sources, parts, strict=True)
+        for channel, row in zip(source.channels, part.samples, strict=True)
+    }
+    channels = cut.channel if isinstance(cut.channel, list) else [cut.channel]
+    audio = Audio(torch.stack([rows[channel] for channel in channels]), parts[0].sampling_rate)
     return resample(audio, SAMPLING_RATE)
 
 
 def _read_span(source: Any, start: float, duration: float) -> Audio:
     """`duration` seconds of a file from `start`; the end may lack what rounding to samples at 24 kHz has added."""
     path = source.source
-    try:
-        with soundfile.SoundFile(path if source.type == "file" else io.BytesIO(read_place(path)[0])) as file:
-            first, count = round(start * file.samplerate), round(duration * file.samplerate)
-            file.seek(first)
-            samples, rate = file.read(count, dtype="float32", always_2d=True), file.samplerate
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path} is not readable as audio ({error.error_string})") from None
+    with _opened(source) as file:
+        first, count, rate = round(start * file.samplerate), round(duration * file.samplerate), file.samplerate
+        file.seek(first)
+        samples = file.read(count, dtype="float32", always_2d=True)
     if count - len(samples) > max(1, rate / SAMPLING_RATE):
         found = len(samples) / rate
         raise ValueError(f"{path} ends {found:.3f} s after {start:.3f} s, {duration:.3f} s were expected")
     if not np.isfinite(samples).all():
         raise ValueError(f"{path} holds NaN or infinite samples; export it again")
     return Audio(torch.from_numpy(np.ascontiguousarray(samples.T)), rate)
+
+
+def _opened(source: Any) -> AbstractContextManager[soundfile.SoundFile]:
+    """The sound of a recording's source, a file or a place in a shard."""
+    if source.type == "file":
+        return opened_sound(source.source)
+    if source.type != "shar" or not source.source:
+        raise unknown_source(source.type, source.source)
+    return decoded_sound(io.BytesIO(read_place(source.source)[0]), source.source)
 
 
 # ---------------------------------------------------------------- features
@@ -259,8 +259,10 @@ def load_features(cut: "Cut", width: int) -> Tensor:
             f"the utterance {cut.id!r} has no stored features; prepare the manifest with features, "
             "or let training compute them (on_the_fly)"
         )
-    if cut.features.storage_type == "shar":
+    if cut.features.storage_type != "lilcom_chunky":  # which lhotse reads as a plain file, and in parts
         cut = require_lhotse().utils.fastcopy(cut, features=features_with_data(cut.features))
+    else:
+        require_file(cut.features.storage_path)
     whole = math.isclose(cut.duration, cut.features.duration) and math.isclose(cut.start, cut.features.start)
     features = torch.from_numpy(np.array(cut.features.load() if whole else cut.load_features(), dtype=np.float32))
     if features.shape[1] != width:

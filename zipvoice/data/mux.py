@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zipvoice.audio.mel import SAMPLING_RATE, num_frames
 from zipvoice.config.data import DataConfig, ManifestConfig
 from zipvoice.data.cuts import check_supervision, listed, make_tokens, read_cuts, stored_tokens
-from zipvoice.data.shar import cut_of, lines_of
+from zipvoice.data.manifest import Manifest, placed_lines
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import Tokenizer
 
@@ -187,7 +187,7 @@ def _interleaved(streams: Sequence[Iterator[T]], weights: Sequence[float]) -> It
 def _endless(path: str, usable: Callable[[Any], Iterator[T]], order: Random | None) -> Iterator[T]:
     """A manifest over and over; with `order` from a random line on, or its shards in random order."""
     if order and Path(path).is_file():
-        yield from usable(map(cut_of, islice(lines_of(path), order.randrange(sum(1 for _ in lines_of(path))), None)))
+        yield from usable(Manifest(path, order.randrange(sum(1 for _ in placed_lines(path)))))
     while True:
         for item in (some := usable(read_cuts(path, order))):
             yield item

@@ -7,7 +7,6 @@ only; a cut knows where its data lie, and whoever needs them gets them from ther
 memory than one of single files, however many cuts are held for shuffling, and what is passed over is never read.
 """
 
-import gzip
 import io
 import json
 import os
@@ -20,6 +19,8 @@ from pathlib import Path, PurePosixPath
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from zipvoice.data.manifest import Manifest
+from zipvoice.data.sources import check_sources, require_file, unknown_source
 from zipvoice.files import whole_file
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 CONTENTS = ("recording", "features")
 """What is read of a shard beside its cuts."""
+FILE_SUFFIXES = {"numpy_files": ".npy", "lilcom_files": ".llc"}
+"""Kind of the files of features, in a folder, by lhotse's name of that storage."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def _shards(folder: Path) -> list[dict[str, Path]]:
 def _cuts(shard: dict[str, Path]) -> Iterator["Cut"]:
     """The cuts of a shard, each with the places of its data."""
     contents = {kind: _contents(path) for kind, path in shard.items() if kind != "cuts"}
-    for cut in map(cut_of, lines_of(shard["cuts"])):
+    for cut in Manifest(shard["cuts"]):
         for kind, described in contents.items():
             name, description = next(described)
             if name != cut.id:
@@ -84,24 +87,8 @@ def _cuts(shard: dict[str, Path]) -> Iterator["Cut"]:
         yield cut
 
 
-def lines_of(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """The lines of a manifest (.jsonl, .jsonl.gz)."""
-    path = Path(path)
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        yield from file
-
-
-def cut_of(line: bytes) -> "Cut":
-    """The cut that a line of a manifest describes."""
-    from lhotse.serialization import deserialize_item
-
-    return deserialize_item(json.loads(line))
-
-
 def _contents(path: Path) -> Iterator[tuple[str, Any]]:
     """Cut id and description of the data of each cut; then ("", None) for ever."""
-    from lhotse.serialization import deserialize_item
-
     try:
         with tarfile.open(path, "r:") as tar:
             while (data := tar.next()) and (description := tar.next()):
@@ -110,10 +97,25 @@ def _contents(path: Path) -> Iterator[tuple[str, Any]]:
                 if content is None or description.name.endswith(".nometa"):
                     yield name, None
                 else:
-                    yield name, _placed(deserialize_item(json.loads(content.read())), path, data)
+                    yield name, _placed(_placeholder(content.read(), f"{path}:{description.name}"), path, data)
     except tarfile.TarError as error:
         raise ValueError(f"{path} is not a whole tar file ({error}); is the copy complete?") from None
     yield from repeat(("", None))
+
+
+def _placeholder(content: bytes, place: str) -> Any:
+    """The description of data that lie beside it; raises ValueError for one that names another source."""
+    from lhotse.serialization import deserialize_item
+
+    described = json.loads(content)
+    try:
+        check_sources(described)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    kinds = [one["type"] for one in described.get("sources", [])] or [described.get("storage_type")]
+    if kinds != ["shar"]:
+        raise ValueError(f"{place}: the description is of type {kinds}, and must be of 'shar'; write the shard again")
+    return deserialize_item(described)
 
 
 # ---------------------------------------------------------------- where data lie
@@ -139,12 +141,19 @@ def read_place(place: str) -> tuple[bytes, str]:
 
 
 def features_with_data(features: Any) -> Any:
-    """The lhotse manifest of features in a shard, with the data in memory, where lhotse can load them from."""
+    """The lhotse manifest of features in a shard, or in a file of their own, with the data in memory."""
     from lhotse.shar.utils import fill_shar_placeholder
     from lhotse.utils import fastcopy
 
+    kind, key = features.storage_type, features.storage_key
+    if kind == "shar" and key:
+        data, suffix = read_place(key)
+    elif kind in FILE_SUFFIXES:
+        path = require_file(f"{features.storage_path}/{key.removeprefix('/')}")
+        data, suffix = path.read_bytes(), FILE_SUFFIXES[kind]
+    else:
+        raise unknown_source(kind, features.storage_path)
     filled = fastcopy(features)
-    data, suffix = read_place(features.storage_key)
     fill_shar_placeholder(filled, data, f"features{suffix}")
     return filled
 

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soundfile
 import torch
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from zipvoice.config.text import TokenizerConfig
 from zipvoice.data.corpus_list import Checked, checked_cuts
 from zipvoice.data.cuts import load_audio, make_tokens, read_cuts, recording_of, stored_tokens
 from zipvoice.data.shar import is_shar
+from zipvoice.data.sources import opened_sound
 from zipvoice.text.token_table import TokenTable, is_silent
 from zipvoice.text.tokenizers import Tokenizer, build_tokenizer
 
@@ -216,13 +216,10 @@ def _samples(cut: "Cut") -> tuple[np.ndarray, int]:
         audio = load_audio(cut)
         return audio.samples.numpy(), audio.sampling_rate
     path = sources[0].source
-    try:
-        with soundfile.SoundFile(path) as file:
-            file.seek(round(cut.start * file.samplerate))
-            wanted = round(cut.duration * file.samplerate)
-            samples, rate = file.read(wanted, dtype="float32", always_2d=True).T, file.samplerate
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path} is not readable as audio ({error.error_string})") from None
+    with opened_sound(path) as file:
+        file.seek(round(cut.start * file.samplerate))
+        wanted = round(cut.duration * file.samplerate)
+        samples, rate = file.read(wanted, dtype="float32", always_2d=True).T, file.samplerate
     if wanted - samples.shape[1] > 2:
         raise ValueError(f"{path} breaks off {samples.shape[1] / rate:.3f} s into {cut.duration:.3f} s")
     return samples, rate

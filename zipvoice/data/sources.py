@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where sound and features may come from: files, and the shards of a Shar folder. Nothing else is ever opened.
+
+A lhotse manifest can also name a shell command, a pipe, an address or bytes as a source, and lhotse runs or fetches
+those when it loads the data. A manifest may come from a stranger. So each line passes `check_sources` before lhotse
+sees it, and data are opened here, as plain files, not by lhotse's loaders.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import soundfile
+
+STORED_FILES = ("lilcom_chunky", "lilcom_files", "numpy_files")
+"""lhotse's kinds of feature storage that are read: one file of many matrices, or a folder of files."""
+TRANSFORMS = ("Resample",)
+"""lhotse's transforms of a recording that are read; all sound is resampled to 24 kHz anyway."""
+REMEDY = "only files, and folders of shards, are sources: store the data in files and name those"
+
+
+def check_sources(item: Any, where: str = "") -> None:
+    """Check every source that a line of a manifest names, at any depth, custom fields included.
+
+    Permitted are recordings in files, features and arrays in `STORED_FILES`, and the empty placeholders of a shard.
+
+    Raises:
+        ValueError: naming the field, what stands there, and what to do.
+
+    Example:
+        >>> check_sources({"sources": [{"type": "command", "source": "cat a.wav"}]})
+        Traceback (most recent call last):
+        ValueError: sources[0]: the data are of type 'command' ('cat a.wav'); only files, ...
+    """
+    if isinstance(item, Mapping):
+        if "sources" in item:
+            _check_recording(item, where)
+        if any(key.startswith("storage_") for key in item):
+            _check_stored(item, where)
+        for key, value in item.items():
+            if not isinstance(value, str):
+                check_sources(value, f"{where}.{key}".lstrip("."))
+    elif isinstance(item, list):
+        for number, value in enumerate(item):
+            if not isinstance(value, str):
+                check_sources(value, f"{where}[{number}]")
+
+
+def _check_recording(recording: Mapping[str, Any], where: str) -> None:
+    sources, transforms = recording["sources"], recording.get("transforms") or []
+    place = f"{where}.sources".lstrip(".")
+    for kind, listed in (("sources", sources), ("transforms", transforms)):
+        if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
+            raise ValueError(f"the {kind} of a recording ({place}) must be a list of objects, found {_shown(listed)}")
+    for number, source in enumerate(sources):
+        kind, name = source.get("type"), source.get("source")
+        is_file = kind == "file" and isinstance(name, str) and name != ""
+        if not is_file and (kind, name) != ("shar", ""):
+            raise ValueError(f"{place}[{number}]: {unknown_source(kind, name)}")
+    check_transforms(transform.get("name") for transform in transforms)
+
+
+def check_transforms(names: Iterable[Any]) -> None:
+    """Raise ValueError for the first of the names of a recording's transforms that is not in `TRANSFORMS`."""
+    for name in names:
+        if name not in TRANSFORMS:
+            raise ValueError(
+                f"the recording is to be transformed by {_shown(name)}, and only {', '.join(TRANSFORMS)} is known; "
+                "store the transformed sound in files (lhotse's CutSet.save_audios) and list those"
+            )
+
+
+def _check_stored(stored: Mapping[str, Any], where: str) -> None:
+    kind, path, key = (stored.get(f"storage_{part}") for part in ("type", "path", "key"))
+    is_file = kind in STORED_FILES and isinstance(path, str) and path != "" and isinstance(key, str)
+    if not is_file and not (kind == "shar" and not path and not key):
+        raise ValueError(
+            f"{where or 'the line'} is stored as {_shown(kind)} ({_shown(path)}, {_shown(key)}); {REMEDY}, or make "
+            f"features anew with `zipvoice prepare`; known kinds: {', '.join(STORED_FILES)}"
+        )
+
+
+def _shown(item: Any) -> str:
+    text = repr(item)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def require_file(name: str | os.PathLike[str]) -> Path:
+    """The path of a file on disk. Raises ValueError if there is none, or it is a folder, a pipe or a device."""
+    path = Path(name)
+    if not path.is_file():
+        raise ValueError(f"{name} is not a file" if path.exists() else f"there is no file {name}")
+    return path
+
+
+def unknown_source(kind: str, name: Any) -> ValueError:
+    """The error for a source that is neither a file nor in a shard."""
+    return ValueError(f"the data are of type {_shown(kind)} ({_shown(name)}); {REMEDY}")
+
+
+def opened_sound(path: str | os.PathLike[str]) -> AbstractContextManager[soundfile.SoundFile]:
+    """An audio file, open for reading. Raises ValueError that names the file if it is none, or not readable."""
+    return decoded_sound(require_file(path).open("rb"), str(path))
+
+
+@contextmanager
+def decoded_sound(content: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
+    """The sound of a file's content, which is closed at the end. Raises ValueError with the name if it is no audio."""
+    try:
+        with content, soundfile.SoundFile(content) as sound:
+            yield sound
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{name} is not readable as audio ({error.error_string})") from None
