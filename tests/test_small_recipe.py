@@ -9,6 +9,7 @@ import math
 import re
 import shlex
 import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -767,6 +768,98 @@ def test_the_rate_rises_and_falls_along_lines():
     assert rates == pytest.approx([0.01, 0.5, 1.0, 0.5, 1 / 400])
 
 
+# ---------------------------------------------------------------- the teacher
+
+teacher = script("teacher")
+teacher_speech = script("teacher_speech")
+list_texts = script("list_texts")
+
+SYMBOLS = {symbol: i for i, symbol in enumerate("AOIWYTʧʤəɹɜɔæᵊlntkbmspɪːˈ .,", start=1)} | {"ː": 99}
+
+
+class Speaker:
+    """In the place of the network: a frame of 600 samples, each with the id of its symbol."""
+
+    def __init__(self):
+        self.heard = []
+
+    def run(self, _, inputs):
+        self.heard.append(inputs)
+        return [np.repeat(inputs["ids"][0], inputs["durs"])[None]] * 6
+
+
+def fake_teacher(monkeypatch):
+    def synth(ids, *_):
+        return np.repeat(ids, 600).astype(np.float32)
+
+    monkeypatch.setitem(sys.modules, "hibari", SimpleNamespace(dsp=SimpleNamespace(synth=synth)))
+    planner = SimpleNamespace(run=lambda _, inputs: [np.full(inputs["ids"].shape, 4)])
+    return teacher.Teacher(SYMBOLS, planner, Speaker())
+
+
+def test_tokens_become_symbols_that_share_their_time():
+    speaker = teacher.Teacher(SYMBOLS, None, None)
+    tokens, seconds = list("ˈeɪtʃɜːɹsʔn̩ʲ"), np.arange(1, 14)
+    found = speaker.symbols(tokens, seconds)
+    assert "".join(symbol for symbol, _ in found) == "ˈAʧɜɹstn"
+    assert [duration for _, duration in found] == [1, 2 + 3, 4 + 5, 10.5, 10.5, 9, 16.5, 16.5 + 13]
+    assert sum(duration for _, duration in found) == seconds.sum()
+
+
+def test_time_before_the_first_symbol_goes_to_it():
+    speaker = teacher.Teacher(SYMBOLS, None, None)
+    assert speaker.symbols(["(", "s"], [0.5, 1.0]) == [("s", 1.5)]
+
+
+@given(st.lists(st.floats(0.0, 0.5), min_size=1, max_size=60))
+def test_ends_in_frames_are_the_rounded_ends_where_each_symbol_has_a_frame(seconds):
+    frames = teacher.whole_frames(seconds)
+    ends = np.cumsum(seconds) * teacher.FRAMES_PER_SECOND
+    assert min(frames) >= 1
+    if all(np.diff(np.round([0, *ends])) >= 1):
+        assert np.cumsum(frames) == pytest.approx(np.round(ends))
+
+
+def test_forced_sounds_come_after_their_frames_by_what_the_network_is_early(monkeypatch):
+    speaker = fake_teacher(monkeypatch)
+    sound = speaker.forced(list("sɪt"), np.array([0.1, 0.2, 0.3]))
+    assert speaker.speaker.heard[0]["durs"].tolist() == [3, 4, 8, 12, 2]
+    assert len(sound) == 0.6 * 24000
+    late = round(teacher.EARLY_SECONDS * 24000)
+    assert (sound[:late] == 0).all() and (sound[late : late + 2400] == SYMBOLS["s"]).all()
+
+
+def test_the_second_text_of_a_pair_has_the_pace_of_the_first_with_its_silence(monkeypatch):
+    speaker = fake_teacher(monkeypatch)
+    monkeypatch.setattr(teacher_speech, "trimmed", lambda audio: audio)
+    first, second = (teacher_speech.Text(text, list(text), np.full(len(text), 0.1)) for text in ("sɪts", "tɪps"))
+    natural = speaker.natural(first.tokens)
+    pace = (len(natural) / 24000 + 0.2) / 0.4
+    monkeypatch.setattr(teacher_speech, "PACES", (pace - 0.01, pace + 0.01))
+    monkeypatch.setattr(Random, "random", lambda _: 0.9)
+    sound = teacher_speech.said(speaker, Random(0), first, second).samples[0].numpy()
+    assert (sound[: len(natural)] == natural).all() and (sound[len(natural) : len(natural) + 4800] == 0).all()
+    assert len(sound) - len(natural) - 4800 == pytest.approx(pace * 0.4 * 24000, abs=300)
+    monkeypatch.setattr(teacher_speech, "PACES", (pace - 0.02, pace - 0.01))
+    assert teacher_speech.said(speaker, Random(0), first, second) is None
+
+
+def test_texts_are_examples_and_transcripts_that_are_not_held_out(tmp_path, monkeypatch):
+    for part in list_texts.PARTS:
+        (tmp_path / f"data.{part}").write_text('  1 a licence; "He had it all along"\n')
+    lines = [
+        '1 | a gloss; "he walked home again"; "too short here"',
+        '2 | none; "we SAW NASA go up"; "she sat very still"',
+    ]
+    (tmp_path / "data.noun").write_text("\n".join(lines))
+    (tmp_path / "out.tsv").write_text("text\nShe sat very still!\n")
+    (tmp_path / "in.tsv").write_text("text\nHe walked home again.\nAnd so did all the rest.\n")
+    arguments = [str(tmp_path), str(tmp_path / "texts.txt"), "--held-out", str(tmp_path / "out.tsv")]
+    monkeypatch.setattr(sys, "argv", ["list_texts.py", *arguments, "--transcripts", str(tmp_path / "in.tsv")])
+    list_texts.main()
+    assert (tmp_path / "texts.txt").read_text().splitlines() == ["He walked home again.", "And so did all the rest."]
+
+
 # ---------------------------------------------------------------- the commands
 
 
@@ -802,7 +895,10 @@ def test_every_command_of_the_recipe_parses(tmp_path, monkeypatch):
 def test_each_stage_reads_what_an_earlier_one_wrote():
     names = ("heldout", "dev", "train_kathleen", "train_others", "train_readers", "train_flite")
     there = {f"data/{name}.tsv" for name in names}
-    first, *others = commands("--stop-stage", "5", "--corpora", "/corpora")
+    first, *others = [
+        *commands("--stop-stage", "5", "--corpora", "/corpora"),
+        *commands("--stage", "9", "--corpora", "/corpora"),
+    ]
     assert first == ["python", "local/list_corpora.py", "/corpora", "data", "--num-jobs", "2"]
     for program, *arguments in others:
         files = [argument for argument in arguments if argument.startswith("data/") and "." in argument]
@@ -828,6 +924,10 @@ def test_each_stage_reads_what_an_earlier_one_wrote():
             made = {files.pop()}
         elif arguments[0] == "local/teach_text.py":
             made = set()
+        elif arguments[0] == "local/list_texts.py":
+            made = {files.pop(0)}
+        elif arguments[0] == "local/teacher_speech.py":
+            made = {files.pop()}
         else:  # a table with durations or pairs, after the table without
             made = {files.pop(0 if len(files) == 1 else 1)}
         assert set(files) <= there, arguments
@@ -837,7 +937,7 @@ def test_each_stage_reads_what_an_earlier_one_wrote():
 
 def test_help_explains_every_option():
     shown = subprocess.run(["bash", RECIPE / "run.sh", "--help"], capture_output=True, text=True).stdout
-    for option in ("stage", "stop-stage", "corpora", "num-jobs", "num-gpus", "dry-run"):
+    for option in ("stage", "stop-stage", "corpora", "wordnet", "num-jobs", "num-gpus", "dry-run"):
         assert f"--{option} " in shown
 
 

@@ -7,16 +7,18 @@
 #
 #   bash run.sh --corpora /data/corpora      all of it
 #   bash run.sh --stage 5 --stop-stage 5     only the base model, of what stages 1 to 4 have prepared
-#   bash run.sh --stage 8                    the figures of the models of the package, after stages 1 and 2
+#   bash run.sh --stage 8 --stop-stage 8     the figures of the models of the package, after stages 1 and 2
+#   bash run.sh --stage 9                    training on, on the speech of a synthesiser, after stages 1 to 5
 #
-# --stage 1 --stop-stage 8                first and last stage
+# --stage 1 --stop-stage 10               first and last stage
 # --corpora download                      folder of the corpora
+# --wordnet /usr/share/wordnet            folder of WordNet's data files, whose example sentences the synthesiser says
 # --num-jobs 2                            processes for features, and recordings worked on at the same time
 # --num-gpus 1                            GPUs of this machine to train on; 1 also stands for none
 # --dry-run                               print the commands instead of running them
 # -- OPTIONS                              are added to each `zipvoice train`
 . "$(dirname "$0")/../stages.sh"
-options stage=1 stop_stage=8 corpora=download num_jobs=2 num_gpus=1 -- "$@"
+options stage=1 stop_stage=10 corpora=download wordnet=/usr/share/wordnet num_jobs=2 num_gpus=1 -- "$@"
 tokenizer=(--tokenizer.type espeak --tokenizer.language en-us)
 timed=data/timed_tokens.txt
 models=../../zipvoice/builtin
@@ -105,4 +107,19 @@ if stage 8 "have the models of the package speak, and score them"; then
     results/voice/{recordings,griffin-lim,vocos_small,zipvoice_small,zipvoice_small_distill} --metrics closed wer quality
   run zipvoice evaluate data/voices.tsv results/voices/{recordings,zipvoice_small,zipvoice_small_distill} \
     --metrics similarity
+fi
+
+if stage 9 "have a free synthesiser speak as the model lays texts out"; then
+  run python local/list_texts.py "$wordnet" data/teacher_texts.txt \
+    --held-out data/{heldout,dev}.tsv --transcripts data/train_{kathleen,others}.tsv
+  for set in "teacher_check 150 1" "teacher_1 2500 1" "teacher_2 3000 2"; do
+    read -r name number seed <<< "$set"
+    run python local/teacher_speech.py "$timed" data/teacher_texts.txt "data/$name.tsv" "$number" "$seed"
+    prepare "data/$name.tsv" small "$name"
+  done
+fi
+
+if stage 10 "train on, mostly on its speech"; then
+  train conf/heart.json
+  run zipvoice average --exp-dir exp/heart --num 1
 fi
