@@ -16,7 +16,7 @@ import torch
 
 from zipvoice.config.model import ModelConfig, Variant, Vocabulary
 from zipvoice.model.condition import Condition
-from zipvoice.model.sampling import guided_velocity
+from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.solver import Velocity
 from zipvoice.model.zipvoice import ZipVoice
 

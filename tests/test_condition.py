@@ -7,14 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zipvoice.config.model import Vocabulary
-from zipvoice.model.condition import (
+from zipvoice.model.condition import pad_tokens, padding_mask
+from zipvoice.model.duration import (
     check_frames,
-    frame_tokens,
-    pad_tokens,
-    padding_mask,
     predicted_frames,
-    timed_frame_tokens,
+    text_length,
+    timed_alignment,
+    uniform_alignment,
     upsample,
 )
 
@@ -24,7 +23,7 @@ KNOWN = json.loads((Path(__file__).parent / "data" / "text_condition" / "alignme
 @pytest.mark.parametrize("known", KNOWN["average_upsampling"])
 def test_frames_take_the_tokens_of_the_reference(known):
     tokens, frames = torch.tensor(known["tokens_lens"]), torch.tensor(known["features_lens"])
-    index = frame_tokens(tokens, frames, int(frames.max()))
+    index = uniform_alignment(tokens, frames, int(frames.max()))
     assert index.tolist() == known["token_index"]
     assert padding_mask(frames, int(frames.max())).int().tolist() == known["padding_mask"]
 
@@ -48,7 +47,7 @@ def test_every_token_gets_the_same_number_of_frames(sizes):
     tokens = torch.tensor([tokens for tokens, _ in sizes])
     frames = torch.tensor([tokens + more for tokens, more in sizes])
     longest = int(frames.max())
-    for row, num_tokens, num_frames in zip(frame_tokens(tokens, frames, longest), tokens, frames, strict=True):
+    for row, num_tokens, num_frames in zip(uniform_alignment(tokens, frames, longest), tokens, frames, strict=True):
         counts = row.bincount(minlength=int(num_tokens) + 1)
         assert (counts[:-1] == num_frames // num_tokens).all()
         assert (row.diff() >= 0).all()
@@ -56,14 +55,14 @@ def test_every_token_gets_the_same_number_of_frames(sizes):
 
 def test_upsample_picks_the_rows():
     text = torch.arange(2 * 4 * 3.0).view(2, 4, 3)
-    frames = upsample(text, frame_tokens(torch.tensor([3, 1]), torch.tensor([7, 2]), 7))
+    frames = upsample(text, uniform_alignment(torch.tensor([3, 1]), torch.tensor([7, 2]), 7))
     assert torch.equal(frames[0], text[0, [0, 0, 1, 1, 2, 2, 3]])
     assert torch.equal(frames[1], text[1, [0, 0, 1, 1, 1, 1, 1]])
 
 
 def test_frames_are_shared_out_by_durations():
     durations = torch.tensor([[1.0, 2.0, 0.5, 9.0], [3.0, 9.0, 9.0, 9.0]])
-    index = timed_frame_tokens(durations, torch.tensor([3, 1]), torch.tensor([7, 3]), 8)
+    index = timed_alignment(durations, torch.tensor([3, 1]), torch.tensor([7, 3]), 8)
     assert index.tolist() == [[0, 0, 1, 1, 1, 1, 2, 3], [0, 0, 0, 1, 1, 1, 1, 1]], (
         "what is behind a text does not matter"
     )
@@ -78,7 +77,7 @@ def test_a_token_gets_its_share_of_the_frames_to_within_one(durations, num_frame
     padded = torch.tensor([row + [1.0] * (longest - len(row)) for row in durations])
     num_tokens = torch.tensor([len(row) for row in durations])
     frames = torch.tensor([num_frames + i for i in range(len(durations))])
-    index = timed_frame_tokens(padded, num_tokens, frames, int(frames.max()))
+    index = timed_alignment(padded, num_tokens, frames, int(frames.max()))
     for places, row, length in zip(index, durations, frames.tolist(), strict=True):
         assert (places.diff() >= 0).all()
         assert (places[length:] == len(row)).all() and places[:length].max() < len(row)
@@ -90,13 +89,13 @@ def test_a_token_gets_its_share_of_the_frames_to_within_one(durations, num_frame
 @given(st.integers(1, 40), st.integers(1, 6))
 def test_equal_durations_lay_out_a_text_as_none_do(num_tokens, frames_per_token):
     tokens, frames = torch.tensor([num_tokens]), torch.tensor([num_tokens * frames_per_token])
-    timed = timed_frame_tokens(torch.ones(1, num_tokens + 1), tokens, frames, int(frames))
-    assert torch.equal(timed, frame_tokens(tokens, frames, int(frames)))
+    timed = timed_alignment(torch.ones(1, num_tokens + 1), tokens, frames, int(frames))
+    assert torch.equal(timed, uniform_alignment(tokens, frames, int(frames)))
 
 
 def test_how_much_speech_a_text_is():
-    assert Vocabulary(4).length([1, 2, 2]) == 3
-    assert Vocabulary(4, durations=(1.0, 0.5, 0.25, 2.0)).length([1, 2, 2]) == 1.0
+    assert text_length([1, 2, 2]) == 3
+    assert text_length([1, 2, 2], durations=(1.0, 0.5, 0.25, 2.0)) == 1.0
 
 
 def test_empty_text():

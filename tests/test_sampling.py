@@ -5,7 +5,8 @@ from reference_models import arguments, reference, reference_tests
 
 from zipvoice.config.model import Vocabulary
 from zipvoice.model.condition import Condition, padding_mask
-from zipvoice.model.sampling import guided_velocity, num_generated_frames, sample
+from zipvoice.model.guidance import guided_velocity
+from zipvoice.model.sampling import num_generated_frames, sample
 from zipvoice.model.solver import euler, time_grid
 
 

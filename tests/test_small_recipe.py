@@ -33,7 +33,8 @@ from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json, write_json
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.config.training import RunConfig
-from zipvoice.model.condition import pad_tokens, timed_frame_tokens
+from zipvoice.model.condition import pad_tokens
+from zipvoice.model.duration import timed_alignment
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained
 from zipvoice.text.token_table import TokenTable
@@ -416,7 +417,7 @@ def test_at_the_typical_pace_each_frame_has_the_sound_of_the_token_that_the_mode
     warped = anchors.warp(features, found, slow, num_frames)
     assert warped.shape == (num_frames, 3) and warped.dtype == features.dtype
     durations = torch.tensor(slow)[None].float()
-    laid_out = timed_frame_tokens(
+    laid_out = timed_alignment(
         torch.cat([durations, torch.ones(1, 1)], dim=1), torch.tensor([5]), torch.tensor([num_frames]), num_frames
     )[0]
     beside = warped[:, 0].long() == laid_out
@@ -641,7 +642,8 @@ def test_text_is_laid_out_beside_its_speech(prepared, paced, pairs):
     model = ZipVoice(TINY, table.vocabulary)
     for name, (features, tokens, _) in load(pairs).items():
         first, first_tokens, _ = source[min((key for key in source if key in name), key=name.index)]
-        places = model.layout(*pad_tokens([table.ids(tokens)], 0), [len(features)])[0]
+        ids, num_tokens = map(torch.from_numpy, pad_tokens([table.ids(tokens)], 0))
+        places = model.alignment(ids, num_tokens, torch.tensor([len(features)]), len(features))[0]
         begins = int((places >= len(first_tokens)).nonzero()[0])
         assert abs(begins - (len(first) + 19)) <= 1, "where the speech begins"
         assert places.max() == len(tokens) - 1
@@ -739,7 +741,7 @@ def test_tokens_count_by_their_frames_and_those_without_any_do_not(tmp_path):
     (said,) = teach_text.sentences([write_sounds(tmp_path / "one.gz", ["aabaa"])], timed)  # ten frames for four letters
     assert said.num_frames.sum() == 10 and said.num_frames[2] == 0
     error = teach_text.squared_error(model, [said])
-    encoded = model.encode_text(*pad_tokens([said.ids], 0))[0, :5]
+    encoded = model.encode_text(*map(torch.from_numpy, pad_tokens([said.ids], 0)))[0, :5]
     kept = [0, 1, 3, 4]
     errors = (encoded - said.sound)[kept].square().mean(dim=1)
     torch.testing.assert_close(error, (errors * said.num_frames[kept]).sum() / 10)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tiny_models import FAST, RATE, make_synthesizer, sequence, silence, tone
 
 from zipvoice.audio.files import read
+from zipvoice.model.duration import short_text_floor
 from zipvoice.synthesis.chunk_planner import (
     CHAPTER_SECONDS,
     PARAGRAPH_SECONDS,
     ChunkSizes,
-    floored,
     paragraphs,
     punctuated,
 )
@@ -241,12 +241,12 @@ def test_punctuation_stands_before_final_pauses(text, expected):
 
 def test_the_floor_is_continuous_and_never_shortens():
     seconds = [n / 100 for n in range(1, 400)]
-    floor = [floored(value) for value in seconds]
+    floor = [short_text_floor(value) for value in seconds]
     assert all(a < b for a, b in itertools.pairwise(floor))
     assert all(a >= b for a, b in zip(floor, seconds, strict=True))
-    assert floored(0.4) == pytest.approx(0.4 / 0.6)
-    assert floored(1.0) == pytest.approx(1.0 / 0.8)
-    assert floored(1.6) == 1.6
+    assert short_text_floor(0.4) == pytest.approx(0.4 / 0.6)
+    assert short_text_floor(1.0) == pytest.approx(1.0 / 0.8)
+    assert short_text_floor(1.6) == 1.6
 
 
 # ---------------------------------------------------------------- files and pipes

@@ -45,7 +45,7 @@ def test_velocity_equals_reference(case, name, gradients):
 def test_encoded_text_equals_reference(case, name):
     given, expected = arguments(case, name)
     model = reference(case).model
-    text = model.encode_text(*pad_tokens(given["tokens"], model.vocabulary.pad_id))
+    text = model.encode_text(*map(torch.from_numpy, pad_tokens(given["tokens"], model.vocabulary.pad_id)))
     for index, ids in enumerate(given["tokens"]):
         torch.testing.assert_close(
             text[index, : len(ids) + 1], expected["embed"][index, : len(ids) + 1], atol=1e-5, rtol=0

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network and its features: sizes, variants, what a model knows of its tokens."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,7 +76,3 @@ class Vocabulary:
     durations: tuple[float, ...] | None = None
     """How long each token is in speech, relative to the others, for models that lay out a text by it; the released ones
     give all tokens of a text the same number of frames."""
-
-    def length(self, ids: Sequence[int]) -> float:
-        """How much speech a text is: the typical durations of its tokens together or, without any, their number."""
-        return len(ids) if self.durations is None else sum(self.durations[i] for i in ids)

@@ -42,7 +42,9 @@ class VelocityDecoder(Zipformer):
         embedding = sinusoid(t, self.time_embed_dim)
         if guidance_scale is not None:
             if self.guidance_scale_embed is None:
-                raise ValueError("only a distilled model takes a guidance scale; wrap the velocity in `guided` instead")
+                raise ValueError(
+                    "only a distilled model takes a guidance scale; wrap the velocity in `guided_velocity` instead"
+                )
             embedding = embedding + self.guidance_scale_embed(sinusoid(guidance_scale, GUIDANCE_SINUSOID_DIM))
         return super().forward(x, self.time_embed(embedding), padding_mask)
 

@@ -10,23 +10,13 @@ import torch
 from torch import Tensor
 
 from zipvoice.config.model import Vocabulary
-from zipvoice.model.condition import Condition, padding_mask, predicted_frames
-from zipvoice.model.solver import Velocity, euler, guided, time_grid
+from zipvoice.model.condition import Condition, padding_mask
+from zipvoice.model.duration import predicted_frames, text_length
+from zipvoice.model.guidance import guided_velocity
+from zipvoice.model.solver import euler, time_grid
 from zipvoice.model.zipvoice import ZipVoice
 
 Tokens = Sequence[Sequence[int]]
-
-
-def guided_velocity(model: ZipVoice, guidance_scale: float | Tensor) -> Velocity:
-    """The velocity of a model under guidance: a distilled model takes the scale as an input, the others are wrapped.
-
-    Args:
-        model: any variant.
-        guidance_scale: one number or one per utterance (B, 1, 1).
-    """
-    if not model.is_distilled:
-        return guided(model, guidance_scale)
-    return lambda t, x, condition: model(t, x, condition, guidance_scale)
 
 
 def num_generated_frames(
@@ -34,9 +24,11 @@ def num_generated_frames(
 ) -> list[int]:
     """Frames to generate for each text, at its prompt's pace and the given `speed`."""
     _check_texts(tokens, prompt_tokens, prompt_frames)
-    length = vocabulary.length
-    batch = zip(prompt_frames, prompt_tokens, tokens, strict=True)
-    return [predicted_frames(frames, length(prompt), length(text), speed) for frames, prompt, text in batch]
+    lengths, prompt_lengths = (
+        [text_length(ids, vocabulary.durations) for ids in texts] for texts in (tokens, prompt_tokens)
+    )
+    batch = zip(prompt_frames, prompt_lengths, lengths, strict=True)
+    return [predicted_frames(*item, speed) for item in batch]
 
 
 def prompt_condition(

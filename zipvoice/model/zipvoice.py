@@ -7,20 +7,14 @@ Shapes: B batch, S tokens, T frames, F mel bins, C mel bins of all channels.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zipvoice.config.model import ModelConfig, Variant, Vocabulary
-from zipvoice.model.condition import (
-    Condition,
-    check_frames,
-    frame_tokens,
-    pad_tokens,
-    padding_mask,
-    timed_frame_tokens,
-    upsample,
-)
+from zipvoice.model.condition import Condition, pad_tokens, padding_mask
 from zipvoice.model.decoder import VelocityDecoder
+from zipvoice.model.duration import check_frames, timed_alignment, uniform_alignment, upsample
 from zipvoice.model.scheduled_float import Progress
 from zipvoice.model.shaping import shape_gradients
 from zipvoice.model.zipformer import Widths, Zipformer
@@ -123,18 +117,30 @@ class ZipVoice(nn.Module):
             ValueError: a text is empty or has more tokens than frames.
         """
         check_frames([len(ids) for ids in tokens], num_frames)
-        ids, num_tokens = pad_tokens(tokens, self.vocabulary.pad_id, self.embed.weight.device)
-        return upsample(self.encode_text(ids, num_tokens), self.layout(ids, num_tokens, num_frames))
+        arrays = (*pad_tokens(tokens, self.vocabulary.pad_id), np.array(num_frames))
+        device = self.embed.weight.device
+        ids, num_tokens, lengths = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
+        return self.frame_text(ids, num_tokens, lengths, max(num_frames))
 
-    def layout(self, tokens: Tensor, num_tokens: Tensor, num_frames: Sequence[int]) -> Tensor:
-        """Which text position each frame takes, (B, T), T the largest number of frames; arguments as above.
+    def frame_text(self, tokens: Tensor, num_tokens: Tensor, num_frames: Tensor, longest: int) -> Tensor:
+        """Text spread over the frames, of tensors alone, so that it can be traced: (B, T, F), T = longest.
+
+        Args:
+            tokens: token ids (B, S + 1), padded by `pad_tokens`.
+            num_tokens: of each text (B), at most as many as frames, see `check_frames`.
+            num_frames: of each utterance (B).
+            longest: the largest number of frames.
+        """
+        return upsample(self.encode_text(tokens, num_tokens), self.alignment(tokens, num_tokens, num_frames, longest))
+
+    def alignment(self, tokens: Tensor, num_tokens: Tensor, num_frames: Tensor, longest: int) -> Tensor:
+        """Which text position each frame takes, (B, T); arguments as of `frame_text`.
 
         All tokens of a text get the same number of frames, unless the vocabulary tells how long each typically is.
         """
-        lengths = torch.tensor(list(num_frames)).to(tokens.device, non_blocking=True)
         if self.durations is None:
-            return frame_tokens(num_tokens, lengths, max(num_frames))
-        return timed_frame_tokens(self.durations[tokens], num_tokens, lengths, max(num_frames))
+            return uniform_alignment(num_tokens, num_frames, longest)
+        return timed_alignment(self.durations[tokens], num_tokens, num_frames, longest)
 
 
 def _per_utterance(value: float | Tensor, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.config.synthesis import SynthesisOptions
-from zipvoice.model.condition import predicted_frames
+from zipvoice.model.duration import SHORT_SECONDS, predicted_frames, short_text_floor
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.text.chunking import Chunk as TokenChunk
 from zipvoice.text.chunking import chunks as token_chunks
@@ -27,8 +27,6 @@ PARAGRAPH_SECONDS = 0.7
 """Silence after a paragraph: at a blank line."""
 CHAPTER_SECONDS = 1.5
 """Silence after a chapter: at two or more blank lines."""
-SHORT_SECONDS = 1.6
-"""Speech predicted to be shorter gets more time; see `floored`."""
 LEAST_ROOM = 0.2
 """Share of a chunk that text gets however long the prompt is."""
 GROWTH = 2
@@ -81,7 +79,7 @@ class Planner:
     ids: Callable[[Sequence[str]], list[int]]
     """Of tokens; raises ValueError for unknown ones."""
     length: Callable[[Sequence[int]], float] = len
-    """Of token ids, see `Vocabulary.length`: speech lasts in proportion."""
+    """Of token ids, see `text_length`: speech lasts in proportion."""
     frame_multiple: int = 1
     dialogue: bool = False
 
@@ -150,7 +148,7 @@ class Planner:
         """Frames for a text at the voice's rate, with the floor for short texts, rounded up."""
         before, prompt_length = voice.prompt.num_frames, self.length(voice.ids)
         natural = predicted_frames(before, prompt_length, length) * HOP / SAMPLING_RATE
-        slow = natural / floored(natural) if options.short_text_floor else 1.0
+        slow = natural / short_text_floor(natural) if options.short_text_floor else 1.0
         frames = max(MIN_FRAMES, predicted_frames(before, prompt_length, length, options.speed * slow))
         return frames + -(before + frames) % self.frame_multiple
 
@@ -191,15 +189,6 @@ def _checked(chunk: Chunk) -> Chunk:
             "lower the speed or lengthen the speech"
         )
     return chunk
-
-
-def floored(seconds: float) -> float:
-    """What a text of a predicted length gets: the same from 1.6 s on, more below.
-
-    3 d / (1.4 + d) is the slow-down of 0.6 for one word (0.4 s) and 0.8 for two to four (1 s) that other systems
-    apply by counting words, made continuous: longer texts never get shorter speech.
-    """
-    return seconds if seconds >= SHORT_SECONDS else 3 * seconds / (1.4 + seconds)
 
 
 # ---------------------------------------------------------------- sizes of chunks

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE, LogMel, features
 from zipvoice.config.model import Variant
 from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
+from zipvoice.model.duration import text_length
 from zipvoice.model.sampling import sample
 from zipvoice.pretrained import Pretrained, find_vocoder, load_pretrained
 from zipvoice.synthesis import dialogue
@@ -70,7 +72,7 @@ class Synthesizer:
         self.num_channels = 2 if pretrained.variant == "zipvoice_dialog_stereo" else 1
         self.log_mel = LogMel()
         factors = self.model.config.fm_decoder_downsampling_factor
-        length = self.model.vocabulary.length
+        length = partial(text_length, durations=self.model.vocabulary.durations)
         self.planner = Planner(self.tokenizer.tokens, self._ids, length, max(factors), self.is_dialogue)
 
     def filled(self, options: SynthesisOptions | None = None) -> SynthesisOptions:

@@ -13,7 +13,7 @@ from torch import Tensor
 from zipvoice.config.model import FeatureConfig
 from zipvoice.data.collate import Batch
 from zipvoice.files import write_text
-from zipvoice.model.sampling import guided_velocity
+from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.solver import euler, time_grid
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training.objectives import condition

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zipvoice.data.collate import Batch
 from zipvoice.model.condition import Condition, padding_mask
-from zipvoice.model.sampling import guided_velocity
+from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training.averaging import exponential
 

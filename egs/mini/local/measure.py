@@ -22,7 +22,7 @@ from zipvoice.config.training import RunConfig
 from zipvoice.data.collate import Batch
 from zipvoice.data.dataset import ValidationData
 from zipvoice.evaluation.mel_distance import DB_PER_NAT
-from zipvoice.model.sampling import guided_velocity
+from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.solver import euler, time_grid
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained

@@ -101,7 +101,8 @@ def sentences(manifests: Iterable[str], pupil: Pretrained) -> list[Sentence]:
 def sentence(cut: Cut, pupil: Pretrained) -> Sentence:
     ids = pupil.table.ids(stored_tokens(cut))
     features = pupil.file.feature.scale * load_features(cut, pupil.file.model.feat_dim)  # (T, F)
-    places = pupil.model.layout(*pad_tokens([ids], pupil.table.vocabulary.pad_id), [len(features)])[0]  # (T,)
+    padded, num_tokens = map(torch.from_numpy, pad_tokens([ids], pupil.table.vocabulary.pad_id))
+    places = pupil.model.alignment(padded, num_tokens, torch.tensor([len(features)]), len(features))[0]  # (T,)
     num_frames = places.bincount(minlength=len(ids))[: len(ids)]
     total = features.new_zeros(len(ids) + 1, features.shape[1]).index_add(0, places, features)[: len(ids)]
     return Sentence(ids, total / num_frames.clamp(min=1)[:, None] - features.mean(dim=0), num_frames)
@@ -138,7 +139,7 @@ def rate(step: int, num_steps: int) -> float:
 
 def squared_error(model: ZipVoice, batch: Sequence[Sentence]) -> Tensor:
     """How far encoded texts are from their sounds, the mean over frames and mel bins."""
-    ids, num_tokens = pad_tokens([sentence.ids for sentence in batch], model.vocabulary.pad_id)
+    ids, num_tokens = map(torch.from_numpy, pad_tokens([sentence.ids for sentence in batch], model.vocabulary.pad_id))
     texts = model.encode_text(ids, num_tokens)
     encoded = torch.cat([text[: len(sentence.ids)] for text, sentence in zip(texts, batch, strict=True)])
     return by_frames((encoded - torch.cat([sentence.sound for sentence in batch])).square(), batch)

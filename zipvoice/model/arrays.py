@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The few operations that NumPy and PyTorch spell differently; neither library is imported for the other's arrays."""
+
+import sys
+from typing import Any, TypeAlias
+
+Array: TypeAlias = Any
+"""A NumPy array or a PyTorch tensor; a function gives back the kind that it was given."""
+
+
+def namespace(x: Array) -> Any:
+    """The library that an array is of: `namespace(x).concatenate([x, x])` works for either kind."""
+    return sys.modules[type(x).__module__.partition(".")[0]]
+
+
+def cast(x: Array, like: Array) -> Array:
+    """`x` with the number type of `like`."""
+    return x.to(like.dtype) if hasattr(x, "to") else x.astype(like.dtype)
+
+
+def positions(count: int, like: Array) -> Array:
+    """0 … count - 1 as int64, (count), where `like` lives."""
+    xp = namespace(like)
+    return xp.arange(count, device=like.device) if hasattr(like, "to") else xp.arange(count)
