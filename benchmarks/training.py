@@ -33,8 +33,7 @@ from zipvoice.config.model import ModelConfig, Vocabulary
 from zipvoice.data.collate import Batch
 from zipvoice.model.zipformer import EncoderLayer
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.compile import compile_elementwise
-from zipvoice.training.malloc import keep_freed_memory
+from zipvoice.training.compile import compile_elementwise, keep_freed_memory
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zipvoice.training.averaging import RunningAverage, between, exponential
+from zipvoice.training.averaging import RunningAverage, between, on_cpu
 
 DATA = Path(__file__).parent / "data" / "optimizer"
 CASES = {case["name"]: case for case in json.loads((DATA / "schedules.json").read_text())["averaging"]}
@@ -26,7 +26,7 @@ def history(num_steps, seed=0):
 
 def test_running_average_follows_the_reference():
     case = CASES["avg"]
-    average = RunningAverage(weights("avg.init."), case["average_period"])
+    average = RunningAverage(on_cpu(weights("avg.init.")), case["average_period"])
     for number, step in enumerate(case["batch_idx"], start=1):
         average.update(weights(f"avg.k{number}.current."), step)
         for name, expected in weights(f"avg.k{number}.average.").items():
@@ -43,13 +43,24 @@ def test_average_between_checkpoints_follows_the_reference(name):
 
 
 def test_exponential_average_follows_the_reference():
-    result = exponential(weights("ema.old."), weights("ema.new."), CASES["ema"]["decay"])
-    torch.testing.assert_close(result, weights("ema.result."), atol=1e-6, rtol=1e-6)
+    average = RunningAverage(weights("ema.old."), decay=CASES["ema"]["decay"])
+    average.update(weights("ema.new."), step=1)
+    torch.testing.assert_close(average.state_dict(), weights("ema.result."), atol=1e-6, rtol=1e-6)
+
+
+def test_an_exponential_average_soon_forgets_the_initial_weights():
+    steps = history(3)
+    average = RunningAverage(on_cpu(steps[0]), decay=0.2, warmup=10)
+    expected = steps[0]["w"].double()
+    for step, decay in ((1, 1 / 11), (2, 2 / 12), (3, 0.2)):
+        average.update(steps[step], step)
+        expected = decay * expected + (1 - decay) * steps[step]["w"]
+    torch.testing.assert_close(average.average["w"], expected)
 
 
 def test_running_average_is_the_mean_and_so_is_a_range_of_it():
     steps, period = history(40), 4
-    average = RunningAverage(steps[0], period)
+    average = RunningAverage(on_cpu(steps[0]), period)
     saved = {}
     for step in range(1, 41):
         average.update(steps[step], step)
@@ -63,11 +74,11 @@ def test_running_average_is_the_mean_and_so_is_a_range_of_it():
 
 def test_saving_keeps_every_digit(tmp_path):
     steps = history(12)
-    average = RunningAverage(steps[0], 3)
+    average = RunningAverage(on_cpu(steps[0]), 3)
     for step in range(1, 7):
         average.update(steps[step], step)
     torch.save(average.state_dict(), tmp_path / "average.pt")
-    restored = RunningAverage(steps[0], 3)
+    restored = RunningAverage(on_cpu(steps[0]), 3)
     restored.load_state_dict(torch.load(tmp_path / "average.pt", weights_only=True))
     for step in range(7, 13):
         average.update(steps[step], step)

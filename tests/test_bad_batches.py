@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 from tiny_runs import Wrapped, assert_same, new_trainer, random_batch, records, run_config
 
-from zipvoice.training.bad_batches import MOST_KEPT, BadBatches, is_out_of_memory
 from zipvoice.training.distributed import ALONE
+from zipvoice.training.observation.bad_batches import MOST_KEPT, BadBatches, is_out_of_memory
 from zipvoice.training.precision import Precision
 
 

@@ -2,6 +2,7 @@
 """What only a GPU can show: `pytest tests/test_cuda.py` on a machine that has one. Elsewhere all of it is skipped."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -101,7 +102,8 @@ def test_speech_in_half_precision(tmp_path):
 
 
 def test_a_vocoder_step_on_a_gpu_is_that_on_a_cpu():
-    from zipvoice.training.vocoder.trainer import VocoderTrainer
+    from zipvoice.data.segments import SegmentBatch
+    from zipvoice.training.run import vocoder_trainer
     from zipvoice.vocoder.discriminators import Discriminators
     from zipvoice.vocoder.vocos import Vocos
 
@@ -110,11 +112,12 @@ def test_a_vocoder_step_on_a_gpu_is_that_on_a_cpu():
         discriminators=DiscriminatorConfig((2, 3), (4, 8), window_channels=4),
         stft_weight=1.0,
     )
-    crops = torch.randn(2, 8192 + 1024, generator=torch.Generator().manual_seed(0)) * 0.1
+    samples = torch.randn(2, 8192 + 1024, generator=torch.Generator().manual_seed(0)) * 0.1
+    batch = SegmentBatch(samples, ["a", "b"])
     losses = []
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)
         vocos, discriminators = Vocos(config.vocos), Discriminators(config.discriminators)
-        trainer = VocoderTrainer(config, vocos.to(device), discriminators.to(device), None, [], None)
-        losses.append([trainer.train_step(crops.to(device)).value.item() for _ in range(3)])
+        trainer = vocoder_trainer(config, vocos.to(device), discriminators.to(device), SimpleNamespace(epoch=0))
+        losses.append([trainer.train_step([batch]).value.item() for _ in range(3)])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)

@@ -10,16 +10,9 @@ from zipvoice.config.data import DataConfig
 from zipvoice.config.training import RunConfig
 from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.diagnostics import (
-    diagnose,
-    first_non_finite,
-    hardest,
-    longest_permitted,
-    observed,
-    scan,
-    table,
-)
 from zipvoice.training.objectives import BASE_MASK, DIALOG_MASK, ConditionMask, FlowMatching, StereoFlowMatching
+from zipvoice.training.observation.bad_batches import hardest, longest_permitted, scan
+from zipvoice.training.observation.diagnostics import diagnose, first_non_finite, observed, table
 from zipvoice.training.precision import Precision
 
 LAYER = "fm_decoder.encoders.0.layers.0"

@@ -4,14 +4,14 @@ import torch
 from torch.nn import functional as F
 
 from zipvoice.config.vocoder import DiscriminatorConfig
-from zipvoice.training.vocoder.losses import SpectralLoss, adversarial_loss, discriminator_loss, feature_loss
 from zipvoice.vocoder.discriminators import (
+    DiscriminatorOutput,
     Discriminators,
     PeriodDiscriminator,
     SpectralDiscriminator,
-    Verdict,
     magnitudes,
 )
+from zipvoice.vocoder.losses import SpectralLoss, adversarial_loss, discriminator_loss, feature_loss
 
 SMALL = DiscriminatorConfig(
     periods=(2, 3, 5), period_channels=(4, 8), period_weight=1.5, windows=(64, 32), window_channels=4, window_weight=0.5
@@ -23,7 +23,7 @@ def noise(*shape, seed=0):
 
 
 def verdict(score, *features):
-    return Verdict(torch.full((2, 3), score), [torch.full((2, 4), value) for value in features])
+    return DiscriminatorOutput(torch.full((2, 3), score), [torch.full((2, 4), value) for value in features])
 
 
 # ---------------------------------------------------------------- what they see

@@ -9,8 +9,7 @@ from test_run import corpus, run_config  # noqa: F401
 
 from zipvoice.cli import main
 from zipvoice.config.strict_json import write_json
-from zipvoice.training.dry_run import at_next_step
-from zipvoice.training.run import train
+from zipvoice.training.run import at_next_step, train
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,11 @@ import torch
 from reference_models import reference
 
 from zipvoice.config.model import FeatureConfig
+from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.data.collate import Batch
-from zipvoice.training.logger import PROMPT_FRACTION, Samples, Tracker, truncate
+from zipvoice.training.observation.logger import PROMPT_FRACTION, MetricLogger, Samples, truncate
+
+FEW_STEPS = SamplingConfig(2, 1.0)
 
 
 def small_batch(num_channels):
@@ -21,7 +24,7 @@ def small_batch(num_channels):
 @pytest.mark.parametrize(("case", "num_channels"), [("zipvoice_u5", 1), ("distill_u3", 1), ("stereo_u5", 2)])
 def test_samples_continue_the_beginning_of_utterances(case, num_channels, tmp_path):
     batch, model = small_batch(num_channels), reference(case).model
-    samples = Samples(batch, Tracker(tmp_path), FeatureConfig(), vocoder=torch.nn.Identity())
+    samples = Samples(batch, MetricLogger(tmp_path), FeatureConfig(), FEW_STEPS, vocoder=torch.nn.Identity())
     made, again = samples.continuations(model), samples.continuations(model)
     assert torch.equal(made, again)
     assert made.shape == (2, 20, 20 * num_channels)  # the first two utterances, without the padding of the third
@@ -32,7 +35,7 @@ def test_samples_continue_the_beginning_of_utterances(case, num_channels, tmp_pa
 
 
 def test_records_are_lines_of_json_and_can_be_cut_off(tmp_path):
-    tracker = Tracker(tmp_path)
+    tracker = MetricLogger(tmp_path)
     for step in (1, 2, 3):
         tracker.scalars("train", step, {"loss": 1.0 / step})
     tracker.close()
@@ -46,4 +49,4 @@ def test_records_are_lines_of_json_and_can_be_cut_off(tmp_path):
 def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ImportError, match=r"pip install 'zipvoice-tts\[training\]'"):
-        Tracker(tmp_path)
+        MetricLogger(tmp_path)

@@ -19,7 +19,9 @@ from zipvoice.text.token_table import TokenTable
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 
 pytest.importorskip("peft")
+
 from zipvoice.training.lora import adapt, adaptable, is_adapted, merge, merged, save_adapter
+from zipvoice.training.model_init import adapted_layers
 
 CONFIG = LoraConfig(rank=3, alpha=6.0)
 NUM_TOKENS = len(LETTERS)
@@ -32,7 +34,7 @@ def tiny_model(variant="zipvoice", vocabulary=LETTERS.vocabulary):
 
 def adapted_model(config=CONFIG, num_known=NUM_TOKENS, variant="zipvoice"):
     model = tiny_model(variant)
-    adapt(model, config, num_known)
+    adapt(model, adapted_layers(model, config.targets), config, num_known)
     return model
 
 
@@ -105,7 +107,7 @@ def test_hooks_of_a_layer_see_its_adapted_output():
     model = tiny_model()
     layer = "text_encoder.encoders.0.layers.0.feed_forward1.in_proj"
     model.get_submodule(layer).register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
-    adapt(model, CONFIG, NUM_TOKENS)
+    adapt(model, adaptable(model), CONFIG, NUM_TOKENS)
     scramble(model)
     velocity(model)
     ((x, output),) = seen
@@ -162,7 +164,7 @@ def test_settings_that_mean_nothing_are_errors(setting):
 def test_a_missing_library_is_named_with_the_way_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ImportError, match=r'adapters need peft .*: pip install "zipvoice-tts\[training\]"'):
-        adapt(tiny_model(), CONFIG, NUM_TOKENS)
+        adapt(tiny_model(), [], CONFIG, NUM_TOKENS)
 
 
 # ---------------------------------------------------------------- training

@@ -29,8 +29,9 @@ from zipvoice.files import write_text
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
+from zipvoice.training.lr_scheduler import EdenSchedule
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
-from zipvoice.training.trainer import Trainer
+from zipvoice.training.run import model_trainer
 
 CORPUS = Path(__file__).parents[1] / "egs" / "mini" / "corpus"
 CURVE = Path(__file__).parent / "data" / "loss_curve.json"
@@ -54,7 +55,7 @@ def losses(folder, num_steps, change=lambda trainer: None):
             layer.register_forward_pre_hook(lambda module, inputs: (inputs[0].double(),))
     batches = TrainingData(data, table, build_tokenizer(TokenizerConfig("simple")), scale=0.1, seed=config.seed)
     objective = FlowMatching(ConditionMask(BASE_MASK, "span"))
-    trainer = Trainer(config, model, objective, batches, [], None)
+    trainer = model_trainer(config, model, objective, batches)
     change(trainer)
     return [trainer.train_step([doubled(next(batches))]).value.item() for _ in range(num_steps)]
 
@@ -83,7 +84,7 @@ def test_every_loss_is_as_stored(tmp_path):
         lambda trainer: trainer.optimizer.param_groups[0].update(betas=(0.9, 0.97)),
         lambda trainer: trainer.optimizer.param_groups[0].update(clipping_scale=0.2),
         lambda trainer: setattr(trainer.objective, "condition_drop_ratio", 0.25),
-        lambda trainer: setattr(trainer, "config", replace(trainer.config, ref_duration=0.04)),
+        lambda trainer: setattr(trainer, "schedule", EdenSchedule(replace(trainer.config, ref_duration=0.04))),
     ],
     ids=["beta", "clipping", "dropped texts", "schedules of the model"],
 )

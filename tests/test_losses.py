@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from zipvoice.training.distributed import ALONE
-from zipvoice.training.losses import RunningLoss, pooled, weighted
-from zipvoice.training.objectives import Loss
+from zipvoice.training.losses import Loss, pooled, weighted
+from zipvoice.training.observation.monitor import RunningLoss
 
 
 def means_of(parts, p):

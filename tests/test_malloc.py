@@ -6,7 +6,7 @@ import pytest
 
 PROGRAM = """
 import resource, torch
-from zipvoice.training.malloc import keep_freed_memory
+from zipvoice.training.compile import keep_freed_memory
 
 keep_freed_memory()
 for _ in range(40):

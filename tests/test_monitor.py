@@ -8,8 +8,8 @@ from tiny_models import LETTERS, TINY
 
 from zipvoice.config.training import RunConfig
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.logger import Tracker
-from zipvoice.training.monitor import Watch, block_of, block_scales, duration, peak_bytes, seconds_left
+from zipvoice.training.observation.logger import MetricLogger
+from zipvoice.training.observation.monitor import Monitor, block_of, block_scales, duration, peak_bytes, seconds_left
 from zipvoice.training.optimizer import ScaledAdam
 
 
@@ -36,11 +36,11 @@ def update(model, optimizer, factor=1.0):
     optimizer.step()
 
 
-def take_step(watch, clock, waited, worked, step, epoch=0, frames=0):
-    with watch.waiting():
+def take_step(monitor, clock, waited, worked, step, epoch=0, frames=0):
+    with monitor.waiting():
         clock.now += waited
     clock.now += worked
-    watch.stepped(step, epoch, frames)
+    monitor.stepped(step, epoch, frames)
 
 
 # ---------------------------------------------------------------- scales
@@ -80,40 +80,40 @@ def test_parts_that_are_not_trained_have_no_scales():
 def test_speed_counts_steps_and_waiting_but_not_what_lies_between_them():
     clock = Clock()
     model, optimizer = model_and_optimizer()
-    watch = Watch(RunConfig(log_every=2, num_steps=10), model, optimizer, clock=clock)
+    monitor = Monitor(RunConfig(log_every=2, num_steps=10), model, optimizer, clock=clock)
     update(model, optimizer)
-    take_step(watch, clock, waited=1, worked=3, step=1, frames=750)
+    take_step(monitor, clock, waited=1, worked=3, step=1, frames=750)
     clock.now += 100  # validation
-    take_step(watch, clock, waited=2, worked=2, step=2, frames=250)
-    report = watch.report(2)
+    take_step(monitor, clock, waited=2, worked=2, step=2, frames=250)
+    report = monitor.report(2)
     assert report.seconds_per_step == 4
     assert report.waiting == 3 / 8
     assert report.frames_per_second == 1000 / 8
     assert report.audio_per_time == pytest.approx(125 * 256 / 24000)
     assert report.seconds_left == 8 * 108 / 2  # with validation
-    take_step(watch, clock, waited=0, worked=5, step=3, frames=10)
-    assert watch.report(3).frames_per_second == 10 / 5  # of the new interval alone
+    take_step(monitor, clock, waited=0, worked=5, step=3, frames=10)
+    assert monitor.report(3).frames_per_second == 10 / 5  # of the new interval alone
 
 
 def test_a_step_of_several_batches_is_one_step():
     clock = Clock()
     model, optimizer = model_and_optimizer()
-    watch = Watch(RunConfig(), model, optimizer, clock=clock)
-    with watch.waiting():
+    monitor = Monitor(RunConfig(), model, optimizer, clock=clock)
+    with monitor.waiting():
         clock.now += 1
     clock.now += 2
-    take_step(watch, clock, waited=1, worked=4, step=1, frames=80)
-    report = watch.report(1)
+    take_step(monitor, clock, waited=1, worked=4, step=1, frames=80)
+    report = monitor.report(1)
     assert (report.seconds_per_step, report.waiting, report.frames_per_second) == (8, 2 / 8, 10)
 
 
 def test_clipped_steps_are_counted():
     model, optimizer = model_and_optimizer()
-    watch = Watch(RunConfig(), model, optimizer)
+    monitor = Monitor(RunConfig(), model, optimizer)
     for step in range(1, 16):  # the first threshold is set by the eleventh update
         update(model, optimizer, factor=1000.0 if step in (13, 15) else 1.0)
-        watch.stepped(step, 0, 0)
-    report = watch.report(15)
+        monitor.stepped(step, 0, 0)
+    report = monitor.report(15)
     assert report.clipped == pytest.approx(2 / 15)
     assert report.grad_norm == optimizer.clipping()[0][0]
 
@@ -134,23 +134,23 @@ def test_the_time_left_is_that_of_the_nearest_limit():
 def test_the_length_of_an_epoch_is_learned_when_one_ends():
     clock = Clock()
     model, optimizer = model_and_optimizer()
-    watch = Watch(RunConfig(num_epochs=3), model, optimizer, clock=clock)
+    monitor = Monitor(RunConfig(num_epochs=3), model, optimizer, clock=clock)
     left = []
     for step in range(1, 11):  # an epoch has five steps of two seconds
-        take_step(watch, clock, waited=0, worked=2, step=step, epoch=step // 5)
-        left.append(watch.report(step).seconds_left)
+        take_step(monitor, clock, waited=0, worked=2, step=step, epoch=step // 5)
+        left.append(monitor.report(step).seconds_left)
     assert left == [None] * 4 + [20, 18, 16, 14, 12, 10]
 
 
 def test_a_continued_run_knows_no_epoch_length_at_first():
     clock = Clock()
     model, optimizer = model_and_optimizer()
-    watch = Watch(RunConfig(num_epochs=3), model, optimizer, clock=clock)
-    take_step(watch, clock, waited=0, worked=2, step=8, epoch=1)
-    assert watch.report(8).seconds_left is None
+    monitor = Monitor(RunConfig(num_epochs=3), model, optimizer, clock=clock)
+    take_step(monitor, clock, waited=0, worked=2, step=8, epoch=1)
+    assert monitor.report(8).seconds_left is None
     for step in (9, 10):
-        take_step(watch, clock, waited=0, worked=2, step=step, epoch=step // 5)
-    assert watch.report(10).seconds_left == 10
+        take_step(monitor, clock, waited=0, worked=2, step=step, epoch=step // 5)
+    assert monitor.report(10).seconds_left == 10
 
 
 @pytest.mark.parametrize(
@@ -167,16 +167,16 @@ def test_durations_in_words(seconds, text):
 def test_a_report_is_one_line_and_scalars_by_kind(tmp_path):
     clock = Clock()
     model, optimizer = model_and_optimizer()
-    watch = Watch(RunConfig(log_every=1, num_steps=4), model, optimizer, clock=clock)
+    monitor = Monitor(RunConfig(log_every=1, num_steps=4), model, optimizer, clock=clock)
     update(model, optimizer)
-    take_step(watch, clock, waited=1, worked=3, step=1, frames=37500)
-    report = watch.report(1)
+    take_step(monitor, clock, waited=1, worked=3, step=1, frames=37500)
+    report = monitor.report(1)
     assert str(report).startswith("rate 1.00e-02, gradient 0.00e+00 (0% clipped), 100 h of audio per hour, 25% waiting")
     assert str(report).endswith(" GiB, 12 s left")
-    tracker = Tracker(tmp_path)
+    metrics = MetricLogger(tmp_path)
     for kind, values in report.scalars().items():
-        tracker.scalars(kind, 1, values)
-    tracker.close()
+        metrics.scalars(kind, 1, values)
+    metrics.close()
     records = {line["kind"]: line for line in map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())}
     assert records["speed"]["audio_hours_per_hour"] == pytest.approx(100)
     assert records["relative_update"]["embed"] == block_scales(model, optimizer)["embed"].update

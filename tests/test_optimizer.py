@@ -9,8 +9,8 @@ from torch import nn
 
 from zipvoice.training import optimizer as optimizer_module
 from zipvoice.training.lr_scheduler import eden
+from zipvoice.training.model_init import freeze
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
-from zipvoice.training.parameter_selection import freeze
 
 DATA = Path(__file__).parent / "data" / "optimizer"
 REFERENCE = json.loads((DATA / "scaled_adam.json").read_text())

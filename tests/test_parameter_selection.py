@@ -2,7 +2,7 @@
 import pytest
 from torch import nn
 
-from zipvoice.training.parameter_selection import freeze, select, trained
+from zipvoice.training.model_init import freeze, select, trained
 
 NAMES = ["embed.weight", "encoder.0.in_proj.weight", "encoder.0.in_proj.bias", "encoder.1.in_proj.bias"]
 

@@ -24,10 +24,11 @@ from tiny_runs import (
 from zipvoice.config.training import ObjectiveConfig, OptimizerConfig
 from zipvoice.seeds import seed_of
 from zipvoice.training import checkpoint, lr_scheduler
-from zipvoice.training.losses import RunningLoss
-from zipvoice.training.objectives import DIALOG_MASK, ConditionMask, Distillation, Loss, StereoFlowMatching
-from zipvoice.training.signals import stop_on_signal
-from zipvoice.training.trainer import learning_rate
+from zipvoice.training.distributed import stop_on_signal
+from zipvoice.training.losses import Loss, Objective
+from zipvoice.training.lr_scheduler import learning_rate
+from zipvoice.training.objectives import DIALOG_MASK, ConditionMask, Distillation, StereoFlowMatching
+from zipvoice.training.observation.monitor import RunningLoss
 
 SCHEDULES = json.loads((Path(__file__).parent / "data" / "optimizer" / "schedules.json").read_text())
 
@@ -110,11 +111,11 @@ def test_a_step_is_the_closed_form_of_its_parts(tmp_path, monkeypatch):
     trainer = new_trainer(run_config(tmp_path, optim=OptimizerConfig(base_lr=0.02, schedule="fixed")))
     before = trainer.model.embed.weight.detach().clone()
 
-    def quadratic(model, batch, generator):
-        return Loss(0.5 * model.embed.weight.square().sum(), 1)
+    class Quadratic(Objective):
+        def __call__(self, model, batch, generator):
+            return Loss(0.5 * model.embed.weight.square().sum(), 1)
 
-    quadratic.after_step = trainer.objective.after_step
-    trainer.objective = quadratic
+    trainer.objective = Quadratic()
     trainer.train_step([random_batch(0)])
     moved = trainer.model.embed.weight.detach() - before
     torch.testing.assert_close(moved, -0.1 * 0.02 * before.square().mean().sqrt() * before.sign())

@@ -16,9 +16,9 @@ from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training import checkpoint
 from zipvoice.training.distributed import ALONE
-from zipvoice.training.logger import Tracker
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, Draws, FlowMatching
-from zipvoice.training.trainer import Trainer
+from zipvoice.training.observation.logger import MetricLogger
+from zipvoice.training.run import model_trainer
 
 SIZES = replace(corpus_runs.SIZES, feat_dim=6)
 BATCHES_PER_EPOCH = 6
@@ -126,15 +126,16 @@ class Repeatable(FlowMatching):
 
 def new_trainer(config, model=None, objective=None, num_channels=1, world=ALONE):
     resumed = checkpoint.steps_saved(config.exp_dir)
-    trainer = Trainer(
+    trainer = model_trainer(
         config,
         model or new_model(),
         objective or base_objective(),
         MemoryBatches(num_channels, world),
         [random_batch(number, num_channels) for number in (12345, 54321)][world.rank :: world.size],
-        Tracker(config.exp_dir, resumed[-1] if resumed else -1) if world.is_first else None,
-        world=world,
+        world,
     )
+    if world.is_first:
+        trainer.metrics = MetricLogger(config.exp_dir, resumed[-1] if resumed else -1)
     if resumed:
         trainer.load_state_dict(checkpoint.load(checkpoint.checkpoint_path(config.exp_dir, resumed[-1])))
     return trainer

@@ -4,7 +4,7 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import tyro
 
@@ -42,14 +42,14 @@ def diagnose(arguments: list[str]) -> int:
     named = bool(path) and not path[0].startswith("-")
     default = Diagnose(tyro.MISSING, run=read_json(RunConfig, path[0]) if named else RunConfig())
     command = parse(Diagnose, "diagnose", what + (rest if named else path + rest), default)
-    from zipvoice.training.dry_run import at_next_step
+    from zipvoice.training.run import at_next_step
 
     look = {"statistics": _statistics, "finite": _finite, "memory": _memory}[command.what]
     return look(at_next_step(command.run), command)
 
 
 def _statistics(trainer: "Trainer", command: Diagnose) -> int:
-    from zipvoice.training.diagnostics import diagnose, table
+    from zipvoice.training.observation.diagnostics import diagnose, table
 
     batches = _batches(trainer, command)
     found = diagnose(trainer.model, trainer.objective, batches, trainer.generator, trainer.precision)
@@ -58,7 +58,7 @@ def _statistics(trainer: "Trainer", command: Diagnose) -> int:
 
 
 def _finite(trainer: "Trainer", command: Diagnose) -> int:
-    from zipvoice.training.diagnostics import first_non_finite
+    from zipvoice.training.observation.diagnostics import first_non_finite
 
     batches = _batches(trainer, command)
     fault = first_non_finite(trainer.model, trainer.objective, batches, trainer.generator, trainer.precision)
@@ -67,10 +67,10 @@ def _finite(trainer: "Trainer", command: Diagnose) -> int:
 
 
 def _memory(trainer: "Trainer", command: Diagnose) -> int:
-    from zipvoice.training.diagnostics import hardest, longest_permitted, scan
+    from zipvoice.training.observation.bad_batches import hardest, longest_permitted, scan
 
     batches = hardest(_batches(trainer, command))
-    batches["the longest permitted utterances"] = longest_permitted(trainer.config)
+    batches["the longest permitted utterances"] = longest_permitted(cast(RunConfig, trainer.config))
     trials = scan(
         trainer.model,
         trainer.objective,

@@ -10,6 +10,6 @@ def train_vocoder(arguments: list[str]) -> None:
     described = arguments and not arguments[0].startswith("-")
     config = read_json(VocoderRunConfig, arguments[0]) if described else VocoderRunConfig()
     run = parse(VocoderRunConfig, "train-vocoder CONFIG.json", arguments[1:] if described else arguments, config)
-    from zipvoice.training.vocoder.run import train_vocoder as run_training
+    from zipvoice.training.run import train_vocoder as run_training
 
     run_training(run)

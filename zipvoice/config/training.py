@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training run, and what is made of its checkpoints."""
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from zipvoice.config.data import DataConfig
 from zipvoice.config.model import FeatureConfig, ModelConfig, Variant
@@ -92,16 +93,67 @@ class LoraConfig:
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """A training run. The defaults are those of the published base model."""
+class LoopConfig:
+    """What every training run has: where it writes, when it stops, logs, validates and saves."""
 
-    exp_dir: str = "exp/zipvoice"
+    exp_dir: str = "exp"
     """Folder of everything the run writes. On several machines it must be the same one, on a shared disk."""
     resume: str = "auto"
     """auto goes on from the newest whole checkpoint in exp_dir, if there is one; never refuses a folder that has any;
     the path of a checkpoint goes on from there."""
     seed: int = 42
-    """Decides initial weights, order of the data, noise and masks."""
+    """Decides initial weights, order of the data and everything that is drawn at random."""
+    num_steps: int | None = None
+    """Optimizer steps to stop after."""
+    max_seconds: float | None = None
+    """Stop after this many seconds, wherever the run is then; starting it again continues."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the model in training; weights are float32."""
+    device: str | None = None
+    """cpu, cuda, cuda:1; by default the best there is, and with several processes a GPU for each."""
+    log_every: int = 50
+    """Steps between lines in the log."""
+    valid_every: int = 5000
+    """Steps between validations."""
+    save_every: int = 5000
+    """Steps between checkpoints."""
+    save_every_seconds: float | None = None
+    """Save a checkpoint also when this much time has passed since the last; it is deleted when there is a newer one."""
+    keep_last: int = 30
+    """How many of the newest checkpoints at multiples of save_every are kept."""
+    max_bad_batches: int = 10
+    """Stop when so many updates in a row had to be skipped, because a loss or gradient was infinite or undefined. A
+    damaged recording now and then costs one update; a model that has diverged does not recover."""
+
+    counts: ClassVar[tuple[str, ...]] = ("log_every", "valid_every", "save_every", "keep_last", "max_bad_batches")
+    """Settings that are at least 1."""
+    memory_advice: ClassVar[str]
+    """What to change when memory does not suffice."""
+
+    def __post_init__(self) -> None:
+        for name in self.counts:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.save_every_seconds is not None and self.save_every_seconds <= 0:
+            raise ValueError(f"save_every_seconds must be above 0, not {self.save_every_seconds}")
+
+    def is_finished(self, step: int, epoch: int) -> bool:
+        """Whether the run ends after `step` steps and `epoch` complete passes over the data."""
+        return self.num_steps is not None and step >= self.num_steps
+
+    def last_step(self, steps_per_epoch: float | None) -> int | None:
+        """The step that the run ends with, None where that depends on the length of an epoch and it is not known."""
+        return self.num_steps
+
+
+@dataclass(frozen=True)
+class RunConfig(LoopConfig):
+    """A training run. The defaults are those of the published base model."""
+
+    exp_dir: str = "exp/zipvoice"
+    """Folder of everything the run writes. On several machines it must be the same one, on a shared disk."""
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """Arithmetic of the model in training; weights and validation are float32. fp16 scales the loss to suit."""
     variant: Variant = "zipvoice"
     """Which of the four models is trained."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -127,41 +179,40 @@ class RunConfig:
     """Adapters, for fine-tuning without changing the weights."""
     num_epochs: int = 11
     """Passes over the data, unless num_steps is given."""
-    num_steps: int | None = None
-    """Optimizer steps to stop after."""
-    max_seconds: float | None = None
-    """Stop after this many seconds, wherever the run is then; starting it again continues."""
     accumulate: int = 1
-    """Batches that each process adds up for one update of the weights: as if they were one batch, in less memory."""
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
-    """Arithmetic of the model in training; weights and validation are float32. fp16 scales the loss to suit."""
+    """Batches that each process accumulates for one update of the weights: the gradient of one large batch, in less
+    memory."""
     activation_checkpointing: bool = False
     """Compute the activations of each layer again when they are needed rather than keep them: slower, less memory."""
     compile: bool = False
     """Compile what lies between the matrix products with torch.compile, which needs a C++ compiler, on a GPU Triton."""
-    device: str | None = None
-    """cpu, cuda, cuda:1; by default the best there is, and with several processes a GPU for each."""
     ref_duration: float = 50.0
     """Seconds of audio in the batches that the model's own schedules count in."""
     average_period: int = 200
     """The running average of the weights takes in every so many steps."""
-    log_every: int = 50
-    """Steps between lines in the log."""
-    valid_every: int = 5000
-    """Steps between validations."""
-    save_every: int = 5000
-    """Steps between checkpoints."""
-    save_every_seconds: float | None = None
-    """Save a checkpoint also when this much time has passed since the last; it is deleted when there is a newer one."""
-    keep_last: int = 30
-    """How many of the newest checkpoints at multiples of save_every are kept."""
-    max_bad_batches: int = 10
-    """Stop when so many updates in a row had to be skipped, because a loss or gradient was infinite or undefined. A
-    damaged recording now and then costs one update; a model that has diverged does not recover."""
     sample_every: int = 0
     """Steps between pictures and sounds of validation samples in TensorBoard; 0 makes none."""
     vocoder: str = "griffin-lim"
     """What makes the sounds of the samples: griffin-lim, vocos_small (the package's), or a Vocos directory."""
+
+    counts: ClassVar[tuple[str, ...]] = (*LoopConfig.counts, "average_period", "accumulate")
+    memory_advice: ClassVar[str] = (
+        "Lower data.max_duration and raise accumulate as much, which learns the same; lower data.max_len; or set "
+        "activation_checkpointing"
+    )
+
+    def is_finished(self, step: int, epoch: int) -> bool:
+        return super().is_finished(step, epoch) if self.num_steps is not None else epoch >= self.num_epochs
+
+    def last_step(self, steps_per_epoch: float | None) -> int | None:
+        if self.num_steps is not None or steps_per_epoch is None:
+            return self.num_steps
+        return math.ceil(self.num_epochs * steps_per_epoch)
+
+    @property
+    def is_fine_tuning(self) -> bool:
+        """Whether training starts from the weights of another model."""
+        return self.init_from is not None or self.objective.teacher is not None
 
 
 FINE_TUNING = RunConfig(
@@ -172,7 +223,7 @@ FINE_TUNING = RunConfig(
     save_every=1000,
     sample_every=1000,
 )
-"""What fine-tuning begins with; length and learning rate are the published ones."""
+"""Defaults of fine-tuning; length and learning rate are the published ones."""
 
 
 @dataclass(frozen=True)

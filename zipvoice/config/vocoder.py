@@ -3,7 +3,9 @@
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
+
+from zipvoice.config.training import LoopConfig
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class VocosConfig:
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """The judges that an adversarially trained vocoder learns from."""
+    """The discriminators of adversarial training."""
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     """One discriminator for each looks at every so many samples side by side."""
@@ -51,14 +53,11 @@ class DiscriminatorConfig:
 
 
 @dataclass(frozen=True)
-class VocoderRunConfig:
+class VocoderRunConfig(LoopConfig):
     """A training run of a vocoder. The defaults make one of the published size."""
 
     exp_dir: str = "exp/vocos"
-    """Folder of everything the run writes; a vocoder directory. A run that finds checkpoints there goes on from the
-    newest."""
-    seed: int = 42
-    """Decides initial weights and crops."""
+    """Folder of everything the run writes; a vocoder directory."""
     vocos: VocosConfig = field(default_factory=VocosConfig)
     """Sizes of the vocoder."""
     discriminators: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
@@ -70,7 +69,8 @@ class VocoderRunConfig:
     dev: tuple[str, ...] = ()
     """The same for validation, which uses whole recordings."""
     in_memory: bool = False
-    """Decode all recordings at the start and keep them in memory, 173 MB per hour; else each crop is read when due."""
+    """Decode all recordings at the start and keep them in memory, 173 MB per hour; else each segment is read when it is
+    needed."""
     num_workers: int = 4
     """Loader processes; 0 loads in the training process."""
     crop_samples: int = 16_384
@@ -97,26 +97,18 @@ class VocoderRunConfig:
     """How slowly the exponential average of the weights, which is the result, follows them; 0 for the last weights."""
     num_steps: int = 1_000_000
     """Steps to stop after."""
-    max_seconds: float | None = None
-    """Stop after this many seconds, wherever the run is then; starting it again continues."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the networks; weights, spectra and losses are float32."""
-    device: str | None = None
-    """cpu, cuda, cuda:1; by default the best there is."""
-    log_every: int = 50
-    """Steps between lines in the log."""
-    valid_every: int = 5000
-    """Steps between validations."""
-    save_every: int = 5000
-    """Steps between checkpoints."""
     keep_last: int = 2
-    """Newest checkpoints that are kept."""
+    """How many of the newest checkpoints at multiples of save_every are kept."""
+
+    counts: ClassVar[tuple[str, ...]] = (*LoopConfig.counts, "batch_size", "num_steps")
+    memory_advice: ClassVar[str] = "Lower batch_size or crop_samples"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         shortest = max(1024, *self.stft_windows, *self.discriminators.windows) // 2
-        positive = ("batch_size", "num_steps", "log_every", "valid_every", "save_every", "keep_last")
         for name, value, valid, wanted in (
-            *((name, getattr(self, name), getattr(self, name) >= 1, "at least 1") for name in positive),
             (
                 "crop_samples",
                 self.crop_samples,

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from zipvoice.audio.mel import HOP, SAMPLING_RATE
+
 PADDING = math.log(1e-10)
 """Value of padding frames, before scaling; released models were trained with it."""
 
@@ -30,6 +32,11 @@ class Batch:
     """Names of the utterances."""
     texts: list[str]
     """Their texts."""
+
+    @property
+    def seconds(self) -> list[float]:
+        """Length of each utterance, rounded to 10 ms."""
+        return [round(length * HOP / SAMPLING_RATE, 2) for length in self.feature_lens.tolist()]
 
     def to(self, device: torch.device | str) -> "Batch":
         """The batch with its features on `device`."""

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings -> crops. Each depends on the seed and its number only, so that a run can go on from any step.
+"""Recordings -> segments. Each depends on the seed and its number only, so that a run can continue from any step.
 
 Shapes: B batch, N samples.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
 
 CONTEXT = N_FFT // 2
-"""Samples read on either side of a crop, so that its features see no edge."""
+"""Samples read on either side of a segment, so that its features see no edge."""
 
 
 def recordings(sources: Sequence[str]) -> list["Cut"]:
@@ -82,11 +84,10 @@ def _pcm(samples: Tensor) -> np.ndarray:
     return pcm16(Audio(samples[None], SAMPLING_RATE))[:, 0]
 
 
-class Crops(Dataset[Tensor]):
-    """Random crops by number: samples (N,), with `CONTEXT` more at either end than the crop itself has.
+class Segments(Dataset[Tensor]):
+    """Random segments by number: samples (N,), with `CONTEXT` more at either end than `crop_samples`.
 
-    Every second of every recording is about equally likely; one that is shorter than a crop is used with silence after
-    it.
+    Every second of every recording is about equally likely; a recording that is too short is padded with silence.
     """
 
     def __init__(self, config: VocoderRunConfig) -> None:
@@ -95,6 +96,11 @@ class Crops(Dataset[Tensor]):
         self._config = config
         self._recordings = Recordings(config.train, config.in_memory)
         self._length = config.crop_samples + 2 * CONTEXT
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches as long as all recordings together."""
+        return math.ceil(int(self._recordings.lengths.sum()) / (self._config.crop_samples * self._config.batch_size))
 
     def __getitem__(self, number: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed_of(self._config.seed, "crop", number))
@@ -114,3 +120,57 @@ class Crops(Dataset[Tensor]):
         numbers = itertools.chain.from_iterable(range(first, first + size) for first in firsts)
         workers = self._config.num_workers
         return iter(DataLoader(self, size, sampler=numbers, num_workers=workers, generator=torch.Generator()))
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentBatch:
+    """Some segments of recordings, or one whole recording."""
+
+    samples: Tensor
+    """(B, N) at 24 kHz."""
+    ids: list[str]
+    """Names of the segments."""
+
+    @property
+    def seconds(self) -> list[float]:
+        """Length of each segment, rounded to 10 ms."""
+        return [round(self.samples.shape[1] / SAMPLING_RATE, 2)] * len(self.ids)
+
+    def to(self, device: torch.device | str) -> "SegmentBatch":
+        """The batch with its samples on `device`."""
+        return replace(self, samples=self.samples.to(device))
+
+
+class SegmentBatches:
+    """The batches of a run without end, from a position that can be saved.
+
+    Args:
+        segments: to take batches of.
+        rank: of this process.
+        world_size: number of processes, which take turns.
+    """
+
+    def __init__(self, segments: Segments, rank: int = 0, world_size: int = 1) -> None:
+        self._segments = segments
+        self._share = rank, world_size
+        self._num_batches = 0
+        self._batches: Iterator[Tensor] | None = None
+
+    @property
+    def epoch(self) -> int:
+        """How often the recordings' length has been drawn, by all processes."""
+        return self._num_batches * self._share[1] // self._segments.batches_per_epoch
+
+    def __next__(self) -> SegmentBatch:
+        if self._batches is None:
+            self._batches = self._segments.batches(self._num_batches, *self._share)
+        samples = next(self._batches)
+        first = (self._num_batches * self._share[1] + self._share[0]) * len(samples)
+        self._num_batches += 1
+        return SegmentBatch(samples, [f"segment {first + number}" for number in range(len(samples))])
+
+    def state_dict(self) -> dict[str, int]:
+        return {"num_batches": self._num_batches}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._num_batches, self._batches = state["num_batches"], None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Averages of weights: over a whole run, between two checkpoints of it, and exponential."""
+"""Averages of weights, while a model is trained and between two checkpoints of a run."""
 
 import logging
 import os
@@ -20,38 +20,59 @@ logger = logging.getLogger(__name__)
 
 
 class RunningAverage:
-    """The plain mean of the weights at the multiples of `period` since the start of training, in float64 on the CPU.
+    """A running average of weights: the plain mean over a run, or an exponential moving average.
 
-    It costs nothing between the multiples, and the difference of two of them gives the mean over any part of the run
-    (see `between`). Tensors that are not floating-point are kept as they last were.
+    The mean is over the weights at the multiples of `period` since the start of training. It costs nothing between the
+    multiples, and the difference of two of them gives the mean over any part of the run (see `between`).
+
+        average = RunningAverage(on_cpu(model.state_dict()), period=200)
+        average.update(model.state_dict(), step)
+
+    Args:
+        average: the initial weights; these tensors are updated in place. Those that are not floating-point are
+            overwritten by the newest ones.
+        period: steps between updates.
+        decay: of an exponential moving average; None for the mean.
+        warmup: at first the decay is step / (warmup + step) only, so that the initial weights are soon forgotten.
     """
 
-    def __init__(self, weights: Weights, period: int) -> None:
+    def __init__(self, average: Weights, period: int = 1, decay: float | None = None, warmup: int = 0) -> None:
         if period < 1:
             raise ValueError(f"average_period must be at least 1, not {period}")
+        self.average = dict(average)
         self.period = period
-        self.average = {name: _double(tensor).clone() for name, tensor in weights.items()}
+        self.decay = decay
+        self.warmup = warmup
 
     @torch.no_grad()
     def update(self, weights: Weights, step: int) -> None:
         """Take in the weights after `step` (from 1) optimizer steps; does nothing between multiples of the period."""
         if step % self.period != 0:
             return
-        for name, tensor in weights.items():
-            if tensor.is_floating_point():
-                self.average[name].lerp_(_double(tensor), self.period / step)
+        share = self.period / step if self.decay is None else 1 - min(self.decay, step / (self.warmup + step))
+        for name, average in self.average.items():
+            if average.is_floating_point():
+                average.lerp_(weights[name].to(average), share)
             else:
-                self.average[name].copy_(tensor)
+                average.copy_(weights[name])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The mean itself, in float64."""
+        """The average itself."""
         return self.average
 
+    @torch.no_grad()
     def load_state_dict(self, state: Weights) -> None:
-        """Take over a saved mean; raises ValueError when it is of another model."""
+        """Take over a saved average; raises ValueError when it is of another model."""
         if state.keys() != self.average.keys():
             raise ValueError(f"the saved average has other weights: {sorted(state.keys() ^ self.average.keys())[:5]}")
-        self.average = {name: _double(tensor).clone() for name, tensor in state.items()}
+        for name, average in self.average.items():
+            average.copy_(state[name])
+
+
+def on_cpu(weights: Weights) -> dict[str, Tensor]:
+    """Copies on the CPU, floating-point ones in float64, in which a mean over a long run keeps its digits."""
+    types = {name: torch.float64 if tensor.is_floating_point() else tensor.dtype for name, tensor in weights.items()}
+    return {name: tensor.detach().to("cpu", types[name], copy=True) for name, tensor in weights.items()}
 
 
 def between(start: Weights, end: Weights, start_step: int, end_step: int, period: int) -> dict[str, Tensor]:
@@ -80,6 +101,8 @@ def between(start: Weights, end: Weights, start_step: int, end_step: int, period
 def average(options: AverageOptions) -> Path:
     """Write the mean weights between two checkpoints as model.safetensors into the folder of the run.
 
+        average(AverageOptions("exp/zipvoice", num=4))
+
     Returns its path. Raises ValueError when there are too few checkpoints or they are too close together.
     """
     exp_dir, saved = Path(options.exp_dir), steps_saved(options.exp_dir)
@@ -99,11 +122,11 @@ def average(options: AverageOptions) -> Path:
 
 
 def publish(exp_dir: str | os.PathLike[str], every: int = 1) -> Path:
-    """Write the result of a run as model.safetensors: what `average` gives for the last interval, without fail.
+    """Write the result of a run as model.safetensors: the mean weights over the last interval between checkpoints.
 
-    The interval begins at a checkpoint at a multiple of `every`, so that the result does not depend on interrupts. A
-    last interval that is too short for an average is joined with the one before it; of a run without any other
-    checkpoint to start from, the last weights themselves are taken.
+    The interval begins at a checkpoint at a multiple of `every`, so that the result does not depend on interrupts. An
+    interval that is too short for an average is extended by the one before it; without an earlier checkpoint, the
+    result is the last weights themselves.
     """
     *earlier, last = steps_saved(exp_dir)
     end = load(checkpoint_path(exp_dir, last))
@@ -118,7 +141,7 @@ def publish(exp_dir: str | os.PathLike[str], every: int = 1) -> Path:
 
 def _write(exp_dir: str | os.PathLike[str], weights: Weights) -> Path:
     """Write model.safetensors, which is a plain model also where adapters were trained; they are written beside it."""
-    from zipvoice.training.lora import is_adapted, merged, save_adapter  # which read corpora, as averages do not
+    from zipvoice.training.lora import is_adapted, merged, save_adapter  # only needed where adapters were trained
 
     path = Path(exp_dir) / "model.safetensors"
     weights = {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}
@@ -128,15 +151,3 @@ def _write(exp_dir: str | os.PathLike[str], weights: Weights) -> Path:
         weights = merged(weights, config.lora)
     write_weights(weights, path)
     return path
-
-
-def exponential(old: Weights, new: Weights, decay: float) -> dict[str, Tensor]:
-    """One step of an exponential average: decay * old + (1 - decay) * new; other than floating-point as the new."""
-    return {
-        name: torch.lerp(tensor, old[name], decay) if tensor.is_floating_point() else tensor.clone()
-        for name, tensor in new.items()
-    }
-
-
-def _double(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", torch.float64 if tensor.is_floating_point() else tensor.dtype)

@@ -53,8 +53,9 @@ def save(exp_dir: str | os.PathLike[str], step: int, state: Mapping[str, Any]) -
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The state that `save` wrote, or that the reference implementation wrote, on the CPU.
 
-    A `module.` prefix of weight names (DistributedDataParallel) is removed, and the reference's name of the number of
-    steps is understood. Raises ValueError that names the file and the reason for anything else.
+    A `module.` prefix of weight names (DistributedDataParallel) is removed, the reference's name of the number of steps
+    is understood, and so is the form that vocoder runs had before they shared the trainer. Raises ValueError that names
+    the file and the reason for anything else.
     """
     state = read_torch_file(path)
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
@@ -64,7 +65,28 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
             state[key] = {name.removeprefix("module."): value for name, value in state[key].items()}
     if "step" not in state and "batch_idx_train" in state:
         state["step"] = state["batch_idx_train"]
-    return state
+    return _from_vocoder_trainer(state) if "opponent" in state else state
+
+
+def _from_vocoder_trainer(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a vocoder run of version 0.1, whose trainer was one of its own."""
+    networks = {name.replace("judges.", "discriminators.", 1): x for name, x in state["discriminators"].items()}
+    return {
+        **{name: state[name] for name in ("step", "model", "optimizer", "recent")},
+        "average_period": None,
+        "model_avg": None,
+        "model_training": [{}],
+        "precision": {"scale": 1.0, "num_good": 0},
+        "objective": {
+            "num_steps": state["step"],
+            "average": state["average"],
+            "discriminators": networks,
+            "optimizer_d": state["opponent"],
+        },
+        "data": {"num_batches": state["step"]},
+        "bad_batches": {"total": 0, "in_a_row": 0},
+        "best_valid_loss": None,
+    }
 
 
 def to_resume(exp_dir: str | os.PathLike[str], resume: str) -> tuple[Path, dict[str, Any]] | None:

@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes that train one model: who they are, and how they agree and add up.
+"""The processes that train one model: their ranks, what they exchange, and how they are interrupted.
 
-Started by `torchrun`, on one machine or several; a process that was started alone is a world of one.
+They are started by `torchrun`, on one machine or several; a process that was started alone is a world of one.
 """
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import FrameType
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-PATIENCE = timedelta(minutes=30)
+logger = logging.getLogger(__name__)
+
+TIMEOUT = timedelta(minutes=30)
 """How long processes wait for each other; the first may be busy with a long validation sample or a slow disk."""
 BUCKET_ELEMENTS = 2**24
 """Gradients are sent in pieces of about this size, 64 MiB in float32, so that their copies need little memory."""
@@ -26,15 +32,15 @@ class World:
     """The processes of a run, and which of them this one is. Every process must call the same methods in turn."""
 
     rank: int = 0
-    """Number of this process."""
+    """Number of this process, from 0."""
     size: int = 1
     """How many there are."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Where this process computes."""
+    """The device of this process."""
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes files and talks."""
+        """Whether this is the process that writes files and logs."""
         return self.rank == 0
 
     def total(self, values: Sequence[float]) -> list[float]:
@@ -122,9 +128,9 @@ def joined(device: str | None) -> Iterator[World]:
         yield World(device=place)
         return
     backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
-    store, _, _ = next(dist.rendezvous("env://", rank, size, timeout=PATIENCE))
+    store, _, _ = next(dist.rendezvous("env://", rank, size, timeout=TIMEOUT))
     store = dist.PrefixStore(f"start {num_restarts()}", store)  # or addresses of processes that failed would be found
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     try:
         yield World(rank, size, place)
     finally:
@@ -137,7 +143,9 @@ def own_device(name: str | None, local_rank: int, world_size: int) -> torch.devi
     if device.type != "cuda":
         return device
     if world_size > 1 and device.index is not None:
-        raise ValueError(f"the device {name} is one GPU for {world_size} processes; say cuda, and each takes its own")
+        raise ValueError(
+            f"the device {name} is one GPU for {world_size} processes; set device to cuda, and each takes its own"
+        )
     if device.index is None:
         device = torch.device("cuda", local_rank)
     if device.index >= torch.cuda.device_count():
@@ -163,3 +171,30 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         bucket.append(tensor)
     if bucket:
         yield bucket
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether SIGINT or SIGTERM has arrived; a second one acts as usual."""
+    received: list[int] = []
+    process = os.getpid()
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # Python delivers signals to the main thread only
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:
+            return  # loader processes inherit the handler, and are stopped by this one in the end
+        received.append(number)
+        restore()
+        logger.warning("stopping after this step; press Ctrl-C again to stop at once, without saving")
+
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+    usual = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        restore()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Low-rank adapters (LoRA, Hu et al., 2022), by the library peft: into a model, out of it, and merged for good.
+"""Low-rank adapters (LoRA, Hu et al., 2022), by the library peft: added to a model, saved, and merged into it.
 
 An adapted linear layer has the weight W + (alpha / rank) · B A, of which A and B are trained. A starts random and B at
 zero, so that an adapted model begins as the model it was. Shapes: W (out, in), B (out, rank), A (rank, in).
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils import parametrize
 
 from zipvoice.config.model_file import ModelFile
@@ -24,13 +25,14 @@ from zipvoice.files import write_text
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained, save_pretrained
 from zipvoice.text.token_table import TokenTable
-from zipvoice.training.parameter_selection import select
 from zipvoice.weights import Weights, load_strictly, read_weights, write_weights
 
 WEIGHTS_FILE, SETTINGS_FILE = "adapter_model.safetensors", "adapter_config.json"
 """The files of an adapter, by peft's names."""
 MODEL_FILES = ("model.json", "tokens.txt")
 """What is beside them: all of a model directory but the weights."""
+ADAPTER = "default"
+"""The name that peft gives an adapter that has none."""
 PREFIX = "base_model.model."
 """What peft puts before the names of weights in an adapter's file."""
 KNOWN_ROWS = "embed.parametrizations.weight.0.known"
@@ -39,25 +41,23 @@ ADDED_ROWS = "embed.parametrizations.weight.original"
 # ---------------------------------------------------------------- into a model
 
 
-def adapt(model: ZipVoice, config: LoraConfig, num_known: int) -> None:
-    """Put adapters into a model, in place, and train nothing else but the embeddings of new tokens.
+def adapt(model: ZipVoice, layers: Iterable[str], config: LoraConfig, num_known: int) -> None:
+    """Add adapters to linear layers of a model, in place; only they and the embeddings of new tokens are trained.
+
+        adapt(model, adaptable(model), LoraConfig(rank=16), num_known=model.vocabulary.size)
 
     Args:
         model: with its initial weights.
+        layers: names of the layers, among the `adaptable` ones.
         config: with a rank above 0.
         num_known: tokens with a smaller id keep their embeddings.
 
     Raises:
-        ValueError: a target has no linear layers.
         ImportError: peft is missing.
     """
     peft = _require_peft()
-    from zipvoice.training.adapted_linear import AdaptedLinear
-
-    layers = adaptable(model)
-    targets = [layer for pattern in config.targets for layer in select(layers, pattern, "with linear layers to adapt")]
-    settings = peft.LoraConfig(**_peft_settings(config, targets))
-    settings._register_custom_module({nn.Linear: AdaptedLinear})
+    settings = peft.LoraConfig(**_peft_settings(config, layers))
+    settings._register_custom_module({nn.Linear: _adapted_linear(peft.tuners.lora.Linear)})
     peft.inject_adapter_in_model(settings, model).train(model.training)  # new modules begin in training mode
     if num_known < model.vocabulary.size:
         known = model.embed.weight.detach()[:num_known].clone()
@@ -65,8 +65,31 @@ def adapt(model: ZipVoice, config: LoraConfig, num_known: int) -> None:
         model.embed.parametrizations.weight.original.requires_grad_(True)  # type: ignore[union-attr]
 
 
+def _adapted_linear(base: type[Any]) -> type[nn.Module]:
+    """Peft's linear layer, with the weight W + scaling · B A where peft adds scaling · B A x to its output.
+
+    So neither a fused function that is given the weight instead of calling the layer, nor the hooks on its output that
+    shape gradients in training, miss the adapter. The price is a gradient of the size of W on the way to those of A and
+    B, as when W itself is trained.
+    """
+
+    class AdaptedLinear(base):
+        @property
+        def weight(self) -> Tensor:
+            """(out, in). In training, dropout hides some inputs from the adapter, the same ones in all frames."""
+            a, b = self.lora_A[ADAPTER].weight, self.lora_B[ADAPTER].weight
+            seen = self.lora_dropout[ADAPTER](a.new_ones(1, a.shape[1]))
+            return self.base_layer.weight + self.scaling[ADAPTER] * (b @ (a * seen))
+
+        def forward(self, x: Tensor) -> Tensor:
+            """The layer itself, with its hooks, at another weight."""
+            return functional_call(self.base_layer, {"weight": self.weight}, (x,))
+
+    return AdaptedLinear
+
+
 def adaptable(model: nn.Module) -> list[str]:
-    """The layers that can be adapted: all linear ones but those that choose between one and two channels by type."""
+    """Names of the layers that can be adapted: all linear ones but those that depend on the number of channels."""
     return [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and ".encoders." in name]
 
 
@@ -87,7 +110,7 @@ class AddedRows(nn.Module):
 
 
 def _peft_settings(config: LoraConfig, layers: Iterable[str]) -> dict[str, object]:
-    """What peft wants to know of adapters, by its names. A pattern means what it says, where a list means endings."""
+    """The settings of adapters by peft's names. Layers are a pattern: peft takes a list for suffixes."""
     return {
         "r": config.rank,
         "lora_alpha": config.alpha,
@@ -104,31 +127,48 @@ def is_adapted(weights: Mapping[str, Tensor]) -> bool:
     return any(".lora_" in name for name in weights)
 
 
+def adapter_of(weights: Mapping[str, Tensor]) -> Weights:
+    """What is trained of an adapted model, under the names that it has in an adapter's file."""
+    trained = {name: value for name, value in weights.items() if ".lora_" in name or name == ADDED_ROWS}
+    return {PREFIX + name.replace(f".{ADAPTER}", ""): value for name, value in trained.items()}
+
+
 def merged(weights: Mapping[str, Tensor], config: LoraConfig) -> Weights:
-    """The weights of an adapted model as those of the plain model that does the same; others as they are."""
-    plain = {}
-    for name, value in weights.items():
-        if name.endswith(".base_layer.weight"):
-            layer = name.removesuffix(".base_layer.weight")
-            a, b = (weights[f"{layer}.lora_{matrix}.default.weight"] for matrix in "AB")
-            plain[f"{layer}.weight"] = value + config.alpha / config.rank * (b @ a)
-        elif name == ADDED_ROWS:
-            plain["embed.weight"] = torch.cat([weights[KNOWN_ROWS], value])
-        elif ".lora_" not in name and name != KNOWN_ROWS:
-            plain[name.replace(".base_layer.", ".")] = value
-    return plain
+    """The weights of an adapted model as those of the plain model that computes the same; others as they are."""
+    plain = {
+        "embed.weight" if name == KNOWN_ROWS else name.replace(".base_layer.", "."): value
+        for name, value in weights.items()
+        if ".lora_" not in name and name != ADDED_ROWS
+    }
+    return with_adapter(plain, adapter_of(weights), config.alpha / max(config.rank, 1))
+
+
+def with_adapter(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor], scaling: float) -> Weights:
+    """Merge an adapter into the weights of the model it belongs to: W + scaling · B A, and the rows of new tokens.
+
+    Raises ValueError for parts of an adapter that have no place in the model.
+    """
+    merged = dict(weights)
+    for name, value in adapter.items():
+        layer = name.removeprefix(PREFIX).removesuffix(".lora_B.weight")
+        if name == PREFIX + ADDED_ROWS:
+            merged["embed.weight"] = torch.cat([weights["embed.weight"], value])
+        elif name.endswith(".lora_B.weight") and f"{layer}.weight" in weights:
+            merged[f"{layer}.weight"] = weights[f"{layer}.weight"] + scaling * (
+                value @ adapter[f"{PREFIX}{layer}.lora_A.weight"]
+            )
+        elif not name.endswith(".lora_A.weight"):
+            raise ValueError(f"the adapter has {name}, which does not belong to a layer of the model")
+    return merged
 
 
 def save_adapter(exp_dir: str | os.PathLike[str], weights: Mapping[str, Tensor], config: RunConfig) -> Path:
     """Write what an adapted model has beyond the one it started from, in peft's form, to `adapter` in the run's folder.
 
-    Returns that path. The run's model.json and tokens.txt are put there too, so that the folder can be passed on.
+    Returns that path. The run's model.json and tokens.txt are copied there too, so that the folder is complete.
     """
-    directory = Path(exp_dir) / "adapter"
-    adapter = {PREFIX + name.replace(".default", ""): value for name, value in weights.items() if ".lora_" in name}
-    layers = {name.removeprefix(PREFIX).split(".lora_")[0] for name in adapter}
-    if ADDED_ROWS in weights:
-        adapter[PREFIX + ADDED_ROWS] = weights[ADDED_ROWS]
+    directory, adapter = Path(exp_dir) / "adapter", adapter_of(weights)
+    layers = {name.removeprefix(PREFIX).split(".lora_")[0] for name in adapter if ".lora_" in name}
     settings = {"peft_type": "LORA", "base_model_name_or_path": config.init_from, **_peft_settings(config.lora, layers)}
     for name in MODEL_FILES:
         write_text(directory / name, (Path(exp_dir) / name).read_text(encoding="utf-8"))
@@ -140,23 +180,22 @@ def save_adapter(exp_dir: str | os.PathLike[str], weights: Mapping[str, Tensor],
 def merge(options: MergeOptions) -> Path:
     """Write the model directory that an adapter makes of the model it was trained on; returns its path.
 
+        merge(MergeOptions(adapter="exp/finetune/adapter", output_dir="my_voice"))
+
     Raises ValueError or FileNotFoundError for a folder that holds no adapter, or a model that it does not fit.
     """
-    peft = _require_peft()
-    adapter = Path(options.adapter)
-    if not (adapter / SETTINGS_FILE).is_file():
-        raise FileNotFoundError(f"{adapter} holds no adapter: it has no {SETTINGS_FILE}")
-    base = options.base or json.loads((adapter / SETTINGS_FILE).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    folder = Path(options.adapter)
+    if not (folder / SETTINGS_FILE).is_file():
+        raise FileNotFoundError(f"{folder} holds no adapter: it has no {SETTINGS_FILE}")
+    settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+    base = options.base or settings["base_model_name_or_path"]
     source = load_pretrained(base)
-    file, table = read_json(ModelFile, adapter / "model.json"), TokenTable.read(adapter / "tokens.txt")
+    file, table = read_json(ModelFile, folder / "model.json"), TokenTable.read(folder / "tokens.txt")
     check_extends(table, source.table, base)
-    weights = dict(source.model.state_dict())
-    if (added := read_weights(adapter / WEIGHTS_FILE).get(PREFIX + ADDED_ROWS)) is not None:
-        weights["embed.weight"] = torch.cat([weights["embed.weight"], added])
-    model = ZipVoice(file.model, table.vocabulary, file.variant or source.variant)
-    load_strictly(model, weights, f"the model {base}")
-    plain = peft.PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    save_pretrained(options.output_dir, plain.state_dict(), file, table)
+    scaling = settings["lora_alpha"] / settings["r"]
+    weights = with_adapter(source.model.state_dict(), read_weights(folder / WEIGHTS_FILE), scaling)
+    load_strictly(ZipVoice(file.model, table.vocabulary, file.variant or source.variant), weights, f"the model {base}")
+    save_pretrained(options.output_dir, weights, file, table)
     return Path(options.output_dir)
 
 

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run starts with: settings and weights of the model that it goes on from, and what of it is trained."""
+"""Model initialisation: settings and weights of the model that a run starts from, and the parameters it trains."""
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zipvoice.config.model import Variant
 from zipvoice.config.training import RunConfig
@@ -20,12 +23,13 @@ from zipvoice.pretrained import (
 )
 from zipvoice.seeds import seed_of
 from zipvoice.text.token_table import TokenTable
-from zipvoice.training.lora import adapt
-from zipvoice.training.parameter_selection import freeze, trained
+from zipvoice.training.lora import adapt, adaptable
 from zipvoice.weights import load_strictly
 
+NUM_SUGGESTIONS = 3
 INHERITED = ("variant", "model", "feature", "tokenizer")
-"""Settings that go with the weights of a model; but for the tokenizer, they cannot be others."""
+"""Settings that a run takes from the model it starts from, unless it has its own; of these only the tokenizer may
+differ."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +52,9 @@ def source_model(config: RunConfig) -> Pretrained | None:
 
 
 def inherited(config: RunConfig, source: Pretrained | None) -> RunConfig:
-    """The run with what was left at its default as in the model to start from; the defaults would not fit that model.
+    """The run, with the settings of the model to start from where they were left at their defaults.
 
-    The tokenizer is one of these settings, so that a corpus is read as the model has learnt to read.
+    The tokenizer is one of these settings, so that texts are tokenized as in the training of that model.
     """
     if source is None:
         return config
@@ -58,7 +62,7 @@ def inherited(config: RunConfig, source: Pretrained | None) -> RunConfig:
     left = [name for name in INHERITED if getattr(config, name) == getattr(defaults, name)]
     if source.variant == "zipvoice_distill" and "variant" in left:
         raise ValueError(
-            f"{config.init_from} is a distilled model, which training on speech would spoil: fine-tune the base model, "
+            f"{config.init_from} is a distilled model, which cannot be fine-tuned on speech: fine-tune the base model, "
             "and distil the result (objective.teacher)"
         )
     return replace(config, **{name: getattr(source.file, name) for name in left})
@@ -68,7 +72,7 @@ def initial_model(config: RunConfig, table: TokenTable, source: Pretrained | Non
     """The model with its initial weights, with adapters if it is to have them, frozen where it is not to be trained."""
     teacher = config.objective.teacher
     if teacher is not None and source is not None and source.table != table:
-        raise ValueError(f"a distilled model knows the tokens of its teacher and no more: give {teacher}/tokens.txt")
+        raise ValueError(f"a distilled model has the tokens of its teacher and no more: give {teacher}/tokens.txt")
     torch.manual_seed(seed_of(config.seed, "initial weights"))
     model = ZipVoice(config.model, table.vocabulary, config.variant)
     if source is not None:
@@ -79,9 +83,16 @@ def initial_model(config: RunConfig, table: TokenTable, source: Pretrained | Non
         freeze(model, [name for name, _ in model.named_children() if name != "fm_decoder"])
     freeze(model, config.optim.freeze)
     if config.lora.rank:
-        adapt(model, config.lora, _num_known(config, source))
+        num_known = _num_known(config, source)
+        adapt(model, adapted_layers(model, config.lora.targets), config.lora, num_known)
     logger.info(trained(model))
     return model
+
+
+def adapted_layers(model: nn.Module, targets: Sequence[str]) -> list[str]:
+    """The linear layers that the patterns select. Raises ValueError for a pattern without any."""
+    layers = adaptable(model)
+    return [layer for pattern in targets for layer in select(layers, pattern, "with linear layers to adapt")]
 
 
 def _num_known(config: RunConfig, source: Pretrained | None) -> int:
@@ -115,3 +126,51 @@ SURGERY: dict[tuple[Variant, Variant], Callable[..., dict[str, Tensor]]] = {
     ("zipvoice", "zipvoice_dialog"): dialog_from_base,
     ("zipvoice_dialog", "zipvoice_dialog_stereo"): stereo_from_dialog,
 }
+
+# ---------------------------------------------------------------- parameter selection
+
+
+def select(names: Iterable[str], pattern: str, purpose: str) -> list[str]:
+    """The names that match a pattern, or that lie in a part that does; * stands for anything.
+
+    Raises ValueError, which tells the purpose and names that are near, if there are none.
+    """
+    names = list(names)
+    chosen = [name for name in names if any(fnmatchcase(part, pattern) for part in _with_parents(name))]
+    if not chosen:
+        raise ValueError(f"the model has no part {pattern!r} {purpose}{_near(pattern, names)}")
+    return chosen
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Exclude the parameters that the patterns select from training. Raises ValueError for one without any."""
+    parameters = dict(model.named_parameters())
+    for pattern in patterns:
+        for name in select(parameters, pattern, "to freeze"):
+            parameters[name].requires_grad_(False)
+
+
+def trained(model: nn.Module) -> str:
+    """A sentence for the log: how many parameters are trained, of how many and in which parts."""
+    total = sum(param.numel() for param in model.parameters())
+    parts: Counter[str] = Counter()
+    for name, param in model.named_parameters():
+        if param.requires_grad:
+            parts[name.split(".")[0]] += param.numel()
+    share = ", ".join(f"{number:,} in {part}" for part, number in parts.items())
+    return f"{parts.total():,} of {total:,} parameters are trained: {share or 'none'}"
+
+
+def _with_parents(name: str) -> list[str]:
+    """A name and those of the parts it lies in, from the outermost: a, a.b, a.b.weight."""
+    words = name.split(".")
+    return [".".join(words[:length]) for length in range(1, len(words) + 1)]
+
+
+def _near(pattern: str, names: Iterable[str]) -> str:
+    """The end of an error message: the names most like the pattern, else those of the outermost parts."""
+    known = list(dict.fromkeys(part for name in names for part in _with_parents(name)))
+    near = get_close_matches(pattern.removesuffix(".*"), known, n=NUM_SUGGESTIONS, cutoff=0.5)
+    if near:
+        return f"; did you mean {' or '.join(map(repr, near))}?"
+    return f"; known: {', '.join(name for name in known if '.' not in name)}"

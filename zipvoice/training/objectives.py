@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training minimises: objectives are called as `(model, batch, generator) -> Loss`.
+"""The objectives of the four models: flow matching of one and of two channels, and distillation.
 
 Shapes: B batch, T frames, F mel bins of one channel, C mel bins of all channels.
 """
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,49 +16,12 @@ from zipvoice.data.collate import Batch
 from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.averaging import exponential
+from zipvoice.training.averaging import RunningAverage
+from zipvoice.training.losses import Loss, Objective
 
 BASE_MASK = (0.7, 1.0)
 DIALOG_MASK = (0.5, 1.0)
 LONGEST_STEP = 0.3  # of the teacher, in units of time
-
-
-@dataclass(frozen=True)
-class Loss:
-    """The value of an objective on one batch."""
-
-    value: Tensor
-    """The scalar to differentiate, a mean over frames and channels."""
-    num_frames: int
-    """Real frames of the batch, the weight of the value in what is logged."""
-    parts: Mapping[str, Tensor] = field(default_factory=dict)
-    """Scalars to be logged beside the value, detached."""
-    weight: Tensor | float = 1.0
-    """Frames that the value is a mean over, its weight among the batches of one update."""
-
-
-class Objective(Protocol):
-    """What the trainer needs of an objective."""
-
-    def __call__(self, model: ZipVoice, batch: Batch, generator: torch.Generator) -> Loss:
-        """The loss of a batch; whatever is random comes from the generator or from the model's own layers."""
-        ...
-
-    def validate(self, model: ZipVoice, batch: Batch, generator: torch.Generator) -> Loss:
-        """The same with a fixed grid of times and no condition dropped, for curves without needless noise."""
-        ...
-
-    def after_step(self, model: ZipVoice) -> None:
-        """Called after each update of the model."""
-        ...
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """What must survive a restart."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore it."""
-        ...
 
 
 # ---------------------------------------------------------------- pieces
@@ -108,7 +71,14 @@ def interpolate(x_0: Tensor, x_1: Tensor, t: float | Tensor) -> Tensor:
 
 
 def condition(model: ZipVoice, batch: Batch, mask: Tensor, keep_text: Tensor | None = None) -> Condition:
-    """What the model is told about a batch whose frames under `mask` are to be generated."""
+    """The condition for a batch whose frames under `mask` (B, T) are to be generated.
+
+    Args:
+        model: encodes the texts.
+        batch: supplies them, and the speech around the mask.
+        mask: (B, T), True at the frames to be generated; they are zeros in the speech condition.
+        keep_text: (B, 1, 1), False where the text condition is dropped; by default nowhere.
+    """
     lengths = batch.feature_lens.tolist()
     text = model.condition_text(batch.tokens, lengths)
     text = text if keep_text is None else text * keep_text
@@ -117,14 +87,14 @@ def condition(model: ZipVoice, batch: Batch, mask: Tensor, keep_text: Tensor | N
     return Condition(text, speech, _padding(batch) if is_padded else None)
 
 
-def _padding(batch: Batch) -> Tensor:
-    """(B, T), True at the frames beyond the end of each utterance."""
-    return padding_mask(_lengths(batch), batch.features.shape[1])
-
-
 def _lengths(batch: Batch) -> Tensor:
     """Frames of each utterance (B), where the features are."""
     return batch.feature_lens.to(batch.features.device, non_blocking=True)
+
+
+def _padding(batch: Batch) -> Tensor:
+    """(B, T), True at the frames beyond the end of each utterance."""
+    return padding_mask(_lengths(batch), batch.features.shape[1])
 
 
 def mean_over(values: Tensor, frames: Tensor) -> Tensor:
@@ -152,12 +122,12 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The model's answer to some draws."""
+    """The model's prediction for given draws."""
 
     x_t: Tensor
-    """(B, T, C) the state it was shown."""
+    """(B, T, C) the state on the path from noise to speech."""
     v: Tensor
-    """(B, T, C) its velocity there."""
+    """(B, T, C) the predicted velocity there."""
     frames: Tensor
     """(B, T), True at the frames that count: to be generated and not padding."""
     error: Tensor
@@ -165,7 +135,7 @@ class Prediction:
 
 
 def predict(model: ZipVoice, batch: Batch, draws: Draws) -> Prediction:
-    """Ask the model for the velocity at x_t and compare it with x_1 - x_0."""
+    """Predict the velocity at x_t and compare it with x_1 - x_0."""
     x_1, x_0, t = batch.features, draws.noise, draws.t
     x_t = interpolate(x_0, x_1, t)
     v = model(t, x_t, condition(model, batch, draws.mask, draws.keep_text))
@@ -173,14 +143,15 @@ def predict(model: ZipVoice, batch: Batch, draws: Draws) -> Prediction:
     return Prediction(x_t, v, frames, mean_over((v - (x_1 - x_0)).square(), frames))
 
 
-class FlowMatching:
+class FlowMatching(Objective[ZipVoice, Batch]):
     """Conditional flow matching, (v(x_t, t) - (x_1 - x_0))² over the frames to be generated.
 
     After Zhu et al., "ZipVoice: Fast and high-quality zero-shot text-to-speech with flow matching" (2025).
 
     Args:
         mask: which frames are to be generated.
-        condition_drop_ratio: probability that the text of an utterance is withheld, for classifier-free guidance.
+        condition_drop_ratio: probability that the text condition of an utterance is dropped, for classifier-free
+            guidance.
         time_power: times are drawn as u to this power, u uniform; above 1 more of them are close to noise.
     """
 
@@ -207,17 +178,8 @@ class FlowMatching:
 
     def loss(self, model: ZipVoice, batch: Batch, draws: Draws) -> Loss:
         """The loss for given draws."""
-        answer = predict(model, batch, draws)
-        return _loss(answer.error, batch, answer.frames)
-
-    def after_step(self, model: ZipVoice) -> None:
-        pass
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        pass
+        prediction = predict(model, batch, draws)
+        return _loss(prediction.error, batch, prediction.frames)
 
 
 def validation_times(batch_size: int) -> Tensor:
@@ -233,15 +195,15 @@ def _validation_draws(draws: Draws) -> Draws:
 # ---------------------------------------------------------------- two channels
 
 
-class StereoFlowMatching:
-    """Flow matching on one and on two channels in turn, with a penalty on both speakers talking at once.
+class StereoFlowMatching(Objective[ZipVoice, Batch]):
+    """Flow matching on one and on two channels in alternate steps, with a penalty on overlapping speech.
 
     Batches hold the left, the right and the mixed channel side by side, (B, T, 3 F). Validation uses two channels.
     After Zhu et al., "ZipVoice-Dialog: Non-autoregressive spoken dialogue generation with flow matching" (2025).
 
     Args:
         mask: which frames are to be generated.
-        condition_drop_ratio: probability that the text of an utterance is withheld.
+        condition_drop_ratio: probability that the text condition of an utterance is dropped.
         exclusive_weight: weight of the speaker-exclusive penalty, which two channels only have.
     """
 
@@ -262,12 +224,12 @@ class StereoFlowMatching:
 
     def loss(self, model: ZipVoice, batch: Batch, draws: Draws) -> Loss:
         """The loss of a two-channel batch (B, T, 2 F) for given draws."""
-        answer = predict(model, batch, draws)
-        x_1_hat = answer.x_t + (1 - draws.t) * answer.v
-        penalty = mean_over(both_speaking(x_1_hat, speech_threshold(batch.features)), answer.frames)
-        value = answer.error + self.exclusive_weight * penalty
-        parts = {"flow_matching": answer.error.detach(), "speaker_exclusive": penalty.detach()}
-        return _loss(value, batch, answer.frames, parts)
+        prediction = predict(model, batch, draws)
+        x_1_hat = prediction.x_t + (1 - draws.t) * prediction.v
+        penalty = mean_over(both_speaking(x_1_hat, speech_threshold(batch.features)), prediction.frames)
+        value = prediction.error + self.exclusive_weight * penalty
+        parts = {"flow_matching": prediction.error.detach(), "speaker_exclusive": penalty.detach()}
+        return _loss(value, batch, prediction.frames, parts)
 
     def after_step(self, model: ZipVoice) -> None:
         self.num_steps += 1
@@ -289,7 +251,7 @@ def speech_threshold(x_1: Tensor) -> Tensor:
 
 
 def both_speaking(x_1: Tensor, threshold: Tensor) -> Tensor:
-    """How far both channels of (B, T, 2 F) are above the threshold (B, 1), as a product, (B, T); 0 unless both are."""
+    """Product of how far each channel of (B, T, 2 F) is above the threshold (B, 1), (B, T); 0 unless both are."""
     left, right = (energy - threshold for energy in _energies(x_1))
     return left.relu() * right.relu()
 
@@ -315,27 +277,25 @@ class DistillationDraws:
     """x_0 (B, T, C)."""
     mask: Tensor
     """(B, T), True at the frames to be generated."""
-    guidance_scale: Tensor
-    """(B, 1, 1)."""
+    guidance_scale: Tensor  # (B, 1, 1)
     t: float
-    """Where the student's step begins."""
+    """Start of the student's step."""
     delta_1: float
-    """The teacher's first step."""
     delta_2: float
-    """The teacher's second step."""
+    """Lengths of the teacher's two steps."""
 
 
-class Distillation:
-    """One step of the student shall go as far as two of the teacher, with guidance built in.
+class Distillation(Objective[ZipVoice, Batch]):
+    """Distillation of guidance and of two steps of the teacher into one step of the student.
 
     The student's velocity at t is compared with the teacher's mean velocity over [t, t + δ_1 + δ_2]. In the first stage
-    the teacher is a base model under classifier-free guidance; in the second a distilled model, which follows the
-    student as an exponential average. Comparing velocities is the same as comparing end points divided by the step, but
-    short steps do not amplify rounding errors.
+    the teacher is a base model under classifier-free guidance; in the second a distilled model that is the exponential
+    moving average of the student. Comparing velocities is the same as comparing end points divided by the step length,
+    but does not amplify rounding errors in short steps.
 
     Args:
-        teacher: is kept in evaluation mode and without gradients.
-        ema_decay: of the teacher's average of the student in the second stage; None leaves the teacher as it is.
+        teacher: is copied, and used in evaluation mode without gradients.
+        ema_decay: of the exponential moving average in the second stage; None for the first stage.
         mask: which frames are to be generated.
         shared_text: whether the student's token embedding and text encoder are frozen copies of the teacher's. Then
             texts are encoded once for both, in evaluation mode; the student of the released models encoded them again,
@@ -352,7 +312,7 @@ class Distillation:
         if teacher.is_distilled != (ema_decay is not None):
             raise ValueError("the teacher is a base model in the first stage and a distilled model in the second")
         self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
-        self.ema_decay = ema_decay
+        self.average = None if ema_decay is None else RunningAverage(self.teacher.state_dict(), decay=ema_decay)
         self.mask = mask or ConditionMask(BASE_MASK, "span")
         self.shared_text = shared_text
 
@@ -396,13 +356,12 @@ class Distillation:
         return share * v_1 + (1 - share) * v_2
 
     def after_step(self, model: ZipVoice) -> None:
-        if self.ema_decay is not None:
-            average = exponential(self.teacher.state_dict(), model.state_dict(), self.ema_decay)
-            self.teacher.load_state_dict(average)
+        if self.average:
+            self.average.update(model.state_dict(), step=1)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {} if self.ema_decay is None else self.teacher.state_dict()
+        return self.average.state_dict() if self.average else {}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        if self.ema_decay is not None:
-            self.teacher.load_state_dict(dict(state))
+        if self.average:
+            self.average.load_state_dict(state)

@@ -1,32 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the description of a run to a trained model: builds what the trainer needs, and continues where it stopped."""
+"""From the description of a run to a trained model: assembles the trainer, and continues where the run stopped."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
-from tqdm.contrib.logging import logging_redirect_tqdm
 
+from zipvoice.audio.mel import SAMPLING_RATE
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json, to_dict, write_json
-from zipvoice.config.training import RunConfig
+from zipvoice.config.synthesis import PUBLISHED_SAMPLING
+from zipvoice.config.training import LoopConfig, RunConfig
+from zipvoice.config.vocoder import VocoderRunConfig
 from zipvoice.data.collate import Batch
 from zipvoice.data.dataset import TrainingData, ValidationData
+from zipvoice.data.segments import SegmentBatch, SegmentBatches, Segments, recordings, whole
 from zipvoice.data.vocabulary import token_table
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import Pretrained
+from zipvoice.seeds import seed_of
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.training import checkpoint
-from zipvoice.training.averaging import publish
-from zipvoice.training.compile import compile_elementwise, recompute_activations
-from zipvoice.training.distributed import ALONE, World, joined, num_restarts
-from zipvoice.training.logger import Samples, Tracker
-from zipvoice.training.malloc import keep_freed_memory
+from zipvoice.training.adversarial import AdversarialVocoding
+from zipvoice.training.averaging import RunningAverage, on_cpu, publish
+from zipvoice.training.compile import compile_elementwise, keep_freed_memory, recompute_activations
+from zipvoice.training.distributed import ALONE, World, joined, num_restarts, own_device
+from zipvoice.training.lora import merged
+from zipvoice.training.losses import Objective
+from zipvoice.training.lr_scheduler import CosineSchedule, EdenSchedule
 from zipvoice.training.model_init import inherited, initial_model, source_model
 from zipvoice.training.objectives import (
     BASE_MASK,
@@ -34,15 +40,18 @@ from zipvoice.training.objectives import (
     ConditionMask,
     Distillation,
     FlowMatching,
-    Objective,
     StereoFlowMatching,
     channels,
 )
-from zipvoice.training.trainer import StopReason, Trainer
+from zipvoice.training.observation.logger import MetricLogger, Samples, log_to
+from zipvoice.training.optimizer import ScaledAdam, parameter_groups
+from zipvoice.training.trainer import Batches, StopReason, Trainer
+from zipvoice.vocoder.discriminators import Discriminators
 from zipvoice.vocoder.load import load_vocoder
+from zipvoice.vocoder.vocos import Vocos, load_vocos, save_vocos
 
-FIXED_SETTINGS = ("variant", "model", "feature", "tokenizer", "lora", "average_period")
-"""What a run cannot change once it has checkpoints."""
+NUM_COPIES = 3
+"""Validation recordings whose copies by the vocoder are recorded in TensorBoard."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,68 +60,131 @@ def train(config: RunConfig) -> StopReason:
     """Train a model as described, from the newest checkpoint of the run if it has one.
 
     The folder of the run becomes a model directory: model.json, tokens.txt and, when training ends, model.safetensors,
-    the mean weights since the last checkpoint but one. Beside them are run.json, the checkpoints and the logs. Started
-    by torchrun, each process takes its share of the data, and the first one writes.
+    the mean weights over the last interval between checkpoints. Beside them are run.json, the checkpoints and the logs.
+    Started by torchrun, each process takes its share of the data, and the first one writes.
+
+        train(read_json(RunConfig, "conf/zipvoice.json"))
 
     Returns why training ended. Raises ValueError for settings that do not fit together, data that cannot be used, a
-    checkpoint that belongs to another model, too little memory, or losses that are not finite time and again.
+    checkpoint that belongs to another model, too little memory, or too many losses in a row that are not finite.
     """
-    _check_counts(config)
+    return _run(ModelRun, config)
+
+
+def train_vocoder(config: VocoderRunConfig) -> StopReason:
+    """Train a vocoder as described, from the newest checkpoint of the run if it has one.
+
+    The folder of the run becomes a vocoder directory with the averaged weights of the newest checkpoint, beside
+    run.json, the checkpoints and the logs. Started by torchrun, each process makes batches of its own, and the first
+    one writes.
+
+        train_vocoder(read_json(VocoderRunConfig, "conf/vocos.json"))
+
+    Returns why training ended. Raises ValueError as `train` does.
+    """
+    return _run(VocoderRun, config)
+
+
+def at_next_step(config: RunConfig) -> Trainer:
+    """The trainer of a run as `train` assembles it, seeded for its next step; nothing is trained or written.
+
+    Its `batches` are those that training would go on with. Raises ValueError as training does for settings, data and
+    checkpoints that cannot be used.
+    """
+    run = ModelRun(replace(config, compile=False))  # hooks do not see into compiled code
+    found = checkpoint.to_resume(config.exp_dir, config.resume)
+    world = World(device=own_device(config.device, local_rank=0, world_size=1))
+    trainer = assemble(run, world, found[1] if found else None)
+    trainer.prepare_step()
+    trainer.seed(0)
+    return trainer
+
+
+class Run(Protocol):
+    """What differs between the runs of different kinds of models."""
+
+    @property
+    def config(self) -> LoopConfig:
+        """The description of the run, complete."""
+        ...
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Settings that a run cannot change once it has checkpoints."""
+        ...
+
+    def differences(self, exp_dir: Path) -> list[str]:
+        """What differs from the run whose checkpoints are in a folder, `fixed` settings apart."""
+        ...
+
+    def trainer(self, world: World) -> Trainer:
+        """A trainer of this process, at step 0."""
+        ...
+
+    def describe(self) -> None:
+        """Write the files that make the folder of the run a model directory, weights apart."""
+        ...
+
+    def observe(self, trainer: Trainer, metrics: MetricLogger) -> None:
+        """Let the trainer of the first process record what is particular to these models."""
+        ...
+
+    def publish(self) -> None:
+        """Write the result of a run that has ended."""
+        ...
+
+
+def assemble(run: Run, world: World, state: Mapping[str, Any] | None) -> Trainer:
+    """The trainer of this process, in the state of a checkpoint if there is one.
+
+    Raises ValueError for a checkpoint that lacks a part of the state.
+    """
+    trainer = run.trainer(world)
+    try:
+        if state:
+            trainer.load_state_dict(state)
+    except KeyError as error:
+        raise ValueError(
+            f"the checkpoint of step {(state or {}).get('step')} has no {error}: another version or another program "
+            "wrote it, and the run cannot go on from it. To start from its weights alone, name a model directory in "
+            "init_from"
+        ) from error
+    return trainer
+
+
+def _run(kind: Callable[[Any], Run], config: LoopConfig) -> StopReason:
+    exp_dir = Path(config.exp_dir)
     keep_freed_memory()
-    with joined(config.device) as world, log_to(Path(config.exp_dir) / "train.log", world):
-        source = source_model(config)
-        config = inherited(config, source)
-        table = token_table(config, source.table if source else None)
-        state = _state_to_resume(config, table, world)
-        model, objective = initial_model(config, table, source), build_objective(config, source, world.device)
+    with joined(config.device) as world, log_to(exp_dir / "train.log", world), ExitStack() as stack:
+        run = kind(config)
+        state = _state_to_resume(run, world)
+        trainer = assemble(run, world, state)
         if world.is_first:
-            _describe(config, table, source)
-        trainer = _trainer(config, table, model, objective, state, world)
-        with closing(trainer.tracker) if trainer.tracker else nullcontext():
-            reason = trainer.run()
+            run.describe()
+            write_json(run.config, exp_dir / "run.json")
+            trainer.metrics = stack.enter_context(closing(MetricLogger(exp_dir, trainer.step if state else -1)))
+            run.observe(trainer, trainer.metrics)
+        reason = trainer.run()
         if world.is_first and reason != "interrupted":
-            logger.info("wrote %s", publish(config.exp_dir, config.save_every))
+            run.publish()
     return reason
-
-
-def _check_counts(config: RunConfig) -> None:
-    """Raise ValueError for a number that is too small."""
-    counts = ("average_period", "log_every", "valid_every", "save_every", "keep_last", "accumulate", "max_bad_batches")
-    for name in counts:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, not {getattr(config, name)}")
-    if config.save_every_seconds is not None and config.save_every_seconds <= 0:
-        raise ValueError(f"save_every_seconds must be above 0, not {config.save_every_seconds}")
 
 
 # ---------------------------------------------------------------- the folder of the run
 
 
-def _describe(config: RunConfig, table: TokenTable, source: Pretrained | None) -> None:
-    """Write what makes the folder a model directory, weights apart, and the description of the run.
+def _state_to_resume(run: Run, world: World) -> dict[str, Any] | None:
+    """The state to continue from, as the first process decides; None to begin.
 
-    The sampling that suits it is that of the model it starts from, unless it becomes another kind.
+    Processes that torchrun has started again after a failure continue from the newest checkpoint, whatever `resume`
+    says.
     """
-    exp_dir = Path(config.exp_dir)
-    file = ModelFile(config.model, config.feature, config.variant, config.tokenizer)
-    if source is not None:
-        file = replace(file, sampling=source.file.sampling if source.variant == config.variant else None)
-    write_json(file, exp_dir / "model.json")
-    table.write(exp_dir / "tokens.txt")
-    write_json(config, exp_dir / "run.json")
-
-
-def _state_to_resume(config: RunConfig, table: TokenTable, world: World) -> dict[str, Any] | None:
-    """The state to go on from, by the decision of the first process; None to begin.
-
-    Processes that torchrun has started again after a failure go on from the newest checkpoint, whatever `resume` was.
-    """
-    found = None
+    found, config = None, run.config
     if world.is_first:
         checkpoint.sweep(config.exp_dir)
         found = checkpoint.to_resume(config.exp_dir, "auto" if num_restarts() else config.resume)
         if found:
-            _check_unchanged(config, table, found[0].parent)
+            _check_unchanged(run, found[0].parent)
             logger.info("continuing from %s", found[0])
     path = world.of_first(found[0] if found else None)
     if world.is_first or path is None:
@@ -120,103 +192,129 @@ def _state_to_resume(config: RunConfig, table: TokenTable, world: World) -> dict
     return checkpoint.load(path)
 
 
-def _check_unchanged(config: RunConfig, table: TokenTable, exp_dir: Path) -> None:
+def _check_unchanged(run: Run, exp_dir: Path) -> None:
     """Raise ValueError if the checkpoints in a folder are of another model than the one described."""
-    before, now = to_dict(read_json(RunConfig, exp_dir / "run.json")), to_dict(config)
-    changed = [name for name in FIXED_SETTINGS if before[name] != now[name]]
+    before, now = to_dict(read_json(type(run.config), exp_dir / "run.json")), to_dict(run.config)
+    changed = [name for name in run.fixed if before[name] != now[name]]
     details = [f"{name} was {_short(before[name])}, is {_short(now[name])}" for name in changed]
-    if TokenTable.read(exp_dir / "tokens.txt") != table:
-        details.append(f"{config.tokens or 'the token table'} differs from {exp_dir / 'tokens.txt'}")
+    details += run.differences(exp_dir)
     if details:
         raise ValueError(
             f"{exp_dir} holds checkpoints of a run with other settings ({'; '.join(details)}). "
-            "Take these back, or choose another exp_dir"
+            "Restore these, or choose another exp_dir"
         )
 
 
-@contextmanager
-def log_to(path: Path, world: World = ALONE) -> Iterator[None]:
-    """Send the package's messages to a file and to stderr, there without breaking the progress bar.
-
-    Processes other than the first send warnings to stderr only.
-    """
-    package = logging.getLogger("zipvoice")
-    level = package.level
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
-    if world.is_first:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, encoding="utf-8"))
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        package.addHandler(handler)
-    package.setLevel(logging.INFO if world.is_first else logging.WARNING)
-    propagate, package.propagate = package.propagate, False  # else a root handler would repeat every line
-    try:
-        with logging_redirect_tqdm([package]):
-            yield
-    finally:
-        package.setLevel(level)
-        package.propagate = propagate
-        for handler in handlers:
-            package.removeHandler(handler)
-            handler.close()
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
-# ---------------------------------------------------------------- the parts of a run
+# ---------------------------------------------------------------- the four models
 
 
-def _trainer(
+class ModelRun:
+    """A run of one of the four models."""
+
+    fixed = ("variant", "model", "feature", "tokenizer", "lora", "average_period")
+
+    def __init__(self, config: RunConfig) -> None:
+        self.source = source_model(config)
+        self.config = inherited(config, self.source)
+        self.table = token_table(self.config, self.source.table if self.source else None)
+
+    def differences(self, exp_dir: Path) -> list[str]:
+        if TokenTable.read(exp_dir / "tokens.txt") == self.table:
+            return []
+        return [f"{self.config.tokens or 'the token table'} differs from {exp_dir / 'tokens.txt'}"]
+
+    def trainer(self, world: World) -> Trainer:
+        config = self.config
+        model = initial_model(config, self.table, self.source)
+        objective = build_objective(config, self.source, world.device)
+        tokenizer = build_tokenizer(config.tokenizer, self.table.tags)
+        share: dict[str, Any] = {"scale": config.feature.scale, "rank": world.rank, "world_size": world.size}
+        batches = TrainingData(config.data, self.table, tokenizer, seed=config.seed, **share)
+        valid_batches: Iterable[Batch] = []
+        if config.data.dev:
+            valid_batches = ValidationData(config.data, self.table, tokenizer, **share)
+        elif world.is_first:
+            logger.warning("no validation data is given (data.dev), so no validation loss will be known")
+        return model_trainer(config, prepared(config, model, world), objective, batches, valid_batches, world)
+
+    @property
+    def file(self) -> ModelFile:
+        """The content of model.json; the sampling is that of the model to start from, if it is of the same variant."""
+        config, source = self.config, self.source
+        sampling = source.file.sampling if source is not None and source.variant == config.variant else None
+        return ModelFile(config.model, config.feature, config.variant, config.tokenizer, sampling)
+
+    def describe(self) -> None:
+        exp_dir = Path(self.config.exp_dir)
+        write_json(self.file, exp_dir / "model.json")
+        self.table.write(exp_dir / "tokens.txt")
+
+    def observe(self, trainer: Trainer, metrics: MetricLogger) -> None:
+        config = self.config
+        if not config.sample_every:
+            return
+        batch = next(iter(trainer.valid_batches), None)
+        if batch is None:
+            raise ValueError("sample_every needs validation data (data.dev) to make samples of; set it to 0 without")
+        if config.variant == "zipvoice_dialog_stereo":
+            batch = channels(batch, slice(0, 2))
+        sampling = self.file.sampling or PUBLISHED_SAMPLING[config.variant]
+        vocoder = load_vocoder(config.vocoder)
+        trainer.show = Samples(batch, metrics, config.feature, sampling, vocoder, config.sample_every)
+
+    def publish(self) -> None:
+        logger.info("wrote %s", publish(self.config.exp_dir, self.config.save_every))
+
+
+def model_trainer(
     config: RunConfig,
-    table: TokenTable,
     model: ZipVoice,
-    objective: Objective,
-    state: Mapping[str, Any] | None,
-    world: World,
+    objective: Objective[ZipVoice, Batch],
+    batches: Batches,
+    valid_batches: Iterable[Batch] = (),
+    world: World = ALONE,
 ) -> Trainer:
-    """The trainer of this process, in the state to go on from if there is one."""
-    tokenizer = build_tokenizer(config.tokenizer, table.tags)
-    share: dict[str, Any] = {"scale": config.feature.scale, "rank": world.rank, "world_size": world.size}
-    batches = TrainingData(config.data, table, tokenizer, seed=config.seed, **share)
-    valid_batches: Iterable[Batch] = []
-    if config.data.dev:
-        valid_batches = ValidationData(config.data, table, tokenizer, **share)
-    elif world.is_first:
-        logger.warning("no validation data is given (data.dev), so no validation loss will be known")
-    tracker = Tracker(config.exp_dir, state["step"] if state else -1) if world.is_first else None
-    show = _samples(config, valid_batches, tracker) if tracker and config.sample_every else None
-    model = prepared(config, model.to(world.device), world.device)
-    trainer = Trainer(config, model, objective, batches, valid_batches, tracker, show, world)
-    if state:
-        restore(trainer, state)
+    """The trainer of a model on its device, with ScaledAdam and the running average of the weights."""
+    optim = config.optim
+    groups = parameter_groups(model, optim.base_lr)
+    trainer = Trainer(
+        config,
+        model,
+        objective,
+        ScaledAdam(groups, lr=optim.base_lr, clipping_scale=optim.clipping_scale),
+        EdenSchedule(config, world.size),
+        batches,
+        valid_batches,
+        accumulate=config.accumulate,
+        average=RunningAverage(on_cpu(model.state_dict()), config.average_period) if world.is_first else None,
+        world=world,
+    )
+    trainer.plain = lambda weights: merged(weights, config.lora)
     return trainer
 
 
-def restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
-    """Bring a trainer into the state of a checkpoint. Raises ValueError for one that lacks a part of it."""
-    try:
-        trainer.load_state_dict(state)
-    except KeyError as error:
-        raise ValueError(
-            f"the checkpoint of step {state.get('step')} has no {error}: another version or another program wrote it, "
-            "and the run cannot go on from it. To go on from its weights alone, name a model directory in init_from"
-        ) from error
-
-
-def prepared(config: RunConfig, model: ZipVoice, device: torch.device) -> ZipVoice:
-    """The model, told how to carry out its computations."""
+def prepared(config: RunConfig, model: ZipVoice, world: World) -> ZipVoice:
+    """The model on its device, computed as the run asks for."""
     if config.activation_checkpointing:
         recompute_activations(model)
     if config.compile:
-        compile_elementwise(device)
-    return model
+        compile_elementwise(world.device)
+    return model.to(world.device)
 
 
-def build_objective(config: RunConfig, source: Pretrained | None, device: torch.device) -> Objective:
+def build_objective(
+    config: RunConfig, source: Pretrained | None, device: torch.device
+) -> FlowMatching | StereoFlowMatching | Distillation:
     """What is minimised; the teacher of a distilled model is the one that it starts from."""
     settings = config.objective
     place = settings.mask or ("suffix" if "dialog" in config.variant else "span")
     mask = ConditionMask(settings.mask_fraction or (BASE_MASK if place == "span" else DIALOG_MASK), place)
-    if config.objective.teacher is not None:
+    if settings.teacher is not None:
         assert source is not None
         ema_decay = settings.ema_decay if source.variant == "zipvoice_distill" else None
         return Distillation(source.model.to(device), ema_decay, mask, shared_text=True)
@@ -225,16 +323,65 @@ def build_objective(config: RunConfig, source: Pretrained | None, device: torch.
     return FlowMatching(mask, settings.condition_drop_ratio, settings.time_power)
 
 
-def _samples(config: RunConfig, valid_batches: Iterable[Batch], tracker: Tracker) -> Samples:
-    batch = next(iter(valid_batches), None)
-    if batch is None:
-        raise ValueError("sample_every needs validation data (data.dev) to make samples of; set it to 0 without")
-    if config.variant == "zipvoice_dialog_stereo":
-        batch = channels(batch, slice(0, 2))
-    vocoder = load_vocoder(config.vocoder)
-    return Samples(batch, tracker, config.feature, vocoder)
+# ---------------------------------------------------------------- vocoders
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+class VocoderRun:
+    """A run of a vocoder."""
+
+    fixed = ("vocos", "discriminators")
+
+    def __init__(self, config: VocoderRunConfig) -> None:
+        self.config = config
+
+    def differences(self, exp_dir: Path) -> list[str]:
+        return []
+
+    def trainer(self, world: World) -> Trainer:
+        config = self.config
+        torch.manual_seed(seed_of(config.seed, "initial weights"))
+        discriminators = Discriminators(config.discriminators)
+        vocos = load_vocos(config.init_from).train() if config.init_from else Vocos(config.vocos)
+        if vocos.config != config.vocos:
+            raise ValueError(f"the vocoder in {config.init_from} has other sizes: {vocos.config}, not {config.vocos}")
+        batches = SegmentBatches(Segments(config), world.rank, world.size)
+        dev = whole_recordings(config.dev) if world.is_first else []
+        return vocoder_trainer(config, vocos.to(world.device), discriminators.to(world.device), batches, dev, world)
+
+    def describe(self) -> None:
+        pass  # `save_vocos` writes all there is
+
+    def observe(self, trainer: Trainer, metrics: MetricLogger) -> None:
+        objective = cast(AdversarialVocoding, trainer.objective)
+
+        @torch.no_grad()
+        def copies(model: Vocos, step: int) -> None:
+            if step % self.config.valid_every == 0:
+                for number, batch in zip(range(NUM_COPIES), trainer.valid_batches, strict=False):
+                    wave = objective.averaged(objective.log_mel(batch.samples.to(trainer.device)).mT)
+                    metrics.writer.add_audio(f"copies/{number}", wave, step, SAMPLING_RATE)
+
+        trainer.show = copies
+        trainer.saved = lambda: save_vocos(objective.averaged, self.config.exp_dir)
+
+    def publish(self) -> None:
+        pass  # the newest checkpoint's has been written with it
+
+
+def vocoder_trainer(
+    config: VocoderRunConfig,
+    vocos: Vocos,
+    discriminators: Discriminators,
+    batches: Batches,
+    dev: Iterable[SegmentBatch] = (),
+    world: World = ALONE,
+) -> Trainer:
+    """The trainer of a vocoder and its discriminators on their device, with AdamW."""
+    objective = AdversarialVocoding(config, vocos, discriminators, world)
+    optimizer = torch.optim.AdamW(vocos.parameters(), config.lr, config.betas)
+    return Trainer(config, vocos, objective, optimizer, CosineSchedule(config), batches, dev, world=world)
+
+
+def whole_recordings(sources: Iterable[str]) -> list[SegmentBatch]:
+    """Each recording of manifests and folders as a batch of its own."""
+    return [SegmentBatch(whole(cut)[None], [cut.id]) for cut in recordings(list(sources))]

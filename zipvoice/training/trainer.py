@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop, and everything it needs to stop and go on as if it had not stopped."""
+"""The training loop, and everything it needs to stop and to continue as if it had not stopped."""
 
 import logging
 import math
@@ -8,93 +8,117 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
 from tqdm import tqdm
 
-from zipvoice.config.training import OptimizerConfig, RunConfig
-from zipvoice.data.collate import Batch
-from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.config.training import LoopConfig
 from zipvoice.seeds import batch_number, seed_of
 from zipvoice.training import checkpoint
 from zipvoice.training.averaging import RunningAverage
-from zipvoice.training.bad_batches import BadBatches, memory_explained
-from zipvoice.training.distributed import ALONE, World
-from zipvoice.training.logger import Tracker
-from zipvoice.training.lora import merged
-from zipvoice.training.losses import RunningLoss, pooled, weighted
-from zipvoice.training.lr_scheduler import FINE_TUNING_OFFSET, adjusted_batch_count, eden, hours_seen
-from zipvoice.training.monitor import Watch
-from zipvoice.training.objectives import Loss, Objective
-from zipvoice.training.optimizer import ScaledAdam, parameter_groups
+from zipvoice.training.distributed import ALONE, World, stop_on_signal
+from zipvoice.training.losses import Loss, Objective, pooled, weighted
+from zipvoice.training.lr_scheduler import Schedule
+from zipvoice.training.observation.bad_batches import AnyBatch, BadBatches, memory_explained
+from zipvoice.training.observation.logger import MetricLogger
+from zipvoice.training.observation.monitor import Monitor, RunningLoss
 from zipvoice.training.precision import Precision, all_finite
-from zipvoice.training.signals import stop_on_signal
-from zipvoice.weights import write_weights
+from zipvoice.weights import Weights, write_weights
 
 logger = logging.getLogger(__name__)
 
 StopReason = Literal["finished", "out of time", "interrupted"]
 STOP_REASONS: tuple[StopReason | None, ...] = (None, "finished", "out of time", "interrupted")
-"""By increasing weight, where processes have different ones."""
+"""By increasing priority, where processes have different ones."""
 
 
 class Batches(Protocol):
-    """Training batches for ever, epoch after epoch, from a position that can be saved."""
+    """Training batches without end, epoch after epoch, from a position that can be saved."""
 
-    epoch: int
-
-    def __next__(self) -> Batch: ...
+    @property
+    def epoch(self) -> int: ...
+    def __next__(self) -> Any: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class HasSchedules(Protocol):
+    """A model whose regularisation depends on the progress of training."""
+
+    def set_batch_count(self, count: float) -> None: ...
+    def training_state(self) -> dict[str, float]: ...
+    def load_training_state(self, state: Mapping[str, float]) -> None: ...
 
 
 class Trainer:
     """Minimises an objective over batches, with everything that must survive a restart in its checkpoints.
 
     A run that was stopped and started again gives the same weights, bit for bit on a CPU, as one that was not. Batches
-    are numbered through the run, over steps, processes and the batches that a step adds up, and the number decides what
-    is drawn at random for a batch. So two processes compute what one does that adds up the same two batches.
+    are numbered through the run, over steps, processes and the batches that a step accumulates, and the number seeds
+    what is drawn at random for a batch. So two processes compute what one does that accumulates the same two batches.
+
+        trainer = Trainer(config, model, objective, optimizer, schedule, batches)
+        trainer.run()
+
+    `zipvoice.training.run` puts together the trainers of the toolkit's own models.
 
     Args:
         config: of the run.
         model: to be trained, on its device.
         objective: what is minimised.
+        optimizer: of the model's parameters.
+        schedule: learning rate by step and epoch.
         batches: training data of this process.
         valid_batches: validation data of this process, the same batches each time they are iterated over.
-        tracker: where losses are recorded, by the first process.
-        show: called with the model and the step every `sample_every` steps, to record samples of what it can do.
+        accumulate: batches that this process accumulates for one update.
+        average: of the weights, updated after each step by the first process.
         world: the training processes.
+
+    Attributes:
+        metrics: where losses are recorded, by the first process; None records nothing.
+        show: is called with the model and the step after each step, to record samples.
+        saved: is called after each checkpoint is written.
+        plain: makes the weights of a model that can be loaded of those of the objective's result.
     """
 
     def __init__(
         self,
-        config: RunConfig,
-        model: ZipVoice,
-        objective: Objective,
+        config: LoopConfig,
+        model: nn.Module,
+        objective: Objective[Any, Any],
+        optimizer: Optimizer,
+        schedule: Schedule,
         batches: Batches,
-        valid_batches: Iterable[Batch],
-        tracker: Tracker | None,
-        show: Callable[[ZipVoice, int], None] | None = None,
+        valid_batches: Iterable[Any] = (),
+        *,
+        accumulate: int = 1,
+        average: RunningAverage | None = None,
         world: World = ALONE,
     ) -> None:
         self.config = config
-        self.model = model
+        self.model: Any = model
         self.objective = objective
+        self.optimizer = optimizer
+        self.schedule = schedule
         self.batches = batches
         self.valid_batches = valid_batches
-        self.tracker = tracker
-        self.show = show
+        self.accumulate = accumulate
+        self.average = average
         self.world = world
+        self.metrics: MetricLogger | None = None
+        self.show: Callable[[Any, int], None] | None = None
+        self.saved: Callable[[], None] | None = None
+        self.plain: Callable[[Mapping[str, Any]], Weights] = dict
         self.device = next(model.parameters()).device
         self.generator = torch.Generator(self.device)
         self.precision = Precision(config.precision, self.device.type)
-        self.params = [param for param in model.parameters() if param.requires_grad]
-        groups = parameter_groups(model, config.optim.base_lr)
-        self.optimizer = ScaledAdam(groups, lr=config.optim.base_lr, clipping_scale=config.optim.clipping_scale)
-        self.average = RunningAverage(model.state_dict(), config.average_period) if world.is_first else None
+        self.params = [param for group in optimizer.param_groups for param in group["params"]]
         self.bad_batches = BadBatches(Path(config.exp_dir) / "bad_batches", config.max_bad_batches, world)
-        self.watch = Watch(config, model, self.optimizer)
+        self.monitor = Monitor(config, model, optimizer)
         self.recent = RunningLoss()
         self.best_valid_loss: float | None = None
         self.step = 0
@@ -108,13 +132,13 @@ class Trainer:
         with stop_on_signal() as interrupted, self._progress_bar() as progress:
             if self.best_valid_loss is None:
                 self.validate()
-            self.watch.start()
+            self.monitor.start()
             while not (reason := self._stop_reason(started, interrupted())):
                 loss = self.train_step(self.next_batches())
                 self.log(loss, progress)
                 if self.step % self.config.valid_every == 0:
                     self.validate()
-                if self.show and self.config.sample_every and self.step % self.config.sample_every == 0:
+                if self.show:
                     self.show(self.model, self.step)
                 if self.step % self.config.save_every == 0 or self._time_to_save():
                     self.save()
@@ -124,32 +148,46 @@ class Trainer:
         logger.info("%s after %d steps and %d epochs%s", reason, self.step, self.batches.epoch, more)
         return reason
 
-    def next_batches(self) -> list[Batch]:
+    def next_batches(self) -> list[AnyBatch]:
         """The batches of the next step of this process."""
-        with self.watch.waiting():
-            return [next(self.batches) for _ in range(self.config.accumulate)]
+        with self.monitor.waiting():
+            return [next(self.batches) for _ in range(self.accumulate)]
 
-    def train_step(self, batches: Sequence[Batch]) -> Loss:
+    def train_step(self, batches: Sequence[AnyBatch]) -> Loss:
         """One update of the weights, by the pooled loss of these batches and those of all other processes.
 
         Where that or a gradient is not finite the update is skipped, on all processes; the step counts all the same.
         """
-        self.model.train()
-        self.model.set_batch_count(self.batch_count(self.step))
+        self.prepare_step()
         losses: list[Loss] = []
         for batch in batches:
             losses.append(self._differentiate(batch, losses))
         loss = pooled(losses, self.world)
         self.step += 1
-        self._set_learning_rate()
         if self._gradients_are_good(loss, losses, batches):
             self.optimizer.step()
             self.objective.after_step(self.model)
-            self.watch.stepped(self.step, self.batches.epoch, loss.num_frames)
+            self.monitor.stepped(self.step, self.batches.epoch, loss.num_frames)
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
             self.average.update(self.model.state_dict(), self.step)
         return loss
+
+    def prepare_step(self) -> None:
+        """Bring model and learning rates to the values of the next step."""
+        self.model.train()
+        if isinstance(self.model, HasSchedules):
+            self.model.set_batch_count(self.schedule.batch_count(self.step))
+        lr = self.schedule.learning_rate(self.step + 1, self.batches.epoch)
+        for optimizer in (self.optimizer, *self.objective.optimizers):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * group.get("lr_scale", 1.0)
+
+    def seed(self, number: int) -> None:
+        """Seed all randomness of batch `number` of the next step, by the run's seed and the place in the run."""
+        place = batch_number(self.step, number, self.accumulate, self.world.rank, self.world.size)
+        torch.manual_seed(seed_of(self.config.seed, place, "model"))
+        self.generator.manual_seed(seed_of(self.config.seed, place, "objective"))
 
     @torch.no_grad()
     def validate(self) -> None:
@@ -157,9 +195,9 @@ class Trainer:
         self.model.eval()
         total = RunningLoss(memory=None)
         for number, batch in enumerate(self.valid_batches):
-            number_of_all = number * self.world.size + self.world.rank
-            self.generator.manual_seed(seed_of(self.config.seed, "validation", number_of_all))
-            with memory_explained(self.config.exp_dir, self.step, self.world.rank, batch):
+            place = batch_number(number, 0, 1, self.world.rank, self.world.size)
+            self.generator.manual_seed(seed_of(self.config.seed, "validation", place))
+            with memory_explained(self.config, self.step, self.world.rank, batch):
                 total.add(self.objective.validate(self.model, batch.to(self.device), self.generator))
         total.add_others(self.world)
         means = total.means()
@@ -167,34 +205,33 @@ class Trainer:
             return  # there is no validation data
         better = self.best_valid_loss is None or means["loss"] < self.best_valid_loss
         self.best_valid_loss = means["loss"] if better else self.best_valid_loss
-        logger.info("step %d: validation loss %.5f", self.step, means["loss"])
-        if self.tracker:
-            self.tracker.scalars("valid", self.step, means)
+        logger.info("step %d: validation %s", self.step, ", ".join(f"{name} {x:.5f}" for name, x in means.items()))
+        if self.metrics:
+            self.metrics.scalars("valid", self.step, means)
             if better:
-                weights = merged(self.model.state_dict(), self.config.lora)
+                weights = self.plain(self.objective.result(self.model))
                 write_weights(weights, Path(self.config.exp_dir) / "best-valid-loss.safetensors")
 
     def log(self, loss: Loss, progress: "tqdm[Any]") -> None:
-        """Take the loss into the running means, and record them now and then."""
+        """Add the loss to the running means, and record them every `log_every` steps."""
         self.recent.add(loss)
         means = self.recent.means()
         progress.update()
         progress.set_postfix(loss=f"{means['loss']:.4f}", refresh=False)
-        if self.tracker and self.step % self.config.log_every == 0:
-            report = self.watch.report(self.step)
-            current = {name: value.item() for name, value in {"loss": loss.value, **loss.parts}.items()}
-            steering = {
-                "lr": report.lr,
-                "grad_norm": report.grad_norm,
+        if self.metrics and self.step % self.config.log_every == 0:
+            report = self.monitor.report(self.step)
+            values = {
+                **{name: value.item() for name, value in {"loss": loss.value, **loss.parts}.items()},
+                **{f"mean_{name}": value for name, value in means.items()},
+                **report.steering(),
                 "grad_scale": self.precision.scale,
                 "skipped": self.bad_batches.total,
                 "epoch": self.batches.epoch,
             }
-            values = current | {f"mean_{name}": value for name, value in means.items()} | steering
-            self.tracker.scalars("train", self.step, {k: v for k, v in values.items() if math.isfinite(v)})
+            self.metrics.scalars("train", self.step, {k: v for k, v in values.items() if math.isfinite(v)})
             for kind, scalars in report.scalars().items():
-                self.tracker.scalars(kind, self.step, scalars)
-            logger.info("step %d: loss %.5f, mean %.5f, %s", self.step, current["loss"], means["loss"], report)
+                self.metrics.scalars(kind, self.step, scalars)
+            logger.info("step %d: loss %.5f, mean %.5f, %s", self.step, values["loss"], means["loss"], report)
 
     def save(self) -> None:
         """Write a checkpoint and delete those that are not needed any longer."""
@@ -202,16 +239,19 @@ class Trainer:
         if self.world.is_first:
             checkpoint.save(self.config.exp_dir, self.step, state)
             checkpoint.prune(self.config.exp_dir, self.config.keep_last, self.config.save_every)
+            if self.saved:
+                self.saved()
         self.saved_at, self.saved_step = time.monotonic(), self.step
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that must survive a restart, to be asked for on all processes at once."""
+        """Everything that must survive a restart, to be called on all processes at once."""
+        own = self.model.training_state() if isinstance(self.model, HasSchedules) else {}
         return {
             "step": self.step,
-            "average_period": self.config.average_period,
+            "average_period": self.average.period if self.average else None,
             "model": self.model.state_dict(),
             "model_avg": self.average.state_dict() if self.average else None,
-            "model_training": self.world.gathered(self.model.training_state()),  # the only part that differs by rank
+            "model_training": self.world.gathered(own),  # the only part that differs by rank
             "optimizer": self.optimizer.state_dict(),
             "precision": self.precision.state_dict(),
             "objective": self.objective.state_dict(),
@@ -223,15 +263,18 @@ class Trainer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave, on as many processes or on others."""
+        settings = [group.get("clipping_scale") for group in self.optimizer.param_groups]
         self.step = self.saved_step = state["step"]
         self.model.load_state_dict(state["model"])
         if self.average:
             self.average.load_state_dict(state["model_avg"])
-        steering = state["model_training"]
-        self.model.load_training_state(steering[self.world.rank % len(steering)])
+        if isinstance(self.model, HasSchedules):
+            by_rank = state["model_training"]
+            self.model.load_training_state(by_rank[self.world.rank % len(by_rank)])
         self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:  # a setting, which may have changed, not part of the state
-            group["clipping_scale"] = self.config.optim.clipping_scale
+        for group, scale in zip(self.optimizer.param_groups, settings, strict=True):
+            if scale is not None:  # a setting, which may have changed, not part of the state
+                group["clipping_scale"] = scale
         self.precision.load_state_dict(state["precision"])
         self.objective.load_state_dict(state["objective"])
         self.batches.load_state_dict(state["data"])
@@ -241,17 +284,17 @@ class Trainer:
 
     # ---------------------------------------------------------------- details of a step
 
-    def _differentiate(self, batch: Batch, before: Sequence[Loss]) -> Loss:
+    def _differentiate(self, batch: AnyBatch, before: Sequence[Loss]) -> Loss:
         """The loss of a batch, whose gradient is added to that of the batches before it in the same step."""
         self.seed(len(before))
-        with memory_explained(self.config.exp_dir, self.step + 1, self.world.rank, batch):
+        with memory_explained(self.config, self.step + 1, self.world.rank, batch):
             with self.precision.autocast():
                 loss = self.objective(self.model, batch.to(self.device), self.generator)
             (weighted(loss, (*before, loss)[0]) * self.precision.scale).backward()
         return replace(loss, value=loss.value.detach())
 
-    def _gradients_are_good(self, loss: Loss, losses: Sequence[Loss], batches: Sequence[Batch]) -> bool:
-        """Pool the gradients and tell whether all of them are finite; take note if not."""
+    def _gradients_are_good(self, loss: Loss, losses: Sequence[Loss], batches: Sequence[AnyBatch]) -> bool:
+        """Pool the gradients and tell whether all of them are finite; report the batches if not."""
         if not math.isfinite(loss.value):
             bad = [batch for batch, own in zip(batches, losses, strict=True) if not math.isfinite(own.value)]
             self.bad_batches.skipped(self.step, "the loss is not finite", bad)
@@ -261,47 +304,24 @@ class Trainer:
         finite = all_finite(self.params)
         self.precision.adapt(finite, self.step)
         if finite:
-            self.bad_batches.went_well()
+            self.bad_batches.updated()
         elif self.precision.is_scaled:
             self.bad_batches.check_scale(self.step, self.precision.scale, batches)
         else:
             self.bad_batches.skipped(self.step, "a gradient is not finite", batches)
         return finite
 
-    def seed(self, number: int) -> None:
-        """Make all randomness of a batch a function of the run's seed and of its number in the run."""
-        world = self.world
-        number_of_all = batch_number(self.step, number, self.config.accumulate, world.rank, world.size)
-        torch.manual_seed(seed_of(self.config.seed, number_of_all, "model"))
-        self.generator.manual_seed(seed_of(self.config.seed, number_of_all, "objective"))
-
-    @property
-    def _batches_per_step(self) -> int:
-        return self.world.size * self.config.accumulate
-
-    def batch_count(self, step: int) -> float:
-        fine_tuning = self.config.init_from is not None or self.config.objective.teacher is not None
-        offset = FINE_TUNING_OFFSET if fine_tuning else 0
-        seconds = self.config.data.max_duration
-        return adjusted_batch_count(step, seconds, self._batches_per_step, self.config.ref_duration, offset)
-
-    def _set_learning_rate(self) -> None:
-        hours = hours_seen(self.step, self.config.data.max_duration, self._batches_per_step)
-        lr = learning_rate(self.config.optim, self.step, self.batches.epoch, hours)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr * group["lr_scale"]
-
     # ---------------------------------------------------------------- when to stop and to save
 
     def _stop_reason(self, started: float, interrupted: bool) -> StopReason | None:
         """Why to stop now, the same on all processes."""
-        config = self.config
+        limit = self.config.max_seconds
         own: StopReason | None = None
-        if self.batches.epoch >= config.num_epochs if config.num_steps is None else self.step >= config.num_steps:
+        if self.config.is_finished(self.step, self.batches.epoch):
             own = "finished"
         elif interrupted:
             own = "interrupted"
-        elif config.max_seconds is not None and time.monotonic() - started >= config.max_seconds:
+        elif limit is not None and time.monotonic() - started >= limit:
             own = "out of time"
         return STOP_REASONS[int(self.world.highest(STOP_REASONS.index(own)))]
 
@@ -314,12 +334,3 @@ class Trainer:
         """A bar on a terminal, nothing elsewhere."""
         total, hidden = self.config.num_steps, None if self.world.is_first else True
         return tqdm(total=total, initial=self.step, unit="step", file=sys.stderr, disable=hidden)
-
-
-def learning_rate(config: OptimizerConfig, step: int, epoch: float, hours: float) -> float:
-    """The learning rate of step `step` (from 1), after `epoch` epochs and `hours` hours of audio."""
-    if config.schedule == "fixed":
-        return config.base_lr
-    if config.lr_hours is None:
-        return eden(step, epoch, config.base_lr, config.lr_batches, config.lr_epochs)
-    return eden(step, hours, config.base_lr, config.lr_batches, config.lr_hours)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judges that tell a real wave from a vocoder's, as Vocos uses them.
+"""The discriminators of Vocos, which tell real waves from generated ones.
 
 The multi-period discriminators are those of HiFi-GAN (Kong et al. 2020, arXiv:2010.05646), which see every p-th sample
 side by side; the multi-resolution ones look at magnitude spectrograms (UnivNet, Jang et al. 2021, arXiv:2106.07889).
@@ -23,8 +23,8 @@ SMALLEST_POWER = 1e-10
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What one discriminator makes of a batch of waves."""
+class DiscriminatorOutput:
+    """Output of one discriminator for a batch of waves."""
 
     scores: Tensor
     """Any shape; above 0 where a wave sounds real, below where it does not."""
@@ -33,28 +33,28 @@ class Verdict:
 
 
 class Discriminators(nn.Module):
-    """All discriminators of a run: waves (B, N) -> one verdict each.
+    """All discriminators of a run: waves (B, N) -> one output each.
 
     Attributes:
-        weights: of each in the loss of the vocoder; those of one kind add up to the weight of the kind.
+        weights: of each in the loss of the vocoder; those of one kind sum to the weight of the kind.
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         periods = [PeriodDiscriminator(period, config.period_channels) for period in config.periods]
         windows = [SpectralDiscriminator(window, config.window_channels) for window in config.windows]
-        self.judges = nn.ModuleList([*periods, *windows])
+        self.discriminators = nn.ModuleList([*periods, *windows])
         self.weights = [
             *(config.period_weight / len(periods) for _ in periods),
             *(config.window_weight / len(windows) for _ in windows),
         ]
 
-    def forward(self, wave: Tensor) -> list[Verdict]:
-        return [judge(wave) for judge in self.judges]
+    def forward(self, wave: Tensor) -> list[DiscriminatorOutput]:
+        return [discriminator(wave) for discriminator in self.discriminators]
 
 
 class PeriodDiscriminator(nn.Module):
-    """Convolutions along each of the P interleaved parts of a wave, which P consecutive samples begin."""
+    """Convolutions over every P-th sample of a wave, for each of the P offsets."""
 
     def __init__(self, period: int, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -66,9 +66,9 @@ class PeriodDiscriminator(nn.Module):
         )
         self.score = weight_norm(nn.Conv2d(channels[-1], 1, (3, 1), padding=(1, 0)))
 
-    def forward(self, wave: Tensor) -> Verdict:
+    def forward(self, wave: Tensor) -> DiscriminatorOutput:
         wave = F.pad(wave, (0, -wave.shape[1] % self.period))
-        return _judge(wave.reshape(len(wave), 1, -1, self.period), self.layers, self.score)  # (B, 1, N / P, P)
+        return _forward(wave.reshape(len(wave), 1, -1, self.period), self.layers, self.score)  # (B, 1, N / P, P)
 
 
 class SpectralDiscriminator(nn.Module):
@@ -86,8 +86,8 @@ class SpectralDiscriminator(nn.Module):
         )
         self.score = weight_norm(nn.Conv2d(channels, 1, (3, 3), padding=1))
 
-    def forward(self, wave: Tensor) -> Verdict:
-        return _judge(magnitudes(wave, self.window)[:, None], self.layers, self.score)  # (B, 1, K, T)
+    def forward(self, wave: Tensor) -> DiscriminatorOutput:
+        return _forward(magnitudes(wave, self.window)[:, None], self.layers, self.score)  # (B, 1, K, T)
 
 
 def magnitudes(wave: Tensor, window: Tensor) -> Tensor:
@@ -97,12 +97,12 @@ def magnitudes(wave: Tensor, window: Tensor) -> Tensor:
     return (spectrum.real.square() + spectrum.imag.square()).clamp(min=SMALLEST_POWER).sqrt()
 
 
-def _judge(x: Tensor, layers: nn.ModuleList, score: nn.Module) -> Verdict:
+def _forward(x: Tensor, layers: nn.ModuleList, score: nn.Module) -> DiscriminatorOutput:
     features = []
     for layer in layers:
         x = F.leaky_relu(layer(x), SLOPE)
         features.append(x)
-    return Verdict(score(x).float(), features)
+    return DiscriminatorOutput(score(x).float(), features)
 
 
 def _same(kernel: tuple[int, int]) -> tuple[int, int]:

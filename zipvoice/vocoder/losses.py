@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a vocoder and its discriminators minimise.
+"""The losses of a vocoder and its discriminators.
 
 Shapes: B batch, N samples, K frequencies, T frames.
 """
@@ -10,27 +10,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zipvoice.vocoder.discriminators import Verdict, magnitudes
+from zipvoice.vocoder.discriminators import DiscriminatorOutput, magnitudes
 
 
-def discriminator_loss(real: Sequence[Verdict], fake: Sequence[Verdict]) -> Tensor:
+def discriminator_loss(real: Sequence[DiscriminatorOutput], fake: Sequence[DiscriminatorOutput]) -> Tensor:
     """The hinge loss of discriminators, mean over them: E max(0, 1 - D(x)) + E max(0, 1 + D(x̂))."""
     losses = [F.relu(1 - r.scores).mean() + F.relu(1 + f.scores).mean() for r, f in zip(real, fake, strict=True)]
     return torch.stack(losses).mean()
 
 
-def adversarial_loss(fake: Sequence[Verdict], weights: Sequence[float]) -> Tensor:
+def adversarial_loss(fake: Sequence[DiscriminatorOutput], weights: Sequence[float]) -> Tensor:
     """The hinge loss of the vocoder, a weighted sum over discriminators: E max(0, 1 - D(x̂))."""
     losses = [weight * F.relu(1 - f.scores).mean() for f, weight in zip(fake, weights, strict=True)]
     return torch.stack(losses).sum()
 
 
-def feature_loss(real: Sequence[Verdict], fake: Sequence[Verdict], weights: Sequence[float]) -> Tensor:
+def feature_loss(
+    real: Sequence[DiscriminatorOutput], fake: Sequence[DiscriminatorOutput], weights: Sequence[float]
+) -> Tensor:
     """Mean absolute difference of activations, summed over layers, a weighted sum over discriminators."""
     losses = [
-        weight * F.l1_loss(ours.float(), theirs.float())
+        weight * F.l1_loss(a.float(), b.float())
         for r, f, weight in zip(real, fake, weights, strict=True)
-        for ours, theirs in zip(f.features, r.features, strict=True)
+        for a, b in zip(f.features, r.features, strict=True)
     ]
     return torch.stack(losses).sum()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a training run is doing: its speed, its memory, its gradients, the sizes of its weights, the time it still needs.
+"""Metrics of a training run: losses, speed, memory, gradients, sizes of weights and updates, remaining time.
 
 Nothing here changes the run. A block is a stack of layers or a projection, such as `fm_decoder.encoders.0` or `embed`.
 """
@@ -14,9 +14,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
-from zipvoice.config.training import RunConfig
+from zipvoice.config.training import LoopConfig
+from zipvoice.training.distributed import World
+from zipvoice.training.losses import Loss
 from zipvoice.training.optimizer import ScaledAdam
 
 
@@ -41,8 +44,8 @@ class Report:
     seconds_per_step: float
     waiting: float
     """Share of the time in which the next batch was waited for; what comes near 1 needs more loader processes."""
-    grad_norm: float
-    """Of the last step, relative to the sizes of the weights; the optimizer clips by it."""
+    grad_norm: float | None
+    """Of the last step, relative to the sizes of the weights; None for an optimizer that does not clip by it."""
     clipped: float
     """Share of the steps whose gradients were clipped."""
     lr: float
@@ -59,8 +62,12 @@ class Report:
         """Hours of audio per hour."""
         return self.frames_per_second * HOP / SAMPLING_RATE
 
+    def steering(self) -> dict[str, float]:
+        """Learning rate and gradient norm of the last step."""
+        return {"lr": self.lr} | ({} if self.grad_norm is None else {"grad_norm": self.grad_norm})
+
     def scalars(self) -> dict[str, dict[str, float]]:
-        """The values by kind and name, as a tracker takes them."""
+        """The values by kind and name, as `MetricLogger` records them."""
         speed = {
             "audio_hours_per_hour": self.audio_per_time,
             "frames_per_second": self.frames_per_second,
@@ -82,15 +89,16 @@ class Report:
     def __str__(self) -> str:
         """The end of a line in the log."""
         left = "time left unknown" if self.seconds_left is None else f"{duration(self.seconds_left)} left"
+        gradient = "" if self.grad_norm is None else f"gradient {self.grad_norm:.2e} ({self.clipped:.0%} clipped), "
         return (
-            f"rate {self.lr:.2e}, gradient {self.grad_norm:.2e} ({self.clipped:.0%} clipped), "
+            f"rate {self.lr:.2e}, {gradient}"
             f"{self.audio_per_time:.3g} h of audio per hour, {self.waiting:.0%} waiting for data, "
             f"{self.peak_bytes / 2**30:.1f} GiB, {left}"
         )
 
 
-class Watch:
-    """Follows a run: `waiting` around taking a batch, `stepped` after each update, `report` now and then.
+class Monitor:
+    """Measures a run: `waiting` around taking a batch, `stepped` after each update, `report` every so many steps.
 
     Args:
         config: of the run.
@@ -101,9 +109,9 @@ class Watch:
 
     def __init__(
         self,
-        config: RunConfig,
+        config: LoopConfig,
         model: nn.Module,
-        optimizer: ScaledAdam,
+        optimizer: Optimizer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -116,7 +124,7 @@ class Watch:
         self.start()
 
     def start(self) -> None:
-        """Say that training begins now; what came before counts for nothing."""
+        """Begin the measurement; call it when training starts."""
         self._started = self._clock()
         self._num_steps = 0
         self._step_began: float | None = None
@@ -128,7 +136,7 @@ class Watch:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around everything that is waiting for the next batch; a step begins with it."""
+        """Context of waiting for the next batch; a step begins with it."""
         now = self._clock()
         if self._step_began is None:
             self._step_began = now
@@ -136,7 +144,7 @@ class Watch:
         self._seconds_waited += self._clock() - now
 
     def stepped(self, step: int, epoch: int, num_frames: int) -> None:
-        """Say that step `step` (from 1) has updated the weights. Gradients must still be there.
+        """Record that step `step` (from 1) has updated the weights. Gradients must still be there.
 
         Args:
             step: steps taken in the whole run.
@@ -151,7 +159,7 @@ class Watch:
         self._steps += 1
         self._num_steps += 1
         self._frames += num_frames
-        self._clipped += any(factor < 1 for _, factor in self._optimizer.clipping())
+        self._clipped += any(factor < 1 for _, factor in clipping(self._optimizer))
         if self._epoch is not None and epoch > self._epoch:
             self._steps_per_epoch = step / epoch
         self._epoch = epoch
@@ -163,7 +171,7 @@ class Watch:
             frames_per_second=self._frames / seconds,
             seconds_per_step=self._seconds / steps,
             waiting=self._seconds_waited / seconds,
-            grad_norm=max(norm for norm, _ in self._optimizer.clipping()),
+            grad_norm=max((norm for norm, _ in clipping(self._optimizer)), default=None),
             clipped=self._clipped / steps,
             lr=self._optimizer.param_groups[0]["lr"],
             peak_bytes=peak_bytes(next(self._model.parameters()).device),
@@ -175,12 +183,17 @@ class Watch:
 
     def _seconds_left(self, step: int) -> float | None:
         elapsed = self._clock() - self._started
-        pace = elapsed / max(self._num_steps, 1)  # with validation and saving
-        return seconds_left(self._config, step, self._steps_per_epoch, pace, elapsed)
+        per_step = elapsed / max(self._num_steps, 1)  # with validation and saving
+        return seconds_left(self._config, step, self._steps_per_epoch, per_step, elapsed)
+
+
+def clipping(optimizer: Optimizer) -> list[tuple[float, float]]:
+    """Gradient norm and clipping factor of the last step by group, of an optimizer that clips."""
+    return optimizer.clipping() if isinstance(optimizer, ScaledAdam) else []
 
 
 def seconds_left(
-    config: RunConfig, step: int, steps_per_epoch: float | None, seconds_per_step: float, elapsed: float
+    config: LoopConfig, step: int, steps_per_epoch: float | None, seconds_per_step: float, elapsed: float
 ) -> float | None:
     """Seconds until the first limit of a run is reached, None if none can be told.
 
@@ -188,12 +201,10 @@ def seconds_left(
         config: has the limits.
         step: steps taken.
         steps_per_epoch: None as long as it is not known, which matters without `num_steps`.
-        seconds_per_step: what a step takes, all things considered.
+        seconds_per_step: of the mean step, validation and saving included.
         elapsed: seconds since the run was started for the last time.
     """
-    last_step = config.num_steps
-    if last_step is None and steps_per_epoch is not None:
-        last_step = math.ceil(config.num_epochs * steps_per_epoch)
+    last_step = config.last_step(steps_per_epoch)
     limits = [] if last_step is None else [(last_step - step) * seconds_per_step]
     if config.max_seconds is not None:
         limits.append(config.max_seconds - elapsed)
@@ -201,7 +212,7 @@ def seconds_left(
 
 
 @torch.no_grad()
-def block_scales(model: nn.Module, optimizer: ScaledAdam) -> dict[str, Scales]:
+def block_scales(model: nn.Module, optimizer: Optimizer) -> dict[str, Scales]:
     """The scales of each block of a model right after a step of its optimizer, parameters without gradient left out.
 
     Costs a pass over weights, gradients and updates, and one transfer to the CPU.
@@ -249,3 +260,40 @@ def duration(seconds: float) -> str:
     parts = [f"{count} {unit}" for unit, count in sizes.items()]
     first = next((i for i, count in enumerate(sizes.values()) if count), len(parts) - 1)
     return " ".join(parts[first : first + 2])
+
+
+class RunningLoss:
+    """Means of a loss and its parts over the frames of recent batches; older ones fade over `memory` batches.
+
+    A value that is not finite is left out. With `memory` None nothing fades.
+    """
+
+    def __init__(self, memory: int | None = 200) -> None:
+        self.keep = 1.0 if memory is None else 1 - 1 / memory
+        self.sums: dict[str, float] = defaultdict(float)
+        self.frames: dict[str, float] = defaultdict(float)
+
+    def add(self, loss: Loss) -> None:
+        """Take in the loss of one batch."""
+        for name, value in {"loss": loss.value, **loss.parts}.items():
+            amount = value.item() * loss.num_frames
+            self.sums[name] = self.sums[name] * self.keep + (amount if math.isfinite(amount) else 0.0)
+            self.frames[name] = self.frames[name] * self.keep + loss.num_frames
+
+    def means(self) -> dict[str, float]:
+        """The mean of the loss and of each part."""
+        return {name: total / self.frames[name] for name, total in self.sums.items()}
+
+    def state_dict(self) -> dict[str, dict[str, float]]:
+        return {"sums": dict(self.sums), "frames": dict(self.frames)}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, float]]) -> None:
+        self.sums.update(state["sums"])
+        self.frames.update(state["frames"])
+
+    def add_others(self, world: World) -> None:
+        """Take in what other processes have added to theirs."""
+        for rank, state in enumerate(world.gathered(self.state_dict())):
+            for name in state["sums"] if rank != world.rank else ():
+                self.sums[name] += state["sums"][name]
+                self.frames[name] += state["frames"][name]

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking into a model while it learns: what passes through its modules, where values stop being finite, what it holds.
+"""Diagnostics of a model in training: statistics of its activations and gradients, and the first non-finite value.
 
-All three take a model, an objective and batches, as a trainer does, and leave the weights as they are. What is random
-comes from PyTorch's default generators and the generator that is passed in.
+Both take a model, an objective and batches, as a trainer does, and leave the weights as they are. Randomness comes from
+PyTorch's default generators and the generator that is passed in.
 """
 
 import dataclasses
-import gc
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,15 +14,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from zipvoice.audio.mel import HOP, SAMPLING_RATE, num_frames
-from zipvoice.config.data import DataConfig
-from zipvoice.config.training import RunConfig
 from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.bad_batches import is_out_of_memory
-from zipvoice.training.monitor import peak_bytes
-from zipvoice.training.objectives import Objective
-from zipvoice.training.optimizer import ScaledAdam, parameter_groups
+from zipvoice.training.losses import Objective
+from zipvoice.training.observation.bad_batches import training_loss
 from zipvoice.training.precision import Precision
 
 FP32 = Precision("fp32", "cpu")
@@ -35,23 +28,11 @@ See = Callable[[Any, str, Tensor], None]
 PERCENTILES = (1, 10, 50, 90, 99)
 SAMPLED = 2_000
 """Values of each tensor that percentiles are estimated from."""
-TOKENS_PER_SECOND = 25
-"""Phonemes of very fast speech, for batches that exist only to see whether they fit."""
-
-
-def _loss(
-    model: ZipVoice, objective: Objective, batch: Batch, generator: torch.Generator, precision: Precision
-) -> Tensor:
-    """The loss of a batch in training mode, times the scale of the precision."""
-    device = next(model.parameters()).device
-    model.train()
-    with precision.autocast():
-        return objective(model, batch.to(device), generator).value * precision.scale
 
 
 @contextmanager
 def observed(model: nn.Module, see: See) -> Iterator[None]:
-    """Show `see` every tensor of numbers that enters or leaves a module, in order, and the gradients as they come."""
+    """Call `see` for every floating-point tensor that enters or leaves a module, in order, and for their gradients."""
 
     def before(name: str, args: Any) -> None:
         for tensor in _tensors(args):
@@ -93,7 +74,7 @@ def _tensors(item: Any) -> Iterator[Tensor]:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the values at one place were like, over all batches, padding included."""
+    """Statistics of the values at one place, over all batches, padding included."""
 
     name: str
     """Of the module or parameter."""
@@ -115,12 +96,12 @@ class Statistics:
 
 def diagnose(
     model: ZipVoice,
-    objective: Objective,
+    objective: Objective[ZipVoice, Batch],
     batches: Iterable[Batch],
     generator: torch.Generator,
     precision: Precision = FP32,
 ) -> list[Statistics]:
-    """Statistics of what modules give and of its gradients, in the order of the forward pass, then those of parameters.
+    """Statistics of module outputs and their gradients, in the order of the forward pass, then those of parameters.
 
     Raises ValueError without batches.
     """
@@ -133,14 +114,14 @@ def diagnose(
 
     with observed(model, see):
         for batch in batches:
-            _loss(model, objective, batch, generator, precision).backward()
+            training_loss(model, objective, batch, generator, precision).backward()
             objective.after_step(model)
             for name, p in model.named_parameters():
                 if p.grad is not None:
                     see("weight gradient", name, p.grad)
             model.zero_grad(set_to_none=True)
     if not gathered:
-        raise ValueError("there are no batches to look at")
+        raise ValueError("there are no batches to diagnose: the training data is empty, or num_batches is 0")
     for name, p in model.named_parameters():
         see("weight", name, p.detach())
     places = list(dict.fromkeys(name for what, name in gathered if what in ("output", "gradient")))
@@ -209,7 +190,7 @@ def table(statistics: Iterable[Statistics]) -> str:
     return "\n".join("  ".join(row).rstrip() for row in aligned)
 
 
-# ---------------------------------------------------------------- what is not finite
+# ---------------------------------------------------------------- non-finite values
 
 
 @dataclass(frozen=True)
@@ -223,9 +204,9 @@ class NonFinite:
     """How many values are not finite there, of `size`."""
     size: int
     before: str
-    """The last place where all values were finite, if any was looked at."""
+    """The last place where all values were finite, if there was one."""
     ids: tuple[str, ...]
-    """The utterances of the batch; of features only those to blame."""
+    """The utterances of the batch; for features only those with such values."""
 
     def __str__(self) -> str:
         shown = ", ".join(self.ids[:10]) + (f" and {len(self.ids) - 10} more" if len(self.ids) > 10 else "")
@@ -242,7 +223,7 @@ def _place(what: str, name: str) -> str:
 
 def first_non_finite(
     model: ZipVoice,
-    objective: Objective,
+    objective: Objective[ZipVoice, Batch],
     batches: Iterable[Batch],
     generator: torch.Generator,
     precision: Precision = FP32,
@@ -275,7 +256,11 @@ def _bad_features(batch: Batch) -> NonFinite | None:
 
 
 def _fault_in_passes(
-    model: ZipVoice, objective: Objective, batch: Batch, generator: torch.Generator, precision: Precision
+    model: ZipVoice,
+    objective: Objective[ZipVoice, Batch],
+    batch: Batch,
+    generator: torch.Generator,
+    precision: Precision,
 ) -> NonFinite | None:
     fault: NonFinite | None = None
     before = ""
@@ -286,7 +271,7 @@ def _fault_in_passes(
             before = _place(what, name)
 
     with observed(model, see):
-        loss = _loss(model, objective, batch, generator, precision)
+        loss = training_loss(model, objective, batch, generator, precision)
         see("loss", "", loss.detach())
         if fault is None:
             loss.backward()
@@ -294,132 +279,3 @@ def _fault_in_passes(
         if p.grad is not None:
             see("weight gradient", name, p.grad)
     return fault
-
-
-# ---------------------------------------------------------------- memory
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A training step on one batch, to see whether it fits."""
-
-    reason: str
-    """What makes the batch hard."""
-    num_utterances: int
-    seconds: float
-    """Of its longest utterance."""
-    padded_seconds: float
-    """Of the whole batch, padding included."""
-    ids: tuple[str, ...]
-    """Its utterances."""
-    peak_bytes: int
-    """Most memory in use, weights, gradients and optimizer included; without a GPU, since the process began."""
-    error: str | None
-    """What PyTorch said if the memory did not suffice."""
-
-    def __str__(self) -> str:
-        outcome = f"peak {self.peak_bytes / 2**30:.2f} GiB" if self.error is None else f"OUT OF MEMORY: {self.error}"
-        utterances = "1 utterance" if self.num_utterances == 1 else f"{self.num_utterances} utterances"
-        size = f"{utterances} up to {self.seconds:.1f} s, {self.padded_seconds:.0f} s with padding"
-        which = "" if self.error is None else f" (utterances {', '.join(self.ids)})"
-        return f"{self.reason}: {size}: {outcome}{which}"
-
-
-def scan(
-    model: ZipVoice,
-    objective: Objective,
-    batches: Mapping[str, Batch],
-    generator: torch.Generator,
-    precision: Precision = FP32,
-    tell: Callable[[Trial], object] | None = None,
-) -> list[Trial]:
-    """Try whole training steps, optimizer included, on batches by what makes them hard, the largest one first.
-
-    Each batch is taken twice, as an objective may treat every other batch differently. The learning rate is zero.
-
-    Args:
-        model: on its device.
-        objective: of the run.
-        batches: such as `hardest` and `longest_permitted` give.
-        generator: of the objective.
-        precision: of the run.
-        tell: is called with each trial as soon as it is over.
-    """
-    optimizer = ScaledAdam(parameter_groups(model, lr=0.0), lr=0.0, clipping_scale=2.0)
-    trials = []
-    for reason, batch in sorted(batches.items(), key=lambda item: -item[1].features.numel()):
-        trials.append(_trial(reason, model, objective, batch, generator, precision, optimizer))
-        if tell:
-            tell(trials[-1])
-    return trials
-
-
-def _trial(
-    reason: str,
-    model: ZipVoice,
-    objective: Objective,
-    batch: Batch,
-    generator: torch.Generator,
-    precision: Precision,
-    optimizer: ScaledAdam,
-) -> Trial:
-    device, error = next(model.parameters()).device, None
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    try:
-        for _ in range(2):
-            _loss(model, objective, batch, generator, precision).backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            objective.after_step(model)
-    except (MemoryError, RuntimeError) as exception:
-        if not is_out_of_memory(exception):
-            raise
-        error = _sentence(exception)
-    peak = peak_bytes(device)
-    if error is not None:
-        _tidy(optimizer)
-    seconds = HOP / SAMPLING_RATE
-    size, frames = batch.features.shape[:2]
-    return Trial(reason, size, frames * seconds, size * frames * seconds, tuple(batch.ids), peak, error)
-
-
-def _tidy(optimizer: ScaledAdam) -> None:
-    """After a failure: let go of what the step held, so that the next one has the memory to itself."""
-    optimizer.zero_grad(set_to_none=True)
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def _sentence(exception: BaseException) -> str:
-    """The first sentence of PyTorch's long message."""
-    return re.split(r"(?<=[a-zA-Z0-9])\. ", str(exception).strip(), maxsplit=1)[0]
-
-
-def hardest(batches: Iterable[Batch]) -> dict[str, Batch]:
-    """The batches that need most memory, by what makes them hard; each batch is named once."""
-    measures: dict[str, Callable[[Batch], int]] = {
-        "the largest batch": lambda batch: batch.features.numel(),
-        "the longest utterance": lambda batch: batch.features.shape[1],
-        "the largest attention": lambda batch: batch.features.shape[0] * batch.features.shape[1] ** 2,
-        "the most utterances": lambda batch: batch.features.shape[0],
-        "the most tokens": lambda batch: len(batch.tokens) * max(map(len, batch.tokens)) ** 2,
-    }
-    worst: dict[str, Batch] = {}
-    for batch in batches:
-        for reason, measure in measures.items():
-            if reason not in worst or measure(batch) > measure(worst[reason]):
-                worst[reason] = batch
-    once = {id(batch): reason for reason, batch in reversed(worst.items())}
-    return {reason: batch for reason, batch in worst.items() if once[id(batch)] == reason}
-
-
-def longest_permitted(config: RunConfig) -> Batch:
-    """A batch of noise that is filled with the longest utterances that the settings permit, in very fast speech."""
-    data: DataConfig = config.data
-    size = max(1, int(data.max_duration / data.max_len))
-    frames, width = num_frames(round(data.max_len * SAMPLING_RATE)), config.model.feat_dim * (3 if data.stereo else 1)
-    features = torch.randn(size, frames, width, generator=torch.Generator().manual_seed(0))
-    tokens = [[1] * min(frames, int(TOKENS_PER_SECOND * data.max_len))] * size
-    return Batch(features, torch.full((size,), frames), tokens, ["noise"] * size, [""] * size)

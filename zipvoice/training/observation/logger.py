@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run records while it trains: losses in log.jsonl, the same with pictures and sounds in TensorBoard."""
+"""The log of a run: messages in train.log, scalars in log.jsonl, and these with samples in TensorBoard."""
 
 import json
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from zipvoice.config.model import FeatureConfig
+from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.data.collate import Batch
 from zipvoice.files import write_text
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.solver import euler, time_grid
 from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.training.distributed import ALONE, World
 from zipvoice.training.objectives import condition
 
 if TYPE_CHECKING:
@@ -24,14 +29,38 @@ if TYPE_CHECKING:
 
 PROMPT_FRACTION = 0.3  # of a validation utterance, continued by the model
 NUM_SAMPLES = 2
-PLAUSIBLE = (-30.0, 10.0)  # log-mel values; a model that knows nothing yet makes some that would overflow
-NUM_STEPS = 16
-T_SHIFT = 0.5
-GUIDANCE_SCALE = 1.0
-DISTILLED_GUIDANCE_SCALE = 3.0
+PLAUSIBLE = (-30.0, 10.0)  # log-mel values; those of an untrained model would overflow
 
 
-class Tracker:
+@contextmanager
+def log_to(path: Path, world: World = ALONE) -> Iterator[None]:
+    """Send the package's messages to a file and to stderr, there without breaking the progress bar.
+
+    Processes other than the first send warnings to stderr only.
+    """
+    package = logging.getLogger("zipvoice")
+    level = package.level
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if world.is_first:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        package.addHandler(handler)
+    package.setLevel(logging.INFO if world.is_first else logging.WARNING)
+    propagate, package.propagate = package.propagate, False  # else a root handler would repeat every line
+    try:
+        with logging_redirect_tqdm([package]):
+            yield
+    finally:
+        package.setLevel(level)
+        package.propagate = propagate
+        for handler in handlers:
+            package.removeHandler(handler)
+            handler.close()
+
+
+class MetricLogger:
     """Records scalars in `log.jsonl`, one object per line, and in `tensorboard/`.
 
     Args:
@@ -67,25 +96,37 @@ def truncate(path: Path, step: int) -> None:
 
 
 class Samples:
-    """Lets the model continue the beginning of validation utterances, for the eye and the ear.
+    """Continuations of the beginning of validation utterances by the model, as pictures and sounds.
 
     Args:
         batch: utterances; the first few are used, and of stereo features those the model generates.
-        tracker: where pictures and sounds go.
+        metrics: where pictures and sounds go.
         feature: scale and rate of the features.
+        sampling: how the model is sampled, as in synthesis.
         vocoder: makes samples (B, N) of log-mel features (B, F, T), on the CPU.
+        every: steps between samples.
     """
 
     def __init__(
-        self, batch: Batch, tracker: Tracker, feature: FeatureConfig, vocoder: Callable[[Tensor], Tensor]
+        self,
+        batch: Batch,
+        metrics: MetricLogger,
+        feature: FeatureConfig,
+        sampling: SamplingConfig,
+        vocoder: Callable[[Tensor], Tensor],
+        every: int = 1,
     ) -> None:
         self.batch = _first(batch, NUM_SAMPLES)
-        self.tracker = tracker
+        self.metrics = metrics
         self.feature = feature
+        self.sampling = sampling
+        self.every = every
         self.vocoder = vocoder
 
     def __call__(self, model: ZipVoice, step: int) -> None:
-        """Record pictures and sounds of what the model makes of the utterances now."""
+        """Record pictures and sounds of the continuations at every multiple of `every`."""
+        if step % self.every:
+            return
         generated = self.continuations(model)
         for name, features, length in zip(self.batch.ids, generated, self.batch.feature_lens.tolist(), strict=True):
             log_mels = (features[:length] / self.feature.scale).clamp(*PLAUSIBLE)
@@ -93,8 +134,8 @@ class Samples:
             for number, log_mel in enumerate(channels):
                 tag = f"samples/{name}" + (f"/channel{number}" if len(channels) > 1 else "")
                 audio = self.vocoder(log_mel.T[None])  # (1, N)
-                self.tracker.writer.add_figure(tag, _picture(log_mel), step)
-                self.tracker.writer.add_audio(tag, audio, step, self.feature.sampling_rate)
+                self.metrics.writer.add_figure(tag, _picture(log_mel), step)
+                self.metrics.writer.add_audio(tag, audio, step, self.feature.sampling_rate)
 
     @torch.no_grad()
     def continuations(self, model: ZipVoice) -> Tensor:
@@ -105,8 +146,9 @@ class Samples:
         split = (PROMPT_FRACTION * batch.feature_lens).long()
         mask = (torch.arange(num_frames) >= split[:, None]).to(batch.features.device)  # (B, T)
         noise = torch.randn(batch.features.shape, generator=torch.Generator().manual_seed(0)).to(batch.features)
-        velocity = guided_velocity(model, DISTILLED_GUIDANCE_SCALE if model.is_distilled else GUIDANCE_SCALE)
-        x = euler(velocity, noise, condition(model, batch, mask), time_grid(NUM_STEPS, T_SHIFT))
+        velocity = guided_velocity(model, self.sampling.guidance_scale)
+        times = time_grid(self.sampling.num_steps, self.sampling.t_shift)
+        x = euler(velocity, self.sampling.temperature * noise, condition(model, batch, mask), times)
         return torch.where(mask[:, :, None], x, batch.features).cpu()
 
 
