@@ -25,7 +25,7 @@ from zipvoice.config.text import TokenizerConfig
 from zipvoice.data.collate import Batch
 from zipvoice.data.dataset import TrainingData
 from zipvoice.data.prepare import prepare
-from zipvoice.data.sampler import Buckets, bucket_begins
+from zipvoice.data.sampler import BucketSampler, bucket_begins
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
@@ -99,7 +99,7 @@ def packing(number: int, world_size: int) -> str:
     limit, seconds = DataConfig.max_duration, [sound.duration for sound in sounds]
     begins = bucket_begins(seconds, False, DataConfig.num_buckets, limit, world_size)
     start = time.process_time()
-    batches = list(Buckets(begins, limit, DataConfig.buffer_size).batches(sounds, world_size, random))
+    batches = list(BucketSampler(begins, limit, DataConfig.buffer_size).batches(sounds, world_size, random))
     took = time.process_time() - start
     padded = [len(batch) * max(sound.duration for sound in batch) for batch in batches]
     busiest = world_size * sum(max(padded[i : i + world_size]) for i in range(0, len(padded), world_size))

@@ -16,9 +16,9 @@ from zipvoice.cli import main
 from zipvoice.config.data import CheckOptions, PrepareOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.data.prepare import prepare
-from zipvoice.data.validation.checks import CHARACTER_RATE, Example, Finding, find, outliers, values
+from zipvoice.data.validation.checks import CHARACTER_RATE, Example, Finding, outliers, run_checks, values
 from zipvoice.data.validation.report import distributions, plot, render
-from zipvoice.data.validation.stats import Corpus, Utterance, inspect_corpus, measure_sound
+from zipvoice.data.validation.stats import CorpusStats, UtteranceStats, measure_corpus, measure_sound
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +39,8 @@ def write_corpus(rows, columns=("id", "text", "audio", "speaker", "language")):
 
 def examine(**options):
     options = CheckOptions("corpus.tsv", **options)
-    corpus = inspect_corpus(options)
-    return corpus, {finding.name: finding for finding in find(corpus, options)}
+    corpus = measure_corpus(options)
+    return corpus, {finding.name: finding for finding in run_checks(corpus, options)}
 
 
 def ids(finding):
@@ -94,8 +94,8 @@ def test_a_prepared_manifest_is_examined_with_its_own_tokens():
     write_corpus(good_rows())
     prepared = prepare(PrepareOptions("corpus.tsv", "out", tokenizer=TokenizerConfig("simple")))
     options = CheckOptions(prepared.manifest, tokens="tokens.txt")
-    corpus = inspect_corpus(options)
-    assert find(corpus, options) == []
+    corpus = measure_corpus(options)
+    assert run_checks(corpus, options) == []
     assert [u.num_tokens for u in corpus.utterances] == [len("number 0 is well")] * 3
 
 
@@ -103,9 +103,9 @@ def test_a_prepared_manifest_is_examined_with_its_own_tokens():
 def test_shards_are_examined_as_far_as_they_hold_sound(features):
     write_corpus(good_rows())
     options = PrepareOptions("corpus.tsv", "out", shar=True, features=features, storage="numpy_files")
-    corpus = inspect_corpus(CheckOptions(prepare(options).manifest))
+    corpus = measure_corpus(CheckOptions(prepare(options).manifest))
     assert [u.id for u in corpus.utterances] == ["good-0", "good-1", "good-2"]
-    assert find(corpus, CheckOptions("corpus.tsv")) == []
+    assert run_checks(corpus, CheckOptions("corpus.tsv")) == []
     assert [u.sound is None for u in corpus.utterances] == [features] * 3
 
 
@@ -129,7 +129,7 @@ def test_audio_that_breaks_off_is_found_by_listening(folder):
     with gzip.open("cuts.jsonl.gz", "wt") as file:  # a manifest that remembers the whole file
         file.write(manifest_line(folder / "good-1.wav", 1.6))
     options = CheckOptions("cuts.jsonl.gz")
-    (finding,) = find(inspect_corpus(options), options)
+    (finding,) = run_checks(measure_corpus(options), options)
     assert (finding.severity, finding.name) == ("error", "unreadable audio")
     assert "breaks off 0.8" in finding.examples[0].detail
 
@@ -232,7 +232,7 @@ def test_flat_tops_are_what_counting_one_by_one_finds(values):
 
 def utterance(name, seconds=2.0, text="", language=None, **changes):
     text = text or "abcdefghij" * round(seconds)
-    known = Utterance(name, seconds, text, None, language, len(text), 100, None, (), None, None, None)
+    known = UtteranceStats(name, seconds, text, None, language, len(text), 100, None, (), None, None, None)
     return replace(known, **changes)
 
 
@@ -241,8 +241,8 @@ def test_outliers_are_far_from_the_others_of_their_language():
     english = [utterance(f"en-{i}", 2.0, "a" * round(x), "en") for i, x in enumerate(generator.normal(26, 1.5, 100))]
     chinese = [utterance(f"zh-{i}", 2.0, "中" * round(x)) for i, x in enumerate(generator.normal(8, 0.4, 100))]
     odd = [utterance("slow", 6.0, "a" * 26, "en"), utterance("fast", 1.0, "中" * 9)]
-    corpus = Corpus("list", (*english, *chinese, *odd), ())
-    found = {finding.name: finding for finding in find(corpus, CheckOptions("list"))}
+    corpus = CorpusStats("list", (*english, *chinese, *odd), ())
+    found = {finding.name: finding for finding in run_checks(corpus, CheckOptions("list"))}
     assert ids(found["unusual characters per second"]) == ["slow", "fast"]
     assert found["unusual characters per second"].examples[0].detail.startswith("4.33, usually 13: 'aaa")
     assert ids(found["unusual duration"]) == ["slow", "fast"]
@@ -321,7 +321,7 @@ def test_exit_status(capsys):
 def test_alike_examples_share_a_line():
     cases = tuple((f"u{i}", "16000 Hz") for i in range(10)) + tuple((f"v{i}", f"{i} Hz") for i in range(7))
     finding = Finding("note", "low", "dull", tuple(Example((name,), detail) for name, detail in cases))
-    lines = render(Corpus("list", (), ()), [finding]).splitlines()[2:]
+    lines = render(CorpusStats("list", (), ()), [finding]).splitlines()[2:]
     assert lines[:3] == ["NOTE  low: 17; dull", "  u0, u1, u2, ...: 16000 Hz", "  v0: 0 Hz"]
     assert lines[6] == "  ... and 3 more"
 
@@ -333,7 +333,7 @@ def test_the_picture_has_four_distributions(folder, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: drawn.append(self))
     write_corpus(good_rows(12))
     options = CheckOptions("corpus.tsv", tokenizer="simple", min_len=2.0)
-    plot("picture.png", inspect_corpus(options), options)
+    plot("picture.png", measure_corpus(options), options)
     (figure,) = drawn
     labels = ["duration (s)", "characters per second", "level (dB)", "tokens per second"]
     assert [axes.get_xlabel() for axes in figure.axes] == labels
@@ -350,4 +350,4 @@ def test_a_picture_that_cannot_be_drawn_is_refused_before_the_work(capsys):
 
 def test_a_picture_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no utterances"):
-        plot("picture.png", Corpus("list", (), ("all bad",)), CheckOptions("list"))
+        plot("picture.png", CorpusStats("list", (), ("all bad",)), CheckOptions("list"))

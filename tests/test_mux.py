@@ -19,7 +19,7 @@ from zipvoice.text.tokenizers import build_tokenizer
 lhotse = pytest.importorskip("lhotse")
 from zipvoice.data.cuts import make_cut, write_cuts  # noqa: E402
 from zipvoice.data.dataset import TrainingData  # noqa: E402
-from zipvoice.data.mux import mixed  # noqa: E402
+from zipvoice.data.mux import mux  # noqa: E402
 
 
 def written(folder, name: str, count: int, suffix: str = ".jsonl.gz") -> str:
@@ -34,7 +34,7 @@ def written(folder, name: str, count: int, suffix: str = ".jsonl.gz") -> str:
 
 
 def ids(*manifests: ManifestConfig, order: Random | None = None) -> list[str]:
-    return [cut.id for cut in mixed(manifests, iter, order)]
+    return [cut.id for cut in mux(manifests, iter, order)]
 
 
 def test_equal_weights_are_a_concatenation_evenly_mixed(tmp_path):
@@ -102,7 +102,7 @@ def test_memory_holds_the_buffer_and_no_more(tmp_path, monkeypatch):
     path = written(tmp_path, "many", 20_000, ".jsonl")
     config = DataConfig((ManifestConfig(path),), max_duration=60.0, buffer_size=500, num_buckets=3, num_workers=0)
     data = TrainingData(config, TokenTable(("_", "a", "b", " ")), build_tokenizer(TokenizerConfig("simple")), seed=0)
-    selections = data._selections(0, data._position)
+    selections = data._order.selections(0, data._position, 0, 1)
     needed = sum(60 // begin + 1 for begin in (1, 2, 4, 5))
     seen, most = 0, 0
     for number, selection in enumerate(islice(selections, 900)):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import booleans, floats, integers, lists
 
-from zipvoice.data.sampler import Buckets, bucket_begins, rounds
+from zipvoice.data.sampler import BucketSampler, bucket_begins, rounds
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def names(batches) -> list[list[int]]:
 def test_everything_comes_once_in_whole_rounds_that_fit(
     seconds, begins, max_duration, buffer_size, world_size, shuffle
 ):
-    buckets = Buckets(sorted(begins), max_duration, buffer_size)
+    buckets = BucketSampler(sorted(begins), max_duration, buffer_size)
     batches = list(buckets.batches(sounds(*seconds), world_size, Random(0) if shuffle else None))
     assert len(batches) % world_size == 0
     for batch in batches:
@@ -50,13 +50,13 @@ def test_everything_comes_once_in_whole_rounds_that_fit(
 
 def test_first_come_first_served_without_random_numbers():
     """Three of 1 s fit in 3 s, one of 2 s; a bucket of four is certain to fill a batch, or of two."""
-    batches = Buckets([1.0, 2.0], 3.0, 100).batches(sounds(1, 2, 1, 1, 2.5, 1, 1, 1, 1))
+    batches = BucketSampler([1.0, 2.0], 3.0, 100).batches(sounds(1, 2, 1, 1, 2.5, 1, 1, 1, 1))
     assert names(batches) == [[0, 2, 3], [5, 6, 7], [1], [8], [4]]
 
 
 def test_the_batches_of_a_round_come_from_one_bucket():
     stream = sounds(*[1.0 + i % 2 for i in range(200)])
-    batches = list(Buckets([1.0, 2.0], 6.0, 100).batches(stream, 2, Random(0)))
+    batches = list(BucketSampler([1.0, 2.0], 6.0, 100).batches(stream, 2, Random(0)))
     full = [batch for batch in batches if sum(sound.duration for sound in batch) == 6.0]
     assert len(full) >= len(batches) - 8
     for pair in list(rounds(batches, 2))[:-4]:
@@ -99,7 +99,7 @@ def test_the_buffer_is_bounded(world_size):
             yield Sound(read, 1.0 + read % 3)
 
     drawn = 0
-    for batch in Buckets([1.0, 2.0, 3.0], 12.0, 100).batches(stream(), world_size, Random(0)):
+    for batch in BucketSampler([1.0, 2.0, 3.0], 12.0, 100).batches(stream(), world_size, Random(0)):
         drawn += len(batch)
         assert read - drawn <= 100 + world_size * (13 + 7 + 5)
     assert read == drawn == 20_000

@@ -23,8 +23,8 @@ from lhotse.features.io import READER_BACKENDS  # noqa: E402
 from zipvoice.data.cuts import load_audio, load_features, read_cuts  # noqa: E402
 from zipvoice.data.dataset import TrainingData, ValidationData  # noqa: E402
 from zipvoice.data.prepare import prepare  # noqa: E402
-from zipvoice.data.segments import Crops  # noqa: E402
-from zipvoice.data.validation.stats import inspect_corpus  # noqa: E402
+from zipvoice.data.segments import Segments  # noqa: E402
+from zipvoice.data.validation.stats import measure_corpus  # noqa: E402
 
 CORPUS = Path(__file__).parent / "data" / "corpus"
 TABLE = TokenTable(("_", *sorted(set(" ',.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"))))
@@ -82,13 +82,13 @@ def every_use(path: Path):
         while data.epoch == 0:
             next(data)
 
-    yield "check", lambda: raise_faults(inspect_corpus(CheckOptions(str(path))))
+    yield "check", lambda: raise_faults(measure_corpus(CheckOptions(str(path))))
     yield "prepare", lambda: prepare(PrepareOptions(str(path), str(path.parent / "out"), features=True))
     yield "training", lambda: trained(DataConfig(one, on_the_fly=True, **settings))
     yield "training on features", lambda: trained(DataConfig(one, **settings))
     yield "validation", lambda: list(ValidationData(DataConfig(dev=one, **settings), TABLE, tokenizer))
     yield "replay", lambda: trained(DataConfig((*one, *mixture[1:]), **settings))
-    yield "vocoder", lambda: next(Crops(VocoderRunConfig(train=(str(path),), num_workers=0)).batches(0))
+    yield "vocoder", lambda: next(Segments(VocoderRunConfig(train=(str(path),), num_workers=0)).batches(0))
     yield "reading", lambda: [(load_audio(cut), load_features(cut, 100)) for cut in read_cuts(path)]
 
 

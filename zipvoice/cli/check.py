@@ -31,14 +31,14 @@ def check(arguments: list[str]) -> int:
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--source", *arguments]
     command = parse(Check, "check SOURCE", arguments)
-    from zipvoice.data.validation.checks import find
+    from zipvoice.data.validation.checks import run_checks
     from zipvoice.data.validation.report import plot, render, require_format, to_json
-    from zipvoice.data.validation.stats import inspect_corpus
+    from zipvoice.data.validation.stats import measure_corpus
 
     if command.plot:
         require_format(command.plot)  # before the work
-    corpus = inspect_corpus(command.options)
-    findings = find(corpus, command.options)
+    corpus = measure_corpus(command.options)
+    findings = run_checks(corpus, command.options)
     shown = json.dumps(to_json(corpus, findings), ensure_ascii=False) if command.json else render(corpus, findings)
     sys.stdout.write(f"{shown}\n")
     if command.plot:

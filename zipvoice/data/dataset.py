@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Manifests -> batches: which utterances (mixture), in which order (buckets), and what is loaded of them.
+"""Manifests -> batches: which utterances (`mux`), in which order (`sampler`), and what is loaded of them (`cuts`).
 
 Shapes: B utterances, T frames, C features of one frame (100, or 300 in stereo).
 """
@@ -19,8 +19,8 @@ from zipvoice.config.data import DataConfig
 from zipvoice.config.model import FeatureConfig
 from zipvoice.data.collate import Batch, collate
 from zipvoice.data.cuts import extract_features, load_features
-from zipvoice.data.mux import Utterance, Utterances
-from zipvoice.data.sampler import Buckets, bucket_begins, rounds
+from zipvoice.data.mux import TokenizedCut, TokenizedCuts
+from zipvoice.data.sampler import BucketSampler, bucket_begins, rounds
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import Tokenizer
 
@@ -29,14 +29,21 @@ if TYPE_CHECKING:
 
 
 class TrainingData:
-    """Batches for ever, epoch after epoch; the same ones after `load_state_dict` as without the interruption.
+    """Training batches without end, epoch after epoch; the same ones after `load_state_dict` as without interruption.
 
-    Of w processes, number r gets the batches r, r + w, r + 2w, ... of one sequence, and all get the same number of them
-    in an epoch: the last ones are divided to make it so, and nothing is left out. What is in them depends on the data,
-    the settings, the seed and w only. A run may go on with another number of processes; these share what the earlier
-    ones have left of the epoch.
+    Of w processes, number r gets the batches r, r + w, r + 2w, ... of one sequence, and all get the same number of
+    batches in an epoch: the last ones are divided to make it so, and nothing is left out. Their content depends on the
+    data, the settings, the seed and w only. A run may be resumed with another number of processes; these share what is
+    left of the epoch.
 
-    Texts without stored tokens are tokenised here, one after the other; for a large corpus let preparation do it.
+    Texts without stored tokens are tokenised here, one after the other; prepare a large corpus with its tokens.
+
+    Example:
+        >>> config = DataConfig(train=(ManifestConfig("data/manifests/custom_cuts_train.jsonl.gz"),))
+        >>> table = TokenTable.read("data/tokens.txt")
+        >>> data = TrainingData(config, table, build_tokenizer(TokenizerConfig("espeak")), seed=42)
+        >>> next(data).features.shape  # (B, T, C)
+        torch.Size([31, 604, 100])
 
     Attributes:
         epoch: Complete passes over the data so far; it rises when the last batch of a pass is handed out.
@@ -60,7 +67,7 @@ class TrainingData:
         self.epoch = 0
         self._position = _Position(0, world_size)
         self._rank, self._world_size = rank, world_size
-        utterances = Utterances(config, config.train, table, tokenizer, report=rank == 0)
+        utterances = TokenizedCuts(config, config.train, table, tokenizer, report=rank == 0)
         self._order = _Order(utterances, config, seed if config.shuffle else None)
         self._dataset = _Loading(config, scale)
         self._num_workers = config.num_workers
@@ -71,19 +78,13 @@ class TrainingData:
 
     def __next__(self) -> Batch:
         if self._loaded is None:
-            self._loaded = _loader(self._dataset, self._selections(self.epoch, self._position), self._num_workers)
+            selections = self._order.selections(self.epoch, self._position, self._rank, self._world_size)
+            self._loaded = _loader(self._dataset, selections, self._num_workers)
         loaded = next(self._loaded)
         self._position = replace(self._position, batches=self._position.batches + self._world_size)
         if loaded.is_last:
             self.epoch, self._position = self.epoch + 1, _Position(0, self._world_size)
         return loaded.batch
-
-    def _selections(self, epoch: int, position: "_Position") -> Iterator["_Selection"]:
-        """This process's batches from a position on; loader processes make this run ahead of what is handed out."""
-        while True:
-            rest = self._order.batches(epoch, position)
-            yield from _marked(taken[self._rank] for taken in rounds(rest, self._world_size))
-            epoch, position = epoch + 1, _Position(0, self._world_size)
 
     def state_dict(self) -> dict[str, int]:
         """The position in the data: epochs completed, batches that all processes have had of the current one, and the
@@ -100,7 +101,12 @@ class TrainingData:
 class ValidationData:
     """The batches of the validation manifests, the same ones in the same order each time they are iterated over.
 
-    Each rank gets every `world_size`-th batch, so ranks may differ by one batch. Raises as `TrainingData` does.
+    Each rank gets every `world_size`-th batch, so the numbers of batches of two ranks differ by one at most. Raises as
+    `TrainingData` does.
+
+    Example:
+        >>> for batch in ValidationData(config, table, tokenizer):
+        ...     loss = objective(model, batch, generator)
     """
 
     def __init__(
@@ -113,7 +119,7 @@ class ValidationData:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        utterances = Utterances(config, config.dev, table, tokenizer, report=rank == 0)
+        utterances = TokenizedCuts(config, config.dev, table, tokenizer, report=rank == 0)
         self._order = _Order(utterances, config, seed=None)
         self._rank, self._world_size = rank, world_size
         self._dataset = _Loading(config, scale)
@@ -137,7 +143,7 @@ class _Position:
     """Processes that the batches were made for."""
 
 
-def _marked(batches: Iterator[list[Utterance]]) -> Iterator["_Selection"]:
+def _marked(batches: Iterator[list[TokenizedCut]]) -> Iterator["_Selection"]:
     """Batches, with a mark on the last one."""
     previous = next(batches, None)
     if previous is None:
@@ -151,19 +157,29 @@ def _marked(batches: Iterator[list[Utterance]]) -> Iterator["_Selection"]:
 class _Order:
     """The batches of each epoch, drawn with a seed. Without one they are the same in all epochs."""
 
-    def __init__(self, utterances: Utterances, config: DataConfig, seed: int | None) -> None:
+    def __init__(self, utterances: TokenizedCuts, config: DataConfig, seed: int | None) -> None:
         self._utterances = utterances
         self._config = config
         self._seed = seed
         self._survey = utterances.survey()
 
-    def batches(self, epoch: int, position: _Position) -> Iterator[list[Utterance]]:
+    def batches(self, epoch: int, position: _Position) -> Iterator[list[TokenizedCut]]:
         """The batches of an epoch from a position on."""
         config, survey, world_size = self._config, self._survey, position.world_size
         begins = bucket_begins(survey.seconds, survey.whole, config.num_buckets, config.max_duration, world_size)
-        buckets = Buckets(begins, config.max_duration, config.buffer_size)
+        buckets = BucketSampler(begins, config.max_duration, config.buffer_size)
         utterances = self._utterances.epoch(self._random(epoch, "manifests"))
         return islice(buckets.batches(utterances, world_size, self._random(epoch, "batches")), position.batches, None)
+
+    def selections(self, epoch: int, position: _Position, rank: int, world_size: int) -> Iterator["_Selection"]:
+        """The batches of process `rank` from a position on, without end; loader processes run ahead in it.
+
+        It does not refer to whoever iterates over it: in a circle of references the loader would live on until some
+        garbage collection, perhaps one in a forked process, and stop its processes there.
+        """
+        while True:
+            yield from _marked(taken[rank] for taken in rounds(self.batches(epoch, position), world_size))
+            epoch, position = epoch + 1, _Position(0, world_size)
 
     def _random(self, epoch: int, use: str) -> Random | None:
         return None if self._seed is None else Random(f"{self._seed} {epoch} {use}")
@@ -176,7 +192,7 @@ class _Order:
 class _Selection:
     """The utterances of one batch to be."""
 
-    utterances: list[Utterance]
+    utterances: list[TokenizedCut]
     is_last: bool = False
     """Whether it is the last one of its epoch."""
 
@@ -215,7 +231,7 @@ class _Loading(Dataset[_Loaded]):
 
 
 def _loader(dataset: _Loading, selections: Iterable[_Selection], num_workers: int) -> Iterator[_Loaded]:
-    """Load selections in their order. Its generator keeps the loader from drawing on the default one."""
+    """Load selections in their order. With a generator of its own the loader leaves torch's default one alone."""
     return iter(
         DataLoader(dataset, batch_size=None, sampler=selections, num_workers=num_workers, generator=torch.Generator())
     )

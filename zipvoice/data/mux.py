@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class TokenizedCut:
     """A cut, and the token ids of its text."""
 
     cut: "Cut"
@@ -50,7 +50,7 @@ class Survey:
     """Whether there are no others."""
 
 
-class Utterances:
+class TokenizedCuts:
     """The usable utterances of a mixture of manifests; what is left out is counted and told once.
 
     Raises:
@@ -74,17 +74,17 @@ class Utterances:
         self._tokenizer = tokenizer
         self._report = report
 
-    def epoch(self, order: Random | None = None) -> Iterator[Utterance]:
-        """The utterances of one epoch; `order` as for `mixed`."""
+    def epoch(self, order: Random | None = None) -> Iterator[TokenizedCut]:
+        """The utterances of one epoch; `order` as for `mux`."""
         dropped: Counter[str] = Counter()
-        yield from mixed(self._manifests, lambda cuts: self._of(cuts, dropped), order)
+        yield from mux(self._manifests, lambda cuts: self._of(cuts, dropped), order)
         self._tell(dropped, "")
 
     def survey(self) -> Survey:
         """Look at the first utterances. Raises ValueError that names all of them that cannot be used."""
         dropped: Counter[str] = Counter()
         seconds, faults = [], []
-        for cut in islice(mixed(self._manifests, iter), SURVEYED):
+        for cut in islice(mux(self._manifests, iter), SURVEYED):
             try:
                 if self._permitted(cut, dropped) and self._usable(cut, dropped):
                     seconds.append(cut.duration)
@@ -98,7 +98,7 @@ class Utterances:
         self._tell(dropped, "" if whole else f" first {SURVEYED}")
         return Survey(seconds, whole)
 
-    def _of(self, cuts: Iterable["Cut"], dropped: Counter[str]) -> Iterator[Utterance]:
+    def _of(self, cuts: Iterable["Cut"], dropped: Counter[str]) -> Iterator[TokenizedCut]:
         """The usable ones of some cuts."""
         for cut in cuts:
             if self._permitted(cut, dropped) and (usable := self._usable(cut, dropped)):
@@ -115,7 +115,7 @@ class Utterances:
             return True
         return False
 
-    def _usable(self, cut: "Cut", dropped: Counter[str]) -> Utterance | None:
+    def _usable(self, cut: "Cut", dropped: Counter[str]) -> TokenizedCut | None:
         """The utterance with its tokens; None if it has unknown ones and such are to be skipped."""
         try:
             ids = self._table.ids(stored_tokens(cut) or make_tokens(cut, self._tokenizer))
@@ -130,7 +130,7 @@ class Utterances:
                 f"the utterance {cut.id!r} has {len(ids)} tokens in {frames} frames ({cut.duration:.2f} s), and needs "
                 "at least one token, and one frame for each; its text and its audio do not belong together"
             )
-        return Utterance(cut, ids)
+        return TokenizedCut(cut, ids)
 
     def _tell(self, dropped: Counter[str], which: str) -> None:
         """Log what was left out, once."""
@@ -149,7 +149,7 @@ def _counts(dropped: Counter[str]) -> str:
 # ---------------------------------------------------------------- several manifests
 
 
-def mixed(
+def mux(
     manifests: Sequence[ManifestConfig], usable: Callable[[Any], Iterator[T]], order: Random | None = None
 ) -> Iterator[T]:
     """What is `usable` of the cuts of each manifest, for one epoch.

@@ -81,12 +81,17 @@ def prepare(options: PrepareOptions) -> Prepared:
     of audio. Audio paths are relative to the list's folder, else to the current folder. In the text runs of white space
     become one space, and so do underscores, because `_` is the padding token. Sound is resampled to 24 kHz when read.
 
-    Nothing is done if the result of the same rows, audio files (by size and time) and options is there already.
+    Nothing is done if there already is the result of the same rows, audio files (by size and time) and options.
     Features of an earlier, different preparation stay in the folder {prefix}_feats_{subset}. The result depends neither
     on the number of worker processes nor on whether the work was broken off in between.
 
     Raises:
         ValueError: with all that is wrong with the rows, each with its place, unless `skip_bad_rows` is set.
+
+    Example:
+        >>> prepared = prepare(PrepareOptions("corpus/train.tsv", tokenizer=TokenizerConfig("espeak"), features=True))
+        >>> prepared.manifest, prepared.utterances
+        ('data/manifests/custom_cuts_train.jsonl.gz', 13100)
     """
     checked = checked_cuts(options.source)
     if options.tokenizer and options.tokenizer.type == "espeak":

@@ -31,7 +31,7 @@ U = TypeVar("U", bound=Timed)
 
 
 @dataclass(frozen=True)
-class Buckets:
+class BucketSampler:
     """How utterances become batches."""
 
     begins: Sequence[float]

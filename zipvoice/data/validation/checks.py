@@ -11,11 +11,11 @@ import numpy as np
 
 from zipvoice.audio.mel import SAMPLING_RATE
 from zipvoice.config.data import CheckOptions
-from zipvoice.data.validation.stats import Corpus, Sound, Utterance
+from zipvoice.data.validation.stats import CorpusStats, SoundStats, UtteranceStats
 from zipvoice.text.characters import is_han
 
 SILENT_DB = -60.0
-"""Sound whose peak is below is silence."""
+"""Sound whose peak is lower counts as silence."""
 QUIET_DB = -45.0
 """Sound of a lower level is mostly noise when it is made louder."""
 CLIPPED_SHARE = 0.0005
@@ -59,11 +59,11 @@ class Measure:
 
     name: str
     unit: str
-    of: Callable[[Utterance], float | None]
+    of: Callable[[UtteranceStats], float | None]
     """None where it is not known."""
 
 
-def _sounding(of: Callable[[Sound], float]) -> Callable[[Utterance], float | None]:
+def _sounding(of: Callable[[SoundStats], float]) -> Callable[[UtteranceStats], float | None]:
     return lambda utterance: of(utterance.sound) if utterance.sound else None
 
 
@@ -77,7 +77,7 @@ PEAK = Measure("peak", "dB", _sounding(lambda sound: sound.peak_db))
 MEASURES = (SECONDS, CHARACTERS, CHARACTER_RATE, TOKENS, TOKEN_RATE, LEVEL, PEAK)
 
 
-def find(corpus: Corpus, options: CheckOptions) -> list[Finding]:
+def run_checks(corpus: CorpusStats, options: CheckOptions) -> list[Finding]:
     """All findings, errors first."""
     found = [
         *_faults(corpus, options),
@@ -90,7 +90,7 @@ def find(corpus: Corpus, options: CheckOptions) -> list[Finding]:
     return sorted((finding for finding in found if finding.examples), key=lambda finding: order.index(finding.severity))
 
 
-def values(utterances: Iterable[Utterance], measure: Measure) -> np.ndarray:
+def values(utterances: Iterable[UtteranceStats], measure: Measure) -> np.ndarray:
     """The known values of a measure, in order of the utterances."""
     return np.array([value for utterance in utterances if (value := measure.of(utterance)) is not None], dtype=float)
 
@@ -98,7 +98,7 @@ def values(utterances: Iterable[Utterance], measure: Measure) -> np.ndarray:
 # ---------------------------------------------------------------- where training stops
 
 
-def _faults(corpus: Corpus, options: CheckOptions) -> Iterable[Finding]:
+def _faults(corpus: CorpusStats, options: CheckOptions) -> Iterable[Finding]:
     used = [u for u in corpus.utterances if options.min_len <= u.seconds <= options.max_len]
     rows = tuple(Example((), text) for text in corpus.bad_rows)
     yield Finding("error", "unusable rows", "preparation refuses them, or leaves them out if told so", rows)
@@ -114,9 +114,9 @@ def _faults(corpus: Corpus, options: CheckOptions) -> Iterable[Finding]:
         yield Finding("error", "no utterance of permitted length", "change min_len or max_len", (example,))
 
 
-def _unknown(utterances: Iterable[Utterance]) -> Iterable[Example]:
+def _unknown(utterances: Iterable[UtteranceStats]) -> Iterable[Example]:
     """One example for each unknown token, the most frequent first."""
-    having: dict[str, list[Utterance]] = defaultdict(list)
+    having: dict[str, list[UtteranceStats]] = defaultdict(list)
     for utterance in utterances:
         for token in utterance.unknown:
             having[token].append(utterance)
@@ -125,16 +125,16 @@ def _unknown(utterances: Iterable[Utterance]) -> Iterable[Example]:
         yield _group(group, f"{token!r} in {where}, as in {_short(group[0].text)}")
 
 
-def _crowded(u: Utterance) -> str | None:
+def _crowded(u: UtteranceStats) -> str | None:
     if u.num_tokens is None or u.num_tokens <= u.num_frames:
         return None
     return f"{u.num_tokens} tokens in {u.num_frames} frames: {_short(u.text)}"
 
 
 def _those(
-    utterances: Iterable[Utterance],
-    detail: Callable[[Utterance], Any],
-    worst_first: Callable[[Utterance], float] | None = None,
+    utterances: Iterable[UtteranceStats],
+    detail: Callable[[UtteranceStats], Any],
+    worst_first: Callable[[UtteranceStats], float] | None = None,
 ) -> tuple[Example, ...]:
     """What `detail` says of each utterance, nothing of those that are as they should be."""
     ordered = sorted(utterances, key=worst_first) if worst_first else utterances
@@ -148,7 +148,7 @@ def _short(text: str) -> str:
 # ---------------------------------------------------------------- what is probably wrong
 
 
-def _odd_sound(utterances: Sequence[Utterance]) -> Iterable[Finding]:
+def _odd_sound(utterances: Sequence[UtteranceStats]) -> Iterable[Finding]:
     silent = _heard(utterances, lambda s: s.peak_db < SILENT_DB, lambda s: s.peak_db, "peak {:.0f} dB")
     yield Finding("warning", "silence", "there is text but nothing to be heard; leave it out", silent)
     quiet = _heard(
@@ -162,14 +162,17 @@ def _odd_sound(utterances: Sequence[Utterance]) -> Iterable[Finding]:
 
 
 def _heard(
-    utterances: Iterable[Utterance], odd: Callable[[Sound], bool], value: Callable[[Sound], float], form: str
+    utterances: Iterable[UtteranceStats],
+    odd: Callable[[SoundStats], bool],
+    value: Callable[[SoundStats], float],
+    form: str,
 ) -> tuple[Example, ...]:
     """Utterances of odd sound, by increasing value, whose magnitude is told in the form."""
     found = sorted((value(u.sound), u.id) for u in utterances if u.sound and odd(u.sound))
     return tuple(Example((name,), form.format(x)) for x, name in found)
 
 
-def _outliers(utterances: Sequence[Utterance]) -> Iterable[Finding]:
+def _outliers(utterances: Sequence[UtteranceStats]) -> Iterable[Finding]:
     """Utterances unlike the others of their language."""
     pace = "text and audio may not belong together; or there are long pauses"
     matters: tuple[tuple[Severity, Measure, str], ...] = (
@@ -178,7 +181,7 @@ def _outliers(utterances: Sequence[Utterance]) -> Iterable[Finding]:
         ("note", SECONDS, "fine if the texts are accordingly short or long"),
         ("note", CHARACTERS, "fine if the recordings are accordingly short or long"),
     )
-    groups: dict[str, list[Utterance]] = defaultdict(list)
+    groups: dict[str, list[UtteranceStats]] = defaultdict(list)
     for utterance in utterances:
         groups[_language(utterance)].append(utterance)
     for severity, measure, meaning in matters:
@@ -196,12 +199,12 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _language(utterance: Utterance) -> str:
+def _language(utterance: UtteranceStats) -> str:
     """The language that is written down, else what the script tells."""
     return utterance.language or ("Chinese" if any(map(is_han, utterance.text)) else "")
 
 
-def outliers(utterances: Sequence[Utterance], measure: Measure) -> list[tuple[float, float, Utterance]]:
+def outliers(utterances: Sequence[UtteranceStats], measure: Measure) -> list[tuple[float, float, UtteranceStats]]:
     """Values that are far from the median on a logarithmic scale, with the median, and the utterances."""
     known = [(value, u) for u in utterances if (value := measure.of(u)) is not None]
     if len(known) < FEW:
@@ -216,7 +219,7 @@ def outliers(utterances: Sequence[Utterance], measure: Measure) -> list[tuple[fl
 # ---------------------------------------------------------------- what is there more than once
 
 
-def _repeated(utterances: Sequence[Utterance]) -> Iterable[Finding]:
+def _repeated(utterances: Sequence[UtteranceStats]) -> Iterable[Finding]:
     copies = _alike(utterances, lambda u: u.sound.digest if u.sound and u.sound.peak_db >= SILENT_DB else None)
     differing = [group for group in copies if len({u.text for u in group}) > 1]
     same = [group for group in copies if len({u.text for u in group}) == 1]
@@ -241,23 +244,25 @@ def _repeated(utterances: Sequence[Utterance]) -> Iterable[Finding]:
     )
 
 
-def _alike(utterances: Iterable[Utterance], what: Callable[[Utterance], str | None]) -> list[list[Utterance]]:
+def _alike(
+    utterances: Iterable[UtteranceStats], what: Callable[[UtteranceStats], str | None]
+) -> list[list[UtteranceStats]]:
     """Groups of several utterances that have the same, the largest first."""
-    groups: dict[str, list[Utterance]] = defaultdict(list)
+    groups: dict[str, list[UtteranceStats]] = defaultdict(list)
     for u in utterances:
         if (key := what(u)) is not None:
             groups[key].append(u)
     return sorted((group for group in groups.values() if len(group) > 1), key=len, reverse=True)
 
 
-def _group(utterances: Iterable[Utterance], detail: str) -> Example:
+def _group(utterances: Iterable[UtteranceStats], detail: str) -> Example:
     return Example(tuple(u.id for u in utterances), detail)
 
 
 # ---------------------------------------------------------------- what is good to know
 
 
-def _facts(utterances: Sequence[Utterance], options: CheckOptions) -> Iterable[Finding]:
+def _facts(utterances: Sequence[UtteranceStats], options: CheckOptions) -> Iterable[Finding]:
     out = "training leaves them out"
     short = _those(utterances, lambda u: u.seconds < options.min_len and f"{u.seconds:.2f} s", lambda u: u.seconds)
     yield Finding("note", f"shorter than {options.min_len:g} s (min_len)", out, short)
@@ -279,7 +284,7 @@ def _facts(utterances: Sequence[Utterance], options: CheckOptions) -> Iterable[F
     )
 
 
-def counts(utterances: Iterable[Utterance]) -> dict[str, Counter[str]]:
+def counts(utterances: Iterable[UtteranceStats]) -> dict[str, Counter[str]]:
     """How many utterances there are of each sampling rate, number of channels, speaker and language that is known, and
     with each unknown token.
     """

@@ -21,7 +21,7 @@ from zipvoice.data.validation.checks import (
     counts,
     values,
 )
-from zipvoice.data.validation.stats import Corpus
+from zipvoice.data.validation.stats import CorpusStats
 from zipvoice.files import whole_file
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ SHOWN_COUNTS = 8
 INK, LIMIT = "#33658a", "#c8553d"
 
 
-def distributions(corpus: Corpus) -> dict[str, dict[str, float]]:
+def distributions(corpus: CorpusStats) -> dict[str, dict[str, float]]:
     """Percentiles of each measure that is known, by its name and unit."""
     known = {_label(measure): values(corpus.utterances, measure) for measure in MEASURES}
     return {
@@ -49,11 +49,11 @@ def _label(measure: Measure) -> str:
     return f"{measure.name} ({measure.unit})" if measure.unit else measure.name
 
 
-def _hours(corpus: Corpus) -> float:
+def _hours(corpus: CorpusStats) -> float:
     return sum(utterance.seconds for utterance in corpus.utterances) / 3600
 
 
-def render(corpus: Corpus, findings: Sequence[Finding]) -> str:
+def render(corpus: CorpusStats, findings: Sequence[Finding]) -> str:
     """A report as text for a terminal."""
     hours = _hours(corpus)
     length = f"{hours:.2f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
@@ -72,7 +72,7 @@ def _table(rows: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def _counts(corpus: Corpus) -> str:
+def _counts(corpus: CorpusStats) -> str:
     lines = []
     for name, table in counts(corpus.utterances).items():
         shown = ", ".join(f"{key} ({count})" for key, count in table.most_common(SHOWN_COUNTS))
@@ -106,7 +106,7 @@ def _verdict(findings: Sequence[Finding]) -> str:
     return "No fault was found."
 
 
-def to_json(corpus: Corpus, findings: Sequence[Finding]) -> dict[str, Any]:
+def to_json(corpus: CorpusStats, findings: Sequence[Finding]) -> dict[str, Any]:
     """A report as dictionaries, lists and scalars, with all examples."""
     return {
         "source": corpus.source,
@@ -134,7 +134,7 @@ def require_format(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{path}: a picture can be {', '.join(formats)}; choose one of these suffixes")
 
 
-def plot(path: str | os.PathLike[str], corpus: Corpus, options: CheckOptions) -> None:
+def plot(path: str | os.PathLike[str], corpus: CorpusStats, options: CheckOptions) -> None:
     """Write a picture of how durations, speaking rates, levels and tokens are distributed.
 
     Raises ValueError if there is nothing to draw, else as `require_format`.

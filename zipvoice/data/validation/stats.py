@@ -35,7 +35,7 @@ FLOOR = 1e-5
 
 
 @dataclass(frozen=True)
-class Sound:
+class SoundStats:
     """Measurements of the samples of an utterance."""
 
     sampling_rate: int
@@ -52,7 +52,7 @@ class Sound:
 
 
 @dataclass(frozen=True)
-class Utterance:
+class UtteranceStats:
     """What is known of one utterance."""
 
     id: str
@@ -70,38 +70,44 @@ class Utterance:
     """Its tokens that the token table lacks."""
     text_fault: str | None
     """Why it has no tokens although there is a tokenizer."""
-    sound: Sound | None
+    sound: SoundStats | None
     """None if the audio was not looked at, or cannot be read."""
     sound_fault: str | None
     """Why it cannot be read."""
 
 
 @dataclass(frozen=True)
-class Corpus:
+class CorpusStats:
     """All utterances of a list, and the rows that are none."""
 
     source: str
-    utterances: tuple[Utterance, ...]
+    utterances: tuple[UtteranceStats, ...]
     bad_rows: tuple[str, ...]
     """Each with its place in the list, and what is wrong with it."""
 
 
-def inspect_corpus(options: CheckOptions) -> Corpus:
+def measure_corpus(options: CheckOptions) -> CorpusStats:
     """Measure every utterance of a list, in worker processes if wanted.
 
     Raises ValueError if there is no such list, or it is empty.
+
+    Example:
+        >>> options = CheckOptions("corpus/train.tsv", tokenizer="espeak")
+        >>> corpus = measure_corpus(options)
+        >>> [finding.name for finding in run_checks(corpus, options)]
+        ['clipped audio', 'sampled at less than 24 kHz']
     """
     checked = _read(options.source)
     cuts = [cut for _, cut in checked.good]
     if not cuts and not checked.faults:
         raise ValueError(f"{options.source} lists no utterance")
     pieces = [cuts[start : start + PIECE] for start in range(0, len(cuts), PIECE)]
-    utterances: list[Utterance] = []
+    utterances: list[UtteranceStats] = []
     with tqdm(desc="looking at utterances", total=len(cuts), disable=None, leave=False) as progress:
         for piece in _each(pieces, options):
             utterances += piece
             progress.update(len(piece))
-    return Corpus(options.source, tuple(utterances), tuple(checked.faults))
+    return CorpusStats(options.source, tuple(utterances), tuple(checked.faults))
 
 
 def _read(source: str) -> Checked["Cut"]:
@@ -111,7 +117,7 @@ def _read(source: str) -> Checked["Cut"]:
     return checked_cuts(source)
 
 
-def _each(pieces: Sequence[list["Cut"]], options: CheckOptions) -> Iterator[list[Utterance]]:
+def _each(pieces: Sequence[list["Cut"]], options: CheckOptions) -> Iterator[list[UtteranceStats]]:
     """The utterances of each piece, measured here or in worker processes."""
     work = partial(_measured, options=options)
     if options.num_workers == 0:
@@ -125,7 +131,7 @@ def _each(pieces: Sequence[list["Cut"]], options: CheckOptions) -> Iterator[list
         pool.shutdown(cancel_futures=True)
 
 
-def _measured(cuts: Iterable["Cut"], options: CheckOptions) -> list[Utterance]:
+def _measured(cuts: Iterable["Cut"], options: CheckOptions) -> list[UtteranceStats]:
     table = TokenTable.read(options.tokens) if options.tokens else None
     tokenizer: Tokenizer | None = None
     if options.tokenizer:
@@ -134,13 +140,13 @@ def _measured(cuts: Iterable["Cut"], options: CheckOptions) -> list[Utterance]:
     return [measure(cut, tokenizer, table, options.audio) for cut in cuts]
 
 
-def measure(cut: "Cut", tokenizer: Tokenizer | None, table: TokenTable | None, audio: bool = True) -> Utterance:
+def measure(cut: "Cut", tokenizer: Tokenizer | None, table: TokenTable | None, audio: bool = True) -> UtteranceStats:
     """One utterance, a cut with one supervision. Faults of its text and its sound become part of the result."""
     (supervision,) = cut.supervisions
     tokens, text_fault = _tokens(cut, tokenizer)
     sound, sound_fault = _sound(cut) if audio else (None, None)
     unknown = table.unknown(tokens) if table and tokens else []
-    return Utterance(
+    return UtteranceStats(
         id=cut.id,
         seconds=cut.duration,
         text=supervision.text,
@@ -168,7 +174,7 @@ def _tokens(cut: "Cut", tokenizer: Tokenizer | None) -> tuple[list[str] | None, 
 # ---------------------------------------------------------------- sound
 
 
-def _sound(cut: "Cut") -> tuple[Sound | None, str | None]:
+def _sound(cut: "Cut") -> tuple[SoundStats | None, str | None]:
     """The measurements, or why there are none; neither for shards that hold features only."""
     if cut.has_features and not cut.has_recording:
         return None, None
@@ -183,10 +189,10 @@ def _sound(cut: "Cut") -> tuple[Sound | None, str | None]:
     return measure_sound(samples, rate), None
 
 
-def measure_sound(samples: np.ndarray, sampling_rate: int) -> Sound:
+def measure_sound(samples: np.ndarray, sampling_rate: int) -> SoundStats:
     """Measurements of samples (channels, N)."""
     peak, level = np.abs(samples).max(), np.sqrt(np.mean(np.square(samples, dtype=np.float64)))
-    return Sound(
+    return SoundStats(
         sampling_rate=sampling_rate,
         num_channels=len(samples),
         peak_db=_decibels(peak),
