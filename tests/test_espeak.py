@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import importlib.util
+import re
 
 import pytest
 
@@ -94,3 +95,88 @@ def test_a_missing_engine_is_named_only_for_text_that_needs_it(monkeypatch):
     finally:
         monkeypatch.undo()
         espeak._engine.cache_clear()
+
+
+# ---------------------------------------------------------------- clauses
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "same_as"),
+    [
+        ("I was… thinking.", "en-us", "I was, thinking."),
+        ("wait... what", "en-us", "wait, what"),
+        ("wait . . . what", "en-us", "wait, what"),
+        ("No… Yes!", "en-us", "No, Yes!"),
+        ("Really…?", "en-us", "Really?"),
+        ("I wonder…", "en-us", "I wonder."),
+        ("Je pensais… à toi", "fr", "Je pensais, à toi"),
+        ("你好。！再见", "cmn", "你好! 再见"),
+        ("你好，再见。", "yue", "你好, 再见."),
+        ("こんにちは、さようなら。", "ja", "こんにちは, さようなら."),
+        ("नमस्ते। आप", "hi", "नमस्ते. आप"),
+        ("Բարև։ Ինչպես", "hy", "Բարև. Ինչպես"),
+        ("hola ¿qué tal? ¡bien!", "es", "hola qué tal? bien!"),
+        ("Ναι· όχι", "el", "Ναι, όχι"),
+        ("one,two;three", "en-us", "one, two; three"),
+        ("yes!no", "en-us", "yes! no"),
+        ("20 ℃ heute", "de", "20 °C heute"),
+        ("5 ㎏", "de", "5 kg"),
+        ("４５６ ﬃ ④ Ⅻ", "en-us", "456 ffi 4 12"),
+        ("10：30", "en-us", "10:30"),
+    ],
+)
+def test_clauses_and_forms(text, language, same_as):
+    marks = str.maketrans(";", ",") if language == "el" else {}
+    assert spoken(text, language).translate(marks) == spoken(same_as, language)
+
+
+@pytest.mark.parametrize("language", ["en-us", "de", "fr", "es", "it", "ru", "hi", "cmn", "ja", "el", "ar", "ko"])
+@pytest.mark.parametrize("end", ["…", "...", "。", "！？", "—", " - ", "।", "։", "、", "”", "» ", "¿"])
+def test_no_end_of_a_clause_joins_words(language, end):
+    """Between two words stays a space or a mark, whatever ends the clause."""
+    alone = [spoken(word, language) for word in ("Anna", "Otto")]
+    together = spoken(f"Anna{end} Otto", language)
+    assert together.startswith(alone[0][:2])
+    assert re.search(r"[ .,!?;:]", together.strip()), together
+
+
+@pytest.mark.parametrize("text", ["hello. how are you?", "He said: “go.” then he left."])
+def test_a_full_stop_before_a_small_letter_is_kept(text):
+    assert ". " in spoken(text)
+    assert ". " in "".join(build_tokenizer(TokenizerConfig("emilia")).tokens(text))
+
+
+@pytest.mark.parametrize("text", ["etc. and so on", "at 5 p.m. today", "e.g. this", "the U.S. army"])
+def test_abbreviations_end_no_sentence(text):
+    assert "." not in spoken(text)
+
+
+@pytest.mark.parametrize("title", ["Mr.", "Mrs.", "Dr.", "Prof.", "Capt."])
+def test_titles_end_no_sentence(title):
+    assert "." not in spoken(f"{title} King")
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [("漢", "ja", False), ("か", "ja", True), ("한", "de", True), ("न", "fr", True), ("λ", "de", True),
+     ("π", "fr", True), ("ж", "de", False), ("ℵ", "en-us", False), ("€", "de", True),
+     ("℃", "de", True), ("㎏", "en-us", True), ("４", "fr", True), ("Ⅻ", "de", True)],
+)  # fmt: skip
+def test_what_is_speakable(text, language, expected):
+    assert espeak.is_speakable(text, language) is expected
+
+
+def test_a_number_without_a_name_is_read_digit_by_digit():
+    assert spoken("4" * 44) == " ".join(["fˈoːɹ"] * 44) or spoken("4" * 44).count("f") == 44
+
+
+@pytest.mark.parametrize(
+    "text", ["7 " * 600 + ".", "77-" * 400, "1,2;" * 400, "123456789" * 30 + " ", "7" * 900 + " 1"]
+)
+def test_runs_of_numbers_with_marks_end(text):
+    assert spoken(text)
+
+
+def test_plain_text_is_as_the_engine_has_it():
+    text = "Yes, no. Why? Oh! Well; so: that."
+    assert spoken(text) == "".join(espeak.phonemes(text, "en-us"))

@@ -52,8 +52,15 @@ def is_surrogate(character: str) -> bool:
     return "\ud800" <= character <= "\udfff"
 
 
-def only_speakable(text: str, speakable: Speakable, speaker: str, where: int, skip_unknown: bool) -> str:
-    """`text` if every letter and digit in it is speakable.
+def only_speakable(
+    text: str,
+    speakable: Speakable,
+    speaker: str,
+    where: int,
+    skip_unknown: bool,
+    has_sound: Callable[[str], bool] = str.isalnum,
+) -> str:
+    """`text` if every character in it that has a sound is speakable.
 
     Args:
         text: a stretch of the user's text.
@@ -61,8 +68,9 @@ def only_speakable(text: str, speakable: Speakable, speaker: str, where: int, sk
         speaker: who cannot speak it, for the message.
         where: position of `text` in the whole input.
         skip_unknown: leave unspeakable characters out, with a warning, instead of raising ValueError.
+        has_sound: tells which characters must be speakable, by default letters and digits.
     """
-    bad = {c for c in set(text) if is_surrogate(c) or (c.isalnum() and not speakable(c))}
+    bad = {c for c in set(text) if is_surrogate(c) or (has_sound(c) and not speakable(c))}
     if not bad:
         return text
     message = _unspeakable_message(text, bad, speaker, where)

@@ -7,12 +7,18 @@ PUNCTUATION = frozenset(";:,.!?；：，。！？")
 """The marks after which a text may be cut."""
 
 _ASCII = str.maketrans("，。！？；：、‘’“”⋯", ",.!?;:,''\"\"…")
+_LONG_PAUSE = re.compile(r"(?<=[^\s,.!?;:…—])\s*(?:…|—)[…—\s]*(?![,.!?;:])")
 _ELLIPSIS = re.compile(r"···|・・・|\.\.\.")
 
 
 def to_ascii(text: str) -> str:
     """Punctuation of Chinese text as ASCII, any three dots as one ellipsis."""
     return _ELLIPSIS.sub("…", text.translate(_ASCII))
+
+
+def with_pauses(text: str) -> str:
+    """Chinese text with an ellipsis or dash inside as a comma, at the end as a full stop: the models have no other."""
+    return _LONG_PAUSE.sub(lambda match: "." if match.end() == len(text) else ",", text)
 
 
 def add_punctuation(text: str) -> str:

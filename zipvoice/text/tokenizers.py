@@ -15,7 +15,7 @@ from zipvoice.text.g2p.syllables import syllable_tokens
 from zipvoice.text.language_segments import Segment, segments
 from zipvoice.text.markup import Element, parse
 from zipvoice.text.normalizer import chinese, english, libritts
-from zipvoice.text.punctuation import PUNCTUATION, to_ascii
+from zipvoice.text.punctuation import PUNCTUATION, to_ascii, with_pauses
 
 DIALOG_TAGS = (
     "[S1]", "[S2]", "[LAUGHS]", "[CLEARS THROAT]", "[SIGHS]", "[GASPS]", "[COUGHS]", "[SINGING]", "[SCREAMS]",
@@ -100,8 +100,14 @@ class MarkupTokenizer(ABC):
 
     def _speakable(self, element: Element) -> Element:
         """Plain text with usual white space, and only what can be spoken."""
-        text = only_speakable(element.content, self._speaks, self._speaker(), element.start, self.skip_unknown)
+        text = only_speakable(
+            element.content, self._speaks, self._speaker(), element.start, self.skip_unknown, self._has_sound
+        )
         return replace(element, content=separate(text))
+
+    def _has_sound(self, character: str) -> bool:
+        """True for characters that must not be left out."""
+        return character.isalnum()
 
     def _check_marks(self, elements: Sequence[Element]) -> None:
         for element in elements:
@@ -127,10 +133,10 @@ class EmiliaTokenizer(MarkupTokenizer):
 
     def _piece(self, kind: str, text: str, start: int) -> Piece:
         if kind == "zh":
-            text = to_ascii(chinese.spoken(text))
+            text = with_pauses(to_ascii(chinese.spoken(text)))
             return Piece(kind, text, start, tuple(pinyin.pinyin_tokens(text)))
         if kind == "en":
-            text = english.spoken(to_ascii(text))
+            text = english.spoken(to_ascii(_TIGHT_CHINESE_MARK.sub(r"\g<0> ", text)))
             return Piece(kind, text, start, tuple(_english_tokens(text)))
         return _mark(kind, text, start)
 
@@ -171,6 +177,9 @@ class EspeakTokenizer(MarkupTokenizer):
 
     def _speaks(self, character: str) -> bool:
         return espeak.is_speakable(character, self.language)
+
+    def _has_sound(self, character: str) -> bool:
+        return character.isalnum() or espeak.is_symbol(character)
 
     def _speaker(self) -> str:
         return f"the espeak-ng language {self.language!r}"
@@ -235,6 +244,7 @@ _KINDS: dict[str, Callable[..., MarkupTokenizer]] = {
     "simple": SimpleTokenizer,
 }
 
+_TIGHT_CHINESE_MARK = re.compile(r"[，。！？；：、](?=\w)")
 _LEADING_MARKS = re.compile(r"\A[\s.,!?;:]+")
 
 

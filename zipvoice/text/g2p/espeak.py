@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zipvoice.config.strict_json import suggestion
 from zipvoice.text.characters import script
+from zipvoice.text.g2p.clauses import sentences, with_known_marks
 
 Engine = Callable[[str, str], list[list[str]]]
 """(text, language) -> code points of each sentence; raises RuntimeError for an unknown language."""
@@ -36,9 +37,10 @@ def speak(text: str, language: str) -> list[str]:
     Letters of scripts foreign to the language must be left out before (`is_speakable`): some combinations of them crash
     espeak-ng.
     """
-    known = "".join(c if c.isascii() else _sayable(c, language) for c in text)
-    safe = _with_short_words(_with_loose_dots(known), language)
-    spoken = [phonemes(call, language) for call in _calls(safe, language)]
+    known = "".join(c if c.isascii() else _sayable(c, language) for c in with_known_marks(text, language))
+    safe = _with_short_words(_with_loose_dots(_LONG_NUMBER.sub(_spelled, known)), language)
+    calls = [call for sentence in sentences(safe) for call in _calls(sentence, language)]
+    spoken = [phonemes(call, language) for call in calls]
     return [symbol for i, symbols in enumerate(spoken) for symbol in (*" "[: i and bool(symbols)], *symbols)]
 
 
@@ -50,14 +52,33 @@ def is_speakable(character: str, language: str) -> bool:
     """
     if character.isascii():
         return True
-    if character.isalpha() and script(character) not in scripts(language):
+    plain = _usual_form(character, language)
+    if plain != character:
+        return all(is_speakable(c, language) for c in plain)
+    if character.isalpha() and not _reads_script(script(character), language):
         return False
+    if is_symbol(character):
+        return bool(phonemes(character, language))
     return not _is_spelled_by_code(character, language) or _base_letter(character) != character
+
+
+def is_symbol(character: str) -> bool:
+    """True for signs that one would read aloud, such as ℃ and €, as against punctuation; ASCII is not looked at."""
+    return not character.isascii() and unicodedata.category(character)[0] == "S"
 
 
 def scripts(language: str) -> tuple[str, ...]:
     """The scripts that an espeak-ng language is written in, as in `characters.script`; Latin is read in all of them."""
     return ("LATIN", *_SCRIPTS.get(language.lower().split("-")[0].split("+")[0], ()))
+
+
+@lru_cache(maxsize=1024)
+def _reads_script(name: str, language: str) -> bool:
+    """True for the scripts of the language, and for others of which it reads a word as their own language does."""
+    if name in scripts(language):
+        return True
+    word, own = _SAMPLES.get(name, ("", ""))
+    return bool(word) and phonemes(word, language) == phonemes(word, own)
 
 
 def languages() -> list[str]:
@@ -82,7 +103,7 @@ _SCRIPTS: dict[str, tuple[str, ...]] = {
     "chr": ("CHEROKEE",),
     "gu": ("GUJARATI",),
     "he": ("HEBREW",),
-    "ja": ("HIRAGANA", "KATAKANA", "CJK", "IDEOGRAPHIC"),
+    "ja": ("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"),
     "ka": ("GEORGIAN",),
     "kn": ("KANNADA",),
     "ko": ("HANGUL",),
@@ -95,6 +116,26 @@ _SCRIPTS: dict[str, tuple[str, ...]] = {
     "ta": ("TAMIL",),
     "te": ("TELUGU",),
     "th": ("THAI",),
+}
+
+# A word of each script that some voices read by the rules of its own language, and that language.
+_SAMPLES = {
+    "GREEK": ("Ελλάδα", "el"),
+    "HANGUL": ("한국어", "ko"),
+    "DEVANAGARI": ("नमस्ते", "hi"),
+    "GEORGIAN": ("გამარჯობა", "ka"),
+    "TAMIL": ("வணக்கம்", "ta"),
+    "BENGALI": ("আমার", "bn"),
+    "MALAYALAM": ("മലയാളം", "ml"),
+    "GUJARATI": ("ગુજરાતી", "gu"),
+    "GURMUKHI": ("ਪੰਜਾਬੀ", "pa"),
+    "KANNADA": ("ಕನ್ನಡ", "kn"),
+    "TELUGU": ("తెలుగు", "te"),
+    "SINHALA": ("සිංහල", "si"),
+    "CYRILLIC": ("Привет", "ru"),
+    "ARABIC": ("مرحبا", "ar"),
+    "HEBREW": ("שלום", "he"),
+    "ARMENIAN": ("Բարև", "hy"),
 }
 
 
@@ -174,9 +215,38 @@ def _letter_word(language: str) -> list[str]:
 
 def _sayable(character: str, language: str) -> str:
     """A letter that the voice knows; numbers such as ² and ½ as words, since beside a symbol they are lost."""
+    plain = _usual_form(character, language)
+    if plain != character:
+        return plain
     if unicodedata.category(character) == "No":
         return f" {character} "
     return _base_letter(character) if _is_spelled_by_code(character, language) else character
+
+
+@lru_cache(maxsize=65536)
+def _usual_form(character: str, language: str) -> str:
+    """４ as 4, ﬃ as ffi, ④ and Ⅻ as numbers, ℃ as °C, where the voice has no word for the form itself."""
+    if character.isascii() or unicodedata.normalize("NFKC", character) == character:
+        return character
+    category = unicodedata.category(character)
+    if category in ("Nl", "No") and unicodedata.numeric(character).is_integer() and character not in "¹²³":
+        return f" {int(unicodedata.numeric(character))} "
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    plain = unicodedata.normalize("NFKC", character)
+    if category[0] == "L" and script(character) in ("LATIN", "FULLWIDTH", "MATHEMATICAL", "HALFWIDTH"):
+        return plain
+    if category[0] == "S" and (not phonemes(character, language) or "\u3200" <= character <= "\u33ff"):
+        return plain
+    return character
+
+
+_LONG_NUMBER = re.compile(r"\d{19,}")
+
+
+def _spelled(match: re.Match[str]) -> str:
+    """A number too long to have a name, digit by digit."""
+    return " ".join(match[0])
 
 
 def _base_letter(character: str) -> str:
@@ -232,6 +302,6 @@ def _short_clauses(clause: str, language: str) -> Iterator[str]:
     if len(clause) <= 100 or len(phonemes(clause, language)) < 1000:
         yield clause
         return
-    middle = clause.find(" ", len(clause) // 2) + 1 or len(clause) // 2
+    middle = clause.find(" ", len(clause) // 2, -1) + 1 or clause.rfind(" ", 1, -1) + 1 or len(clause) // 2
     yield from _short_clauses(clause[:middle], language)
     yield from _short_clauses(clause[middle:], language)
