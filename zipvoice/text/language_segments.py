@@ -87,6 +87,8 @@ _ENGLISH_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 def _passages(text: str, before: Language) -> list[tuple[Language, str]]:
     """Neighbouring sentences of one language together."""
+    if not _HAN_CHARACTER.search(text):
+        return [(_language(text, before), text)]
     passages: list[tuple[Language, list[str]]] = []
     for sentence in _SENTENCE_END.split(text):
         language = _language(sentence, passages[-1][0] if passages else before)
@@ -99,10 +101,10 @@ def _passages(text: str, before: Language) -> list[tuple[Language, str]]:
 
 def _language(sentence: str, before: Language) -> Language:
     """Chinese with at least as many Chinese characters as Latin words; without either, the language before."""
-    han, latin = len(_HAN_CHARACTER.findall(sentence)), len(_LATIN_WORD.findall(sentence))
-    if not han and not latin:
-        return before
-    return "zh" if han and han >= latin else "en"
+    han = len(_HAN_CHARACTER.findall(sentence))
+    if not han:
+        return "en" if _LATIN_WORD.search(sentence) else before
+    return "zh" if han >= len(_LATIN_WORD.findall(sentence)) else "en"
 
 
 def _said(sentence: str) -> tuple[str, list[tuple[int, int]]]:

@@ -268,7 +268,7 @@ def _english_tokens(text: str) -> list[str]:
 
 def _compatible_tokens(segment: Segment) -> list[str]:
     if segment.kind == "zh":
-        return pinyin.pinyin_tokens(reference_compat.chinese(segment.text))
+        return pinyin.reference_tokens(reference_compat.chinese(segment.text))
     if segment.kind == "en":
         text = reference_compat.english(segment.text)
         return espeak.phonemes(text, "en-us") if text is not None else []

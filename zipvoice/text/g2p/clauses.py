@@ -24,7 +24,7 @@ _ELLIPSIS = r"(?:[…⋯]|\.{2,}|\. \. \.)"
 _UNKNOWN_END = re.compile(rf"(?<![\s.,?!:;])\s*(?:[.,?!:;]*(?:{_ELLIPSIS}|[{_STRANGE}])[.,?!:;\s]*)+")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)([：．，])(?=\d)")
 _TIGHT = re.compile(r"(?<=[^\W\d_][,;:!?])(?=[^\W\d_])")
-_OPENING = re.compile(r"\s*[¿¡]+\s*")
+_OPENING = re.compile(r"(?<!\s)\s*[¿¡]+\s*")
 
 
 def with_known_marks(text: str, language: str) -> str:
@@ -34,8 +34,9 @@ def with_known_marks(text: str, language: str) -> str:
     """
     if language.startswith(("el", "grc")):
         text = text.replace(";", "?").replace("·", ";").replace("\u0387", ";")
-    text = _BETWEEN_DIGITS.sub(lambda match: _KNOWN[match[0]], text)
-    text = _UNKNOWN_END.sub(_known_end, _OPENING.sub(" ", text) if "¿" in text or "¡" in text else text)
+    if ".." in text or ". ." in text or not text.isascii():
+        text = _BETWEEN_DIGITS.sub(lambda match: _KNOWN[match[0]], _OPENING.sub(" ", text))
+        text = _UNKNOWN_END.sub(_known_end, text)
     return _TIGHT.sub(" ", _without_full_stops_of_titles(text, language))
 
 
@@ -68,7 +69,7 @@ def _without_full_stops_of_titles(text: str, language: str) -> str:
 
 # ---------------------------------------------------------------- full stops before a small letter
 
-_STOP_BEFORE_SMALL = re.compile(r"(?<!\S)(\S{2,40})\.([\"'”’»)\]]*)\s+(?=[\"'“‘«(\[]*([^\W\d_]))")
+_STOP_BEFORE_SMALL = re.compile(r"\.[\"'”’»)\]]*\s+(?=[\"'“‘«(\[]*([^\W\d_A-Z]))")
 _SHORT = (
     "etc vs ca cf al approx dept est ext inc ltd corp nos op pp vol viz eds esp misc ave blvd usw evtl inkl exkl zzgl "
     "ggf vgl sog geb gest tel str env chap pág núm ecc itd itp др напр см"
@@ -81,7 +82,8 @@ def sentences(text: str) -> Iterator[str]:
     """`text`, cut after full stops that a small letter follows, unless they belong to an abbreviation."""
     start = 0
     for match in _STOP_BEFORE_SMALL.finditer(text):
-        if match[3].islower() and not _is_abbreviation(match[1]):
+        before = text[max(0, match.start() - 40) : match.start()].split(" ")[-1]
+        if match[1].islower() and not _is_abbreviation(before):
             yield text[start : match.end()]
             start = match.end()
     yield text[start:]

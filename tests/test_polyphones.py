@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Characters of several readings, against the table tests/data/text/polyphones.json."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.text.g2p import pinyin
+from zipvoice.text.g2p.polyphones import Syllable, resolved
+from zipvoice.text.tokenizers import build_tokenizer
+
+TABLE = json.loads((Path(__file__).parent / "data" / "text" / "polyphones.json").read_text(encoding="utf-8"))["words"]
+
+
+def is_right(found, expected):
+    """Equal, or with the sandhi of two third tones, which the table leaves out."""
+    expected = expected.replace("ü", "v").split()
+    raised = [
+        a[:-1] + "2" if a[-1] == b[-1] == "3" else a for a, b in zip(expected, [*expected[1:], "  "], strict=True)
+    ]
+    return all(f in pair for f, pair in zip(found, zip(expected, raised, strict=True), strict=True))
+
+
+def wrong(words):
+    found = [(w["text"], pinyin.readings(w["text"]), w["pinyin"]) for w in words]
+    return [entry for entry in found if not any(is_right(entry[1], expected) for expected in entry[2])]
+
+
+def test_words_of_the_table():
+    assert len(TABLE) >= 600
+    assert not wrong([w for w in TABLE if not w.get("held_out")])
+
+
+def test_words_held_out():
+    held_out = [w for w in TABLE if w.get("held_out")]
+    assert len(held_out) >= 150
+    assert len(wrong(held_out)) <= 0.04 * len(held_out), wrong(held_out)
+
+
+@pytest.mark.parametrize(
+    ("text", "readings"),
+    [
+        ("不对", "bu2 dui4"),
+        ("我不去", "wo3 bu2 qu4"),
+        ("他不来", "ta1 bu4 lai2"),
+        ("有一次", "you3 yi2 ci4"),
+        ("第一名", "di4 yi1 ming2"),
+        ("一九九八年", "yi1 jiu3 jiu3 ba1 nian2"),
+        ("统一", "tong3 yi1"),
+        ("一天", "yi4 tian1"),
+        ("你好", "ni2 hao3"),
+        ("展览馆", "zhan2 lan2 guan3"),
+    ],
+)
+def test_sandhi(text, readings):
+    assert pinyin.readings(text) == readings.split()
+
+
+def test_what_is_not_chinese_stays_where_it_is():
+    assert "".join(pinyin.readings("A长，…b")) == "Achang2,…b".replace(",", "，")
+
+
+def test_compatible_readings_are_those_of_the_words_alone():
+    tokenizer = build_tokenizer(TokenizerConfig("emilia", compatible=True))
+    assert tokenizer.tokens("音乐会") == ["y0", "in1", "l0", "e4", "h0", "ui4"]
+    assert build_tokenizer(TokenizerConfig("emilia")).tokens("音乐会") == ["y0", "in1", "y0", "ue4", "h0", "ui4"]
+
+
+def test_a_loose_character_is_read_by_its_neighbours():
+    alone = [Syllable(c, r, r, True, True, False) for c, r in (("还", "hai2"), ("钱", "qian2"))]
+    assert resolved(alone) == ["huan2", "qian2"]
+    in_a_word = [Syllable(c, r, r, False, True, False) for c, r in (("还", "hai2"), ("钱", "qian2"))]
+    assert resolved(in_a_word) == ["hai2", "qian2"]
