@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import soundfile
-import torch
 
 from zipvoice.audio.files import Audio, read, write
 
@@ -63,7 +63,7 @@ def make_emilia(corpus: Path, language: str, texts: Sequence[str], files: int = 
         name = f"{speaker}_W{i:06d}"
         path = folder / speaker[:9] / speaker / "mp3" / f"{name}.mp3"
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, sentence.audio.samples[0].numpy(), sentence.audio.sampling_rate)
+        soundfile.write(path, sentence.audio.samples[0], sentence.audio.sampling_rate)
         utterance = {
             "id": name,
             "wav": str(path.relative_to(folder)),
@@ -96,8 +96,8 @@ def dialogue(number: int, num_channels: int) -> Audio:
     turns = [audio.samples[:1] for audio in pair]
     if num_channels == 2:
         first, second = turns
-        turns = [torch.cat([first, 0 * first]), torch.cat([0 * second, second])]
-    return Audio(torch.cat(turns, dim=1), rate)
+        turns = [np.concatenate([first, 0 * first]), np.concatenate([0 * second, second])]
+    return Audio(np.concatenate(turns, axis=1), rate)
 
 
 def dialogue_text(number: int) -> str:

@@ -17,15 +17,15 @@ LOSSLESS = (".wav", ".flac")
 
 
 def tone(rate, seconds=0.5, hertz=440.0, channels=1):
-    time = torch.arange(round(rate * seconds), dtype=torch.float64) / rate
-    waves = [0.5 * torch.sin(2 * math.pi * hertz * (1 + channel) * time) for channel in range(channels)]
-    return Audio(torch.stack(waves).float(), rate)
+    time = np.arange(round(rate * seconds)) / rate
+    waves = [0.5 * np.sin(2 * math.pi * hertz * (1 + channel) * time) for channel in range(channels)]
+    return Audio(np.float32(waves), rate)
 
 
 def sixteen_bit(channels, rate=24000):
     """Every value of a 16-bit file, in a different order on each channel."""
-    values = torch.arange(-32768, 32768, dtype=torch.float32) / 32768
-    return Audio(torch.stack([values.roll(1000 * channel) for channel in range(channels)]), rate)
+    values = np.arange(-32768, 32768, dtype=np.float32) / 32768
+    return Audio(np.stack([np.roll(values, 1000 * channel) for channel in range(channels)]), rate)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
@@ -34,7 +34,7 @@ def test_sixteen_bits_survive_exactly(tmp_path, suffix, channels):
     audio = sixteen_bit(channels, 22050)
     write(tmp_path / f"a{suffix}", audio)
     again = read(tmp_path / f"a{suffix}")
-    assert torch.equal(again.samples, audio.samples) and again.sampling_rate == 22050
+    assert np.array_equal(again.samples, audio.samples) and again.sampling_rate == 22050
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -45,11 +45,11 @@ def test_a_tone_survives_every_format(tmp_path, suffix, channels):
     again = read(tmp_path / "folder" / f"a{suffix.upper()}")
     assert again.samples.shape == audio.samples.shape and again.sampling_rate == 24000
     error = (again.samples - audio.samples)[:, 2400:-2400]
-    assert error.square().mean().sqrt() < (2e-5 if suffix in LOSSLESS else 0.06)  # of 0.35
+    assert error.std() < (2e-5 if suffix in LOSSLESS else 0.06)  # of 0.35
 
 
 def test_samples_beyond_full_scale_are_clipped():
-    audio = Audio(torch.tensor([[1.5, 1.0, 0.5, -1.0, -1.5]]), 24000)
+    audio = Audio(np.float32([[1.5, 1.0, 0.5, -1.0, -1.5]]), 24000)
     assert pcm16(audio).T.tolist() == [[32767, 32767, 16384, -32768, -32768]]
     assert decode(encode(audio, ".wav")).samples[0].tolist() == [32767 / 32768, 32767 / 32768, 0.5, -1, -1]
 
@@ -60,13 +60,13 @@ def test_other_wav_encodings_are_read(tmp_path, subtype):
     soundfile.write(tmp_path / "a.wav", wave, 44100, subtype=subtype)
     audio = read(str(tmp_path / "a.wav"))
     assert audio.sampling_rate == 44100
-    np.testing.assert_array_equal(audio.samples.numpy(), wave.T.astype(np.float32))
+    np.testing.assert_array_equal(audio.samples, wave.T.astype(np.float32))
 
 
 def test_a_file_and_its_content_are_read_alike():
     audio = read(RECORDING)
     assert audio.num_channels == 1 and audio.sampling_rate == 24000 and 1.0 < audio.seconds < 1.3
-    assert torch.equal(decode(RECORDING.read_bytes()).samples, audio.samples)
+    assert np.array_equal(decode(RECORDING.read_bytes()).samples, audio.samples)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path, bad):
     with pytest.raises(ValueError, match=r"a\.wav holds NaN or infinite samples, first at 1\.000 s"):
         read(tmp_path / "a.wav")
     with pytest.raises(ValueError, match="NaN or infinity"):
-        write(tmp_path / "b.wav", Audio(torch.from_numpy(wave.T.astype(np.float32)), 1000))
+        write(tmp_path / "b.wav", Audio(wave.T.astype(np.float32), 1000))
     assert not (tmp_path / "b.wav").exists()
 
 
@@ -127,7 +127,7 @@ def test_an_unknown_suffix_is_refused(tmp_path):
     [
         (".mp3", tone(24000, channels=3), "3 channels"),
         (".opus", tone(44100), "44100 Hz.*resample"),
-        (".wav", Audio(torch.zeros(1, 0), 24000), "no samples"),
+        (".wav", Audio(np.zeros((1, 0), np.float32), 24000), "no samples"),
     ],
 )
 def test_a_refused_write_leaves_the_old_file(tmp_path, suffix, audio, message):
@@ -158,13 +158,13 @@ def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("samples", "rate", "message"),
     [
-        (torch.zeros(10), 24000, r"\(channels, N\).*\(10,\)"),
-        (torch.zeros(0, 10), 24000, r"\(0, 10\)"),
-        (np.zeros((1, 10), np.float32), 24000, "tensor"),
+        (np.zeros(10, np.float32), 24000, r"\(channels, N\).*\(10,\)"),
+        (np.zeros((0, 10), np.float32), 24000, r"\(0, 10\)"),
+        (torch.zeros(1, 10), 24000, "NumPy array.*a Tensor"),
         ([0.0], 24000, "list"),
-        (torch.zeros(1, 10, dtype=torch.float64), 24000, "float32"),
-        (torch.zeros(1, 10), 0, "sampling rate"),
-        (torch.zeros(1, 10), 24000.0, "sampling rate"),
+        (np.zeros((1, 10)), 24000, "float32"),
+        (np.zeros((1, 10), np.float32), 0, "sampling rate"),
+        (np.zeros((1, 10), np.float32), 24000.0, "sampling rate"),
     ],
 )
 def test_malformed_audio_is_refused(samples, rate, message):
@@ -173,7 +173,7 @@ def test_malformed_audio_is_refused(samples, rate, message):
 
 
 def test_mono_is_the_average():
-    audio = Audio(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 9.0]]), 24000).mono()
+    audio = Audio(np.float32([[1.0, 2.0], [3.0, 4.0], [5.0, 9.0]]), 24000).mono()
     assert audio.samples.tolist() == [[3.0, 5.0]]
 
 
@@ -182,7 +182,7 @@ def test_a_resampled_tone_is_the_tone_at_the_new_rate(rates):
     expected = tone(rates[1], channels=2).samples
     found = resample(tone(rates[0], channels=2), rates[1]).samples
     edge = rates[1] // 20
-    torch.testing.assert_close(found[:, edge:-edge], expected[:, edge:-edge], atol=2e-5, rtol=0)
+    np.testing.assert_allclose(found[:, edge:-edge], expected[:, edge:-edge], atol=2e-5, rtol=0)
 
 
 @settings(max_examples=50, deadline=None)
@@ -193,13 +193,13 @@ def test_a_resampled_tone_is_the_tone_at_the_new_rate(rates):
     st.sampled_from([16000, 24000, 44100]),
 )
 def test_resampling_keeps_the_duration_and_treats_channels_alike(num_samples, channels, source, target):
-    samples = torch.randn(channels, num_samples, generator=torch.Generator().manual_seed(num_samples))
+    samples = np.random.default_rng(num_samples).standard_normal((channels, num_samples), np.float32)
     audio = resample(Audio(samples, source), target)
     assert audio.sampling_rate == target and audio.num_channels == channels
     assert abs(audio.num_samples - num_samples * target / source) <= 0.5
     for channel in range(channels):
         alone = resample(Audio(samples[channel : channel + 1], source), target)
-        assert torch.equal(audio.samples[channel], alone.samples[0])
+        assert np.array_equal(audio.samples[channel], alone.samples[0])
 
 
 def test_resampling_to_the_same_rate_changes_nothing():

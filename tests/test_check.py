@@ -190,7 +190,7 @@ def test_a_corpus_of_nothing_but_long_utterances_is_an_error():
 
 
 def test_clipped_silent_and_quiet_audio_is_found():
-    loud = Audio((3 * tone(1.5, level=0.5).samples).clamp(-1, 1), 24000)
+    loud = Audio((3 * tone(1.5, level=0.5).samples).clip(-1, 1), 24000)
     nearly = tone(1.5, level=0.999, hertz=100)  # comes close to full scale, but is not flat there
     rows = [
         ("clipped", "a", loud),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from dataclasses import replace
 
+import numpy as np
 import pytest
-import torch
 from tiny_models import FAST, RATE, make_synthesizer, sequence, silence, tone
 
 from zipvoice import Audio
@@ -34,7 +34,7 @@ def planned(synthesizer, text, prompt, options=FAST):
 def test_two_recordings_are_one_after_the_other_with_their_tags(mono):
     split = mono.dialog_prompt([LOW, HIGH], ["low", "high"])
     merged = mono.prompt(sequence(LOW, HIGH), "[S1] low [S2] high")
-    assert torch.equal(split.features, merged.features)
+    assert np.array_equal(split.features, merged.features)
     assert split.tokens == merged.tokens == ("[S1]", *"low", "[S2]", *"high.")
 
 
@@ -43,26 +43,26 @@ def test_recordings_of_different_rates_and_channels_are_joined_for_one_channel(m
     split = mono.dialog_prompt([LOW, other], ["low", "high"], raw=True)
     plain = mono.dialog_prompt([LOW, HIGH], ["low", "high"], raw=True)
     for frames, bands in [(slice(2, 44), slice(5, 12)), (slice(50, 110), slice(27, 34))]:  # where each tone is loud
-        torch.testing.assert_close(split.features[frames, bands], plain.features[frames, bands], atol=0.1, rtol=0)
+        np.testing.assert_allclose(split.features[frames, bands], plain.features[frames, bands], atol=0.1, rtol=0)
 
 
 def test_in_stereo_each_speaker_has_a_channel(stereo):
     prompt = stereo.dialog_prompt([LOW, HIGH], ["low", "high"], raw=True)
-    left, right = prompt.features.split(100, dim=1)
+    left, right = np.split(prompt.features, 2, axis=1)
     first, second = slice(5, 40), slice(55, 105)
-    floor = torch.tensor(1e-7).log()
+    floor = np.log(np.float32(1e-7))
     assert (left[second] == floor).all() and (right[first] == floor).all()
-    assert (left[first].max(dim=1).values > 0).all() and (right[second].max(dim=1).values > 0).all()
+    assert (left[first].max(axis=1) > 0).all() and (right[second].max(axis=1) > 0).all()
 
 
 def test_two_channel_recordings_keep_their_channels(stereo):
-    first = Audio(torch.cat([LOW.samples, 0 * LOW.samples]), RATE)
-    second = Audio(torch.cat([0 * HIGH.samples, HIGH.samples]), RATE)
+    first = Audio(np.concatenate([LOW.samples, 0 * LOW.samples]), RATE)
+    second = Audio(np.concatenate([0 * HIGH.samples, HIGH.samples]), RATE)
     split = stereo.dialog_prompt([first, second], ["low", "high"])
     mono_files = stereo.dialog_prompt([LOW, HIGH], ["low", "high"])
     merged = stereo.prompt(sequence(first, second), "[S1]low[S2]high")
-    assert torch.equal(split.features, mono_files.features)
-    assert torch.equal(split.features, merged.features)
+    assert np.array_equal(split.features, mono_files.features)
+    assert np.array_equal(split.features, merged.features)
 
 
 @pytest.mark.parametrize(
@@ -158,13 +158,14 @@ def test_a_stereo_dialogue_has_two_channels_vocoded_apart(stereo):
     (mel,) = stereo.mels([chunk], options)
     assert audio.num_channels == 2
     for channel, features in zip(audio.samples, mel.split(100, dim=1), strict=True):
-        torch.testing.assert_close(channel, (stereo.vocoder(features.T[None])[0] / prompt.gain), atol=1e-6, rtol=0)
+        expected = stereo.vocoder(features.T[None])[0] / prompt.gain
+        np.testing.assert_allclose(channel, expected.detach(), atol=1e-6, rtol=0)
 
 
 def test_a_dialogue_of_one_channel_is_that_of_synthesize(mono, prompt):
     dialog, speech = mono.dialog(TEXT, prompt, FAST), mono.synthesize(TEXT, prompt, FAST)
     assert dialog.num_channels == 1
-    assert torch.equal(dialog.samples, speech.samples)
+    assert np.array_equal(dialog.samples, speech.samples)
 
 
 def test_a_model_of_one_voice_has_no_dialogues(tmp_path):

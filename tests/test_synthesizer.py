@@ -3,6 +3,7 @@ import math
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny_models import FAST, FIVE_STACKS, RATE, make_model, make_synthesizer, tone
@@ -10,7 +11,7 @@ from tiny_models import FAST, FIVE_STACKS, RATE, make_model, make_synthesizer, t
 import zipvoice
 from zipvoice import SynthesisOptions
 from zipvoice.audio.loudness import normalize_rms
-from zipvoice.audio.mel import LogMel
+from zipvoice.audio.mel import features as features_of
 from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.model.sampling import sample
 from zipvoice.synthesis.synthesizer import batches, initial_noise, joined, seeded_generator
@@ -44,9 +45,9 @@ def test_the_same_seed_and_name_give_the_same_samples(synthesizer, prompt):
     again = synthesizer.synthesize("hello", prompt, FAST, name="a")
     other_seed = synthesizer.synthesize("hello", prompt, FAST, name="a", seed=1)
     other_name = synthesizer.synthesize("hello", prompt, FAST, name="b")
-    assert torch.equal(first.samples, again.samples)
-    assert not torch.equal(first.samples, other_seed.samples)
-    assert not torch.equal(first.samples, other_name.samples)
+    assert np.array_equal(first.samples, again.samples)
+    assert not np.array_equal(first.samples, other_seed.samples)
+    assert not np.array_equal(first.samples, other_name.samples)
 
 
 def test_seeds_names_and_chunks_draw_different_noise():
@@ -68,7 +69,7 @@ def test_threads_do_not_disturb_each_other(synthesizer, prompt):
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(torch.equal(together[index], alone[index]) for index in range(len(texts)))
+    assert all(np.array_equal(together[index], alone[index]) for index in range(len(texts)))
 
 
 # ---------------------------------------------------------------- batches
@@ -135,7 +136,7 @@ def test_a_text_that_fits_into_one_chunk_is_spoken_in_one(synthesizer, prompt):
     long, short = (replace(FAST, max_chunk_seconds=seconds) for seconds in (25.0, 12.0))
     text = "one two three. four five six."
     assert len(chunks(synthesizer, text, prompt, short)) == 1
-    assert torch.equal(
+    assert np.array_equal(
         synthesizer.synthesize(text, prompt, short).samples, synthesizer.synthesize(text, prompt, long).samples
     )
 
@@ -152,8 +153,8 @@ def test_final_punctuation_is_added_where_it_is_missing_and_before_pauses(synthe
     paused, ended_paused = (
         synthesizer.synthesize(text, prompt, FAST) for text in ("hello [pause 1s]", "hello. [pause 1s]")
     )
-    assert torch.equal(bare.samples, ended.samples)
-    assert torch.equal(paused.samples, ended_paused.samples)
+    assert np.array_equal(bare.samples, ended.samples)
+    assert np.array_equal(paused.samples, ended_paused.samples)
 
 
 # ---------------------------------------------------------------- length
@@ -204,7 +205,7 @@ def test_raw_speech_is_the_bare_procedure(synthesizer):
     audio = synthesizer.synthesize(text, prompt, FAST, raw=True)
 
     normal, gain = normalize_rms(recording, 0.1)
-    mel = LogMel()(normal.samples)
+    mel = torch.from_numpy(features_of(normal))[None]
     ids, prompt_ids = (synthesizer.table.ids(list(words)) for words in (text, "a low tone"))
     frames = math.ceil(94 / 10 * 11)
     noise = torch.randn(1, 94 + frames, 100, generator=seeded_generator(666))
@@ -213,7 +214,7 @@ def test_raw_speech_is_the_bare_procedure(synthesizer):
     )
     expected = synthesizer.vocoder((features / 0.1).T[None]) / gain
     assert audio.num_samples == 256 * (frames - 1)
-    torch.testing.assert_close(audio.samples, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(audio.samples, expected.detach().numpy(), atol=1e-5, rtol=0)
 
 
 def test_raw_speech_has_no_target_length():
@@ -227,7 +228,7 @@ def test_raw_speech_has_no_target_length():
 def test_guidance_zero_equals_no_guidance_and_one_does_not(synthesizer, prompt):
     plain = synthesizer.synthesize("hello", prompt, FAST)
     strong = synthesizer.synthesize("hello", prompt, FAST, guidance_scale=1.0)
-    assert not torch.allclose(plain.samples[:, :10_000], strong.samples[:, :10_000])
+    assert not np.allclose(plain.samples[:, :10_000], strong.samples[:, :10_000])
 
 
 def test_published_options_fill_what_is_left_open():
@@ -248,8 +249,8 @@ def test_without_noise_seeds_make_no_difference(synthesizer, prompt):
     def samples(seed, temperature):
         return synthesizer.synthesize("hello", prompt, FAST, seed=seed, temperature=temperature).samples
 
-    assert torch.equal(samples(1, 0.0), samples(2, 0.0))
-    assert not torch.equal(samples(1, 0.5), samples(2, 0.5))
+    assert np.array_equal(samples(1, 0.0), samples(2, 0.0))
+    assert not np.array_equal(samples(1, 0.5), samples(2, 0.5))
 
 
 def test_lower_precision_gives_nearly_the_same_features(tmp_path, synthesizer, prompt):
@@ -271,7 +272,7 @@ def test_the_sound_leaves_as_loud_as_the_recording(synthesizer):
     quiet = synthesizer.prompt(tone(1.0, level=0.02), "a low tone")
     spoken = synthesizer.synthesize("hello", quiet, FAST)
     louder = synthesizer.synthesize("hello", replace(quiet, gain=1.0), FAST)
-    ratio = louder.samples.abs().max() / spoken.samples.abs().max()
+    ratio = np.abs(louder.samples).max() / np.abs(spoken.samples).max()
     assert ratio == pytest.approx(quiet.gain, rel=1e-3)
 
 
@@ -312,7 +313,7 @@ def test_parts_are_the_whole(synthesizer, prompt):
     options = replace(FAST, max_chunk_seconds=2.0, max_batch_seconds=3.0)
     parts = list(synthesizer.parts(LONG, prompt, options))
     assert len(parts) > 2
-    assert torch.equal(joined(parts).samples, synthesizer.synthesize(LONG, prompt, options).samples)
+    assert np.array_equal(joined(parts).samples, synthesizer.synthesize(LONG, prompt, options).samples)
 
 
 def test_what_a_model_cannot_speak_is_left_out_when_asked_to(tmp_path, caplog):
@@ -322,7 +323,7 @@ def test_what_a_model_cannot_speak_is_left_out_when_asked_to(tmp_path, caplog):
     voice = lenient.prompt(tone(1.0), "a low tone")
     with pytest.raises(ValueError, match="п"):
         strict.synthesize("say п now", voice, FAST)
-    assert torch.equal(
+    assert np.array_equal(
         lenient.synthesize("say п now", voice, FAST).samples, strict.synthesize("say  now", voice, FAST).samples
     )
     assert "п" in caplog.text

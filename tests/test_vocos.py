@@ -8,7 +8,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from zipvoice.audio.mel import LogMel
+from zipvoice.vocoder.log_mel import LogMel
 from zipvoice.vocoder.vocos import Vocos, VocosConfig, load_vocos
 
 DATA = Path(__file__).parent / "data/audio"

@@ -4,6 +4,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from zipvoice import Audio, Synthesizer
@@ -84,13 +85,13 @@ def make_synthesizer(directory, variant="zipvoice", config=TINY, **options) -> S
 
 
 def tone(seconds: float, level: float = 0.3, rate: int = RATE, channels: int = 1, hertz: float = 220) -> Audio:
-    n = torch.arange(round(seconds * rate))
-    return Audio((level * torch.sin(2 * math.pi * hertz * n / rate)).expand(channels, -1).contiguous(), rate)
+    wave = level * np.sin(2 * math.pi * hertz * np.arange(round(seconds * rate)) / rate)
+    return Audio(np.tile(wave.astype(np.float32), (channels, 1)), rate)
 
 
 def silence(seconds: float, channels: int = 1) -> Audio:
-    return Audio(torch.zeros(channels, round(seconds * RATE)), RATE)
+    return Audio(np.zeros((channels, round(seconds * RATE)), np.float32), RATE)
 
 
 def sequence(*parts: Audio) -> Audio:
-    return Audio(torch.cat([part.samples for part in parts], dim=1), parts[0].sampling_rate)
+    return Audio(np.concatenate([part.samples for part in parts], axis=1), parts[0].sampling_rate)

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from zipvoice.files import whole_file
 
@@ -32,17 +31,22 @@ BLOCK = 1 << 16
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """A sound: samples (channels, N) float32, nominally in [-1, 1], and their rate in hertz."""
+    """A sound: samples (channels, N) float32, nominally in [-1, 1], and their rate in hertz.
 
-    samples: Tensor
+    Example:
+        >>> Audio(np.zeros((1, 24000), np.float32), 24000).seconds
+        1.0
+    """
+
+    samples: NDArray[np.float32]
     sampling_rate: int
 
     def __post_init__(self) -> None:
         samples, rate = self.samples, self.sampling_rate
-        if not isinstance(samples, Tensor) or samples.ndim != 2 or samples.shape[0] == 0:
-            shown = tuple(samples.shape) if hasattr(samples, "shape") else type(samples).__name__
-            raise ValueError(f"audio samples must be a tensor (channels, N), one channel is (1, N); got {shown}")
-        if samples.dtype != torch.float32:
+        if not isinstance(samples, np.ndarray) or samples.ndim != 2 or samples.shape[0] == 0:
+            shown = samples.shape if isinstance(samples, np.ndarray) else f"a {type(samples).__name__}"
+            raise ValueError(f"audio samples must be a NumPy array (channels, N), one channel is (1, N); got {shown}")
+        if samples.dtype != np.float32:
             raise ValueError(f"audio samples must be float32 in [-1, 1], got {samples.dtype}")
         if not isinstance(rate, int) or isinstance(rate, bool) or rate <= 0:
             raise ValueError(f"the sampling rate must be a positive whole number of hertz, got {rate!r}")
@@ -61,7 +65,7 @@ class Audio:
 
     def mono(self) -> "Audio":
         """The average of all channels, as one channel."""
-        return Audio(self.samples.mean(dim=0, keepdim=True), self.sampling_rate)
+        return Audio(self.samples.mean(axis=0, keepdims=True), self.sampling_rate)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the sound to a file; see `write`."""
@@ -94,7 +98,7 @@ def decode(data: bytes, name: str = "the audio") -> Audio:
     if not np.isfinite(samples).all():
         first = int((~np.isfinite(samples)).any(axis=0).argmax())
         raise ValueError(f"{name} holds NaN or infinite samples, first at {first / rate:.3f} s; export it again")
-    return Audio(torch.from_numpy(samples), rate)
+    return Audio(samples, rate)
 
 
 def write(path: str | os.PathLike[str], audio: Audio) -> None:
@@ -117,9 +121,9 @@ def encode(audio: Audio, suffix: str, name: str = "the audio") -> bytes:
     container, codec = ENCODINGS[suffix.lower()]
     if audio.num_samples == 0:
         raise ValueError(f"{name} is not written: there are no samples")
-    if not audio.samples.isfinite().all():
+    if not np.isfinite(audio.samples).all():
         raise ValueError(f"{name} is not written: the samples contain NaN or infinity")
-    samples = pcm16(audio) if codec == "PCM_16" else audio.samples.detach().cpu().clamp(-1, 1).T.numpy()
+    samples = pcm16(audio) if codec == "PCM_16" else audio.samples.T.clip(-1, 1)
     buffer = io.BytesIO()
     try:
         with soundfile.SoundFile(buffer, "w", audio.sampling_rate, audio.num_channels, codec, format=container) as file:
@@ -133,10 +137,10 @@ def encode(audio: Audio, suffix: str, name: str = "the audio") -> bytes:
     return buffer.getvalue()
 
 
-def pcm16(audio: Audio) -> np.ndarray:
-    """The samples as 16-bit integers (N, channels), rounded and clipped: the inverse of reading 16-bit files."""
-    scaled = (audio.samples.detach().cpu() * 32768).round().clamp(-32768, 32767)
-    return scaled.to(torch.int16).T.contiguous().numpy()
+def pcm16(audio: Audio) -> NDArray[np.int16]:
+    """The samples as 16-bit integers (N, channels), rounded (halves to even) and clipped; reading is the inverse."""
+    scaled = (audio.samples.T * 32768).round().clip(-32768, 32767)
+    return np.ascontiguousarray(scaled, dtype=np.int16)
 
 
 def resample(audio: Audio, sampling_rate: int) -> Audio:
@@ -146,12 +150,12 @@ def resample(audio: Audio, sampling_rate: int) -> Audio:
     """
     if sampling_rate == audio.sampling_rate:
         return audio
-    wave = audio.samples.detach().cpu().T.contiguous().numpy()  # (N, channels)
+    wave = np.ascontiguousarray(audio.samples.T)  # (N, channels)
     wave = soxr.resample(wave, audio.sampling_rate, sampling_rate, quality="VHQ")
-    return Audio(torch.from_numpy(np.ascontiguousarray(wave.T)), sampling_rate)
+    return Audio(np.ascontiguousarray(wave.T), sampling_rate)
 
 
-def _decode_blocks(data: bytes) -> tuple[np.ndarray, int]:
+def _decode_blocks(data: bytes) -> tuple[NDArray[np.float32], int]:
     """Samples (channels, N) and rate. By blocks, because a broken header may announce any number of samples."""
     with soundfile.SoundFile(io.BytesIO(data)) as file:
         blocks = [np.empty((0, file.channels), np.float32)]

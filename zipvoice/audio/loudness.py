@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The level of a recording: quiet prompts are raised, and what is generated from them is lowered again."""
 
+import numpy as np
+
 from zipvoice.audio.files import Audio
 
 SILENT_RMS = 1e-6
@@ -11,7 +13,7 @@ def rms(audio: Audio) -> float:
     """Root mean square over all channels and samples. Raises ValueError for no samples, silence, NaN or infinity."""
     if audio.num_samples == 0:
         raise ValueError("the recording has no samples")
-    level = audio.samples.cpu().double().square().mean().sqrt().item()
+    level = float(np.sqrt(np.mean(np.square(audio.samples, dtype=np.float64))))
     if not SILENT_RMS <= level < float("inf"):
         what = "is silent" if level < SILENT_RMS else "holds NaN or infinite samples"
         raise ValueError(f"the recording {what}; use another one")

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log-mel features as Vocos defines them.
+"""Log-mel features as Vocos defines them, in NumPy. `zipvoice.vocoder.log_mel` has them for training, in PyTorch.
 
-Shapes: N samples, T frames, F = 100 mel bands.
+Shapes: N samples, T frames, K = N_FFT // 2 + 1 frequencies, F = 100 mel bands. All arrays are float32.
 """
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Sequence
+from functools import cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio
 from zipvoice.config.model import FeatureConfig
@@ -20,54 +24,51 @@ FLOOR = 1e-7
 """Smallest mel magnitude; its logarithm is -16.118."""
 
 
-class Spectrogram(nn.Module):
-    """Magnitudes of the short-time Fourier transform: (..., N) -> (..., 1 + N // HOP, N_FFT // 2 + 1).
-
-    Periodic Hann window, frames centred at multiples of HOP, the edges reflected.
-    """
-
-    window: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("window", torch.hann_window(N_FFT))
-
-    def forward(self, samples: Tensor) -> Tensor:
-        num_samples = samples.shape[-1]
-        if num_samples <= N_FFT // 2:
-            raise ValueError(f"features need more than {N_FFT // 2} samples, got {num_samples}; use a longer recording")
-        flat = samples.reshape(-1, num_samples)
-        magnitude = torch.stft(flat, N_FFT, HOP, window=self.window, return_complex=True).abs()
-        return magnitude.mT.reshape(*samples.shape[:-1], 1 + num_samples // HOP, N_FFT // 2 + 1)
-
-
-class MelScale(nn.Module):
-    """Linear frequencies to mel bands: (..., N_FFT // 2 + 1) -> (..., NUM_MELS)."""
-
-    fb: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("fb", mel_filterbank())
-
-    def forward(self, magnitude: Tensor) -> Tensor:
-        return magnitude @ self.fb
-
-
-class LogMel(nn.Module):
+def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Natural logarithm of mel magnitudes of sound at 24 kHz: (..., N) -> (..., T, F), T = N / 256 rounded half up.
 
-    N must exceed 512. The buffers have the names they have within published Vocos weights.
+    Raises ValueError unless N exceeds 512.
+
+    Example:
+        >>> log_mel(np.zeros((1, 24000), np.float32)).shape
+        (1, 94, 100)
     """
+    num_samples = samples.shape[-1]
+    check_length(num_samples)
+    magnitude = np.abs(stft(samples, "reflect")[..., : num_frames(num_samples), :])
+    return np.log(np.maximum(magnitude @ mel_filterbank(), np.float32(FLOOR)))
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.spectrogram = Spectrogram()
-        self.mel_scale = MelScale()
 
-    def forward(self, samples: Tensor) -> Tensor:
-        mel = self.mel_scale(self.spectrogram(samples))[..., : num_frames(samples.shape[-1]), :]
-        return mel.clamp(min=FLOOR).log()
+def stft(samples: NDArray[np.float32], edges: Literal["reflect", "constant"]) -> NDArray[np.complex64]:
+    """Short-time Fourier transform: (..., N) -> (..., 1 + N // HOP, K).
+
+    Frames are centred at multiples of HOP; beyond its `edges` the sound is reflected, or constant zero.
+    """
+    padding = [(0, 0)] * (samples.ndim - 1) + [(N_FFT // 2, N_FFT // 2)]
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, padding, edges), N_FFT, axis=-1)
+    return np.fft.rfft(frames[..., ::HOP, :] * window()).astype(np.complex64, copy=False)
+
+
+@cache
+def window() -> NDArray[np.float32]:
+    """The periodic Hann window (N_FFT,), in single precision throughout, as in the training of the models."""
+    angle = np.arange(N_FFT, dtype=np.float32) * np.float32(2 * np.pi / N_FFT)
+    return np.float32(0.5) - np.float32(0.5) * np.cos(angle)
+
+
+@cache
+def mel_filterbank() -> NDArray[np.float32]:
+    """Triangular filters (K, F) with peak 1, evenly spaced from 0 to 12 kHz on the HTK mel scale.
+
+    The HTK scale is mel(f) = 2595 log10(1 + f / 700).
+    """
+    nyquist = SAMPLING_RATE / 2
+    highest_mel = 2595 * np.log10(1 + nyquist / 700)
+    corners = 700 * (10 ** (np.linspace(0, 1, NUM_MELS + 2) * highest_mel / 2595) - 1)
+    low, peak, high = corners[:-2], corners[1:-1], corners[2:]
+    hertz = np.linspace(0, nyquist, N_FFT // 2 + 1)[:, None]
+    rising, falling = (hertz - low) / (peak - low), (high - hertz) / (high - peak)
+    return np.minimum(rising, falling).clip(min=0).astype(np.float32)
 
 
 def num_frames(num_samples: int) -> int:
@@ -75,27 +76,19 @@ def num_frames(num_samples: int) -> int:
     return (num_samples + HOP // 2) // HOP
 
 
-def check_mel(mel: Tensor) -> None:
-    """Raise ValueError unless `mel` is what a vocoder takes: (B, F, T) with T at least 2."""
-    if mel.ndim != 3 or mel.shape[1] != NUM_MELS or mel.shape[2] < 2:
-        raise ValueError(f"a vocoder takes log-mel (B, {NUM_MELS}, T) with T at least 2, got {tuple(mel.shape)}")
+def check_length(num_samples: int) -> None:
+    """Raise ValueError for a clip too short to be reflected at its edges."""
+    if num_samples <= N_FFT // 2:
+        raise ValueError(f"features need more than {N_FFT // 2} samples, got {num_samples}; use a longer recording")
 
 
-def mel_filterbank() -> Tensor:
-    """Triangular filters (N_FFT // 2 + 1, NUM_MELS) with peak 1, evenly spaced from 0 to 12 kHz on the HTK mel scale.
-
-    The HTK scale is mel(f) = 2595 log10(1 + f / 700).
-    """
-    nyquist = SAMPLING_RATE / 2
-    highest_mel = 2595 * torch.log10(torch.tensor(1 + nyquist / 700, dtype=torch.float64))
-    corners = 700 * (10 ** (torch.linspace(0, 1, NUM_MELS + 2, dtype=torch.float64) * highest_mel / 2595) - 1)
-    low, peak, high = corners[:-2], corners[1:-1], corners[2:]
-    hertz = torch.linspace(0, nyquist, N_FFT // 2 + 1, dtype=torch.float64)[:, None]
-    rising, falling = (hertz - low) / (peak - low), (high - hertz) / (high - peak)
-    return torch.minimum(rising, falling).clamp(min=0).float()
+def check_mel(shape: Sequence[int]) -> None:
+    """Raise ValueError unless `shape` is of what a vocoder takes: (B, F, T) with T at least 2."""
+    if len(shape) != 3 or shape[1] != NUM_MELS or shape[2] < 2:
+        raise ValueError(f"a vocoder takes log-mel (B, {NUM_MELS}, T) with T at least 2, got {tuple(shape)}")
 
 
-def features(log_mel: LogMel, audio: Audio, num_channels: int = 1) -> Tensor:
+def features(audio: Audio, num_channels: int = 1) -> NDArray[np.float32]:
     """The features of a recording for a model of one or two channels, channels side by side: (T, F · channels).
 
     A one-channel model takes one channel, the average of two, or three side by side, (T, 3F): the left, right and mixed
@@ -113,4 +106,4 @@ def features(log_mel: LogMel, audio: Audio, num_channels: int = 1) -> Tensor:
         raise ValueError(f"features need {SAMPLING_RATE} Hz, got {audio.sampling_rate} Hz; resample first")
     if num_channels == 1 and audio.num_channels == 2:
         audio = audio.mono()
-    return torch.cat(log_mel(audio.samples).unbind(), dim=-1)  # (channels, T, F) -> (T, F · channels)
+    return np.concatenate(log_mel(audio.samples), axis=-1)  # (channels, T, F) -> (T, F · channels)

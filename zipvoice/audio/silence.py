@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio
 
@@ -35,8 +34,8 @@ def remove_silence(audio: Audio, *, only_edge: bool, trail_ms: int = 0) -> Audio
         clip = _shorten_pauses(clip)
     clip = _trim_start(_trim_start(clip).reversed()).reversed()
     tail = np.zeros((trail_ms * audio.sampling_rate // 1000, audio.num_channels), np.int16)
-    samples = np.concatenate([clip.samples, tail]).T.astype(np.float32) / 32768
-    return Audio(torch.from_numpy(samples), audio.sampling_rate)
+    samples = np.concatenate([clip.samples, tail]).T * np.float32(1 / 32768)
+    return Audio(samples, audio.sampling_rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +49,9 @@ class _Clip:
     @staticmethod
     def of(audio: Audio) -> "_Clip":
         """The recording truncated to 16 bits and, by at most half a millisecond, cut or padded to whole ones."""
-        if not audio.samples.isfinite().all():
+        if not np.isfinite(audio.samples).all():
             raise ValueError("the recording holds NaN or infinite samples; use another one")
-        samples = (audio.samples.detach().cpu() * 32768).clamp(-32768, 32767).to(torch.int16).T.numpy()
+        samples = (audio.samples.T * 32768).clip(-32768, 32767).astype(np.int16)
         duration = round(1000 * audio.seconds)
         if duration == 0:
             raise ValueError(f"the recording has only {audio.num_samples} samples; use a longer one")
@@ -137,10 +136,10 @@ def cross_fade(chunks: Sequence[Audio], seconds: float = 0.1) -> Audio:
     return Audio(joined, rate)
 
 
-def fade(tail: Tensor, head: Tensor, length: int) -> Tensor:
+def fade(tail: NDArray[np.float32], head: NDArray[np.float32], length: int) -> NDArray[np.float32]:
     """Two waves (channels, N), the first fading linearly into the second over up to `length` samples."""
     length = min(length, tail.shape[1], head.shape[1])
-    weight = torch.linspace(1, 0, length, device=tail.device)
+    weight = np.linspace(1, 0, length, dtype=np.float32)
     kept = tail.shape[1] - length
     overlap = tail[:, kept:] * weight + head[:, :length] * (1 - weight)
-    return torch.cat([tail[:, :kept], overlap, head[:, length:]], dim=1)
+    return np.concatenate([tail[:, :kept], overlap, head[:, length:]], axis=1)

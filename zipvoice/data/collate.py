@@ -8,7 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -44,8 +46,9 @@ class Batch:
 
 
 def collate(
-    features: Sequence[Tensor], tokens: list[list[int]], ids: list[str], texts: list[str], scale: float
+    features: Sequence[NDArray[np.float32]], tokens: list[list[int]], ids: list[str], texts: list[str], scale: float
 ) -> Batch:
     """One batch of single utterances with unscaled features (T, C)."""
-    padded = pad_sequence(list(features), batch_first=True, padding_value=PADDING) * scale  # (B, T, C)
+    items = [torch.from_numpy(item) for item in features]
+    padded = pad_sequence(items, batch_first=True, padding_value=PADDING) * scale  # (B, T, C)
     return Batch(padded, torch.tensor([len(item) for item in features]), tokens, ids, texts)

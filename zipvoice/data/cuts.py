@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio, resample
-from zipvoice.audio.mel import HOP, SAMPLING_RATE, LogMel
+from zipvoice.audio.mel import HOP, SAMPLING_RATE, log_mel
 from zipvoice.data.manifest import Manifest
 from zipvoice.data.shar import SharFolder, features_with_data, is_shar, read_place, tar_writer
 from zipvoice.data.sources import check_transforms, decoded_sound, opened_sound, require_file, unknown_source
@@ -36,6 +35,8 @@ from zipvoice.text.tokenizers import EspeakTokenizer, Tokenizer
 if TYPE_CHECKING:
     from lhotse import Recording
     from lhotse.cut import Cut
+
+Features = NDArray[np.float32]
 
 SHOWN_FAULTS = 20
 """Of a long list of bad utterances the first ones teach what is wrong."""
@@ -204,7 +205,7 @@ def load_audio(cut: "Cut") -> Audio:
         for channel, row in zip(source.channels, part.samples, strict=True)
     }
     channels = cut.channel if isinstance(cut.channel, list) else [cut.channel]
-    audio = Audio(torch.stack([rows[channel] for channel in channels]), parts[0].sampling_rate)
+    audio = Audio(np.stack([rows[channel] for channel in channels]), parts[0].sampling_rate)
     return resample(audio, SAMPLING_RATE)
 
 
@@ -220,7 +221,7 @@ def _read_span(source: Any, start: float, duration: float) -> Audio:
         raise ValueError(f"{path} ends {found:.3f} s after {start:.3f} s, {duration:.3f} s were expected")
     if not np.isfinite(samples).all():
         raise ValueError(f"{path} holds NaN or infinite samples; export it again")
-    return Audio(torch.from_numpy(np.ascontiguousarray(samples.T)), rate)
+    return Audio(np.ascontiguousarray(samples.T), rate)
 
 
 def _opened(source: Any) -> AbstractContextManager[soundfile.SoundFile]:
@@ -235,7 +236,7 @@ def _opened(source: Any) -> AbstractContextManager[soundfile.SoundFile]:
 # ---------------------------------------------------------------- features
 
 
-def extract_features(cut: "Cut", log_mel: LogMel, stereo: bool) -> Tensor:
+def extract_features(cut: "Cut", stereo: bool) -> Features:
     """Log-mel features (T, C) of a cut, unscaled.
 
     Several channels are averaged, unless in `stereo`: there two channels give left, right and their mean side by side,
@@ -243,16 +244,15 @@ def extract_features(cut: "Cut", log_mel: LogMel, stereo: bool) -> Tensor:
     """
     samples = load_audio(cut).samples
     if not stereo:
-        samples = samples.mean(dim=0, keepdim=True)
+        samples = samples.mean(axis=0, keepdims=True)
     elif len(samples) == 2:
-        samples = torch.cat([samples, samples.mean(dim=0, keepdim=True)])
+        samples = np.concatenate([samples, samples.mean(axis=0, keepdims=True)])
     elif len(samples) != 3:
         raise ValueError(f"stereo features need two or three channels, the utterance {cut.id!r} has {len(samples)}")
-    with torch.no_grad():
-        return torch.cat(list(log_mel(samples)), dim=-1)  # (T, C)
+    return np.concatenate(log_mel(samples), axis=-1)  # (T, C)
 
 
-def load_features(cut: "Cut", width: int) -> Tensor:
+def load_features(cut: "Cut", width: int) -> Features:
     """Stored features (T, C) of a cut, unscaled. Raises ValueError if there are none, or not `width` to a frame."""
     if not cut.has_features:
         raise ValueError(
@@ -264,7 +264,7 @@ def load_features(cut: "Cut", width: int) -> Tensor:
     else:
         require_file(cut.features.storage_path)
     whole = math.isclose(cut.duration, cut.features.duration) and math.isclose(cut.start, cut.features.start)
-    features = torch.from_numpy(np.array(cut.features.load() if whole else cut.load_features(), dtype=np.float32))
+    features = np.array(cut.features.load() if whole else cut.load_features(), dtype=np.float32)
     if features.shape[1] != width:
         raise ValueError(f"the utterance {cut.id!r} has {features.shape[1]} stored features per frame, not {width}")
     return features
@@ -279,13 +279,13 @@ def feature_writer(path: Path, storage: str) -> Iterator[Any]:
     """
     lhotse = require_lhotse()
 
-    def stored(cut: "Cut", features: Tensor, key: str) -> "Cut":
+    def stored(cut: "Cut", features: Features, key: str) -> "Cut":
         return lhotse.utils.fastcopy(cut, features=_feature_manifest(cut, features, storage, path, key))
 
-    def store(cut: "Cut", features: Tensor) -> "Cut":
-        return stored(cut, features, writer.write(f"{next(numbers):06d}", features.numpy()))
+    def store(cut: "Cut", features: Features) -> "Cut":
+        return stored(cut, features, writer.write(f"{next(numbers):06d}", features))
 
-    def store_in_shard(cut: "Cut", features: Tensor) -> "Cut":
+    def store_in_shard(cut: "Cut", features: Features) -> "Cut":
         return write(stored(cut, features, "").drop_recording(), *_encoded(features, storage))
 
     numbers = itertools.count()
@@ -307,7 +307,7 @@ def audio_writer(path: Path) -> Iterator[Any]:
 
     def store(cut: "Cut") -> "Cut":
         flac = io.BytesIO()
-        soundfile.write(flac, load_audio(cut).samples.T.numpy(), SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+        soundfile.write(flac, load_audio(cut).samples.T, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
         channels = cut.channel if isinstance(cut.channel, list) else [cut.channel]
         own = fastcopy(recording_of(cut), channel_ids=channels, sampling_rate=SAMPLING_RATE)
         return write(fastcopy(cut, recording=own).drop_features(), ".flac", flac.getvalue())
@@ -316,18 +316,18 @@ def audio_writer(path: Path) -> Iterator[Any]:
         yield store
 
 
-def _encoded(features: Tensor, storage: str) -> tuple[str, bytes]:
+def _encoded(features: Features, storage: str) -> tuple[str, bytes]:
     """The suffix and content of a file of features."""
     if storage == "numpy_files":
         data = io.BytesIO()
-        np.save(data, features.numpy(), allow_pickle=False)
+        np.save(data, features, allow_pickle=False)
         return ".npy", data.getvalue()
     import lilcom
 
-    return ".llc", lilcom.compress(features.numpy(), tick_power=-5)  # as in .lca files
+    return ".llc", lilcom.compress(features, tick_power=-5)  # as in .lca files
 
 
-def _feature_manifest(cut: "Cut", features: Tensor, storage: str, path: Path, key: str) -> Any:
+def _feature_manifest(cut: "Cut", features: Features, storage: str, path: Path, key: str) -> Any:
     return require_lhotse().Features(
         type="VocosFbank",
         num_frames=features.shape[0],

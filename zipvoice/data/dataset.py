@@ -10,11 +10,12 @@ from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from zipvoice.audio.mel import NUM_MELS, LogMel
+from zipvoice.audio.mel import NUM_MELS
 from zipvoice.config.data import DataConfig
 from zipvoice.config.model import FeatureConfig
 from zipvoice.data.collate import Batch, collate
@@ -211,7 +212,6 @@ class _Loading(Dataset[_Loaded]):
     def __init__(self, config: DataConfig, scale: float) -> None:
         self._on_the_fly, self._stereo = config.on_the_fly, config.stereo
         self._scale = scale
-        self._log_mel = LogMel()
 
     def __getitem__(self, selection: _Selection) -> _Loaded:
         cuts = [utterance.cut for utterance in selection.utterances]
@@ -224,9 +224,9 @@ class _Loading(Dataset[_Loaded]):
         )
         return _Loaded(batch, selection.is_last)
 
-    def _features(self, cut: "Cut") -> Tensor:
+    def _features(self, cut: "Cut") -> NDArray[np.float32]:
         if self._on_the_fly:
-            return extract_features(cut, self._log_mel, self._stereo)
+            return extract_features(cut, self._stereo)
         return load_features(cut, NUM_MELS * 3 if self._stereo else NUM_MELS)
 
 

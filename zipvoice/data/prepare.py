@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from zipvoice.audio.mel import LogMel
 from zipvoice.config.data import PrepareOptions
 from zipvoice.config.strict_json import read_json, write_json
 from zipvoice.config.text import TokenizerConfig
@@ -290,9 +289,8 @@ def _content_writer(path: Path, options: PrepareOptions) -> Iterator[Callable[["
         with audio_writer(path) as store_audio:
             yield store_audio
         return
-    log_mel = LogMel()
     with feature_writer(path, _storage(options)) as store:
-        yield lambda cut: store(cut, extract_features(cut, log_mel, options.stereo))
+        yield lambda cut: store(cut, extract_features(cut, options.stereo))
 
 
 # ---------------------------------------------------------------- the result

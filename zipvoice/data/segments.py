@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from zipvoice.audio.files import ENCODINGS, Audio, pcm16
+from zipvoice.audio.files import ENCODINGS, pcm16
 from zipvoice.audio.mel import N_FFT, SAMPLING_RATE
 from zipvoice.config.vocoder import VocoderRunConfig
 from zipvoice.data.cuts import load_audio, make_cut, read_cuts, recording
@@ -49,9 +49,9 @@ def _of_folder(folder: Path) -> list["Cut"]:
     return [make_cut(str(path), "", recording(path.absolute())) for path in paths]
 
 
-def whole(cut: "Cut") -> Tensor:
+def whole(cut: "Cut") -> NDArray[np.float32]:
     """The samples (N,) of a recording at 24 kHz, its channels averaged."""
-    return load_audio(cut).samples.mean(dim=0)
+    return load_audio(cut).samples.mean(axis=0)
 
 
 class Recordings:
@@ -63,25 +63,21 @@ class Recordings:
 
     def __init__(self, sources: Sequence[str], in_memory: bool) -> None:
         self._cuts = recordings(sources)
-        self._decoded = [_pcm(whole(cut)) for cut in self._cuts] if in_memory else None
+        self._decoded = [pcm16(load_audio(cut).mono())[:, 0] for cut in self._cuts] if in_memory else None
         self.lengths = torch.tensor([round(cut.duration * SAMPLING_RATE) for cut in self._cuts])
 
     def part(self, number: int, start: int, length: int) -> Tensor:
         """Samples (length,) of a recording from `start` on; silence follows its end."""
         if self._decoded:
-            samples = torch.from_numpy(self._decoded[number][start : start + length] / np.float32(32768))
+            samples = self._decoded[number][start : start + length] * np.float32(1 / 32768)
         else:
             samples = self._read(self._cuts[number], start, length)
-        return F.pad(samples, (0, length - len(samples)))
+        return torch.from_numpy(np.pad(samples, (0, length - len(samples))))
 
-    def _read(self, cut: "Cut", start: int, length: int) -> Tensor:
+    def _read(self, cut: "Cut", start: int, length: int) -> NDArray[np.float32]:
         offset = start / SAMPLING_RATE
         seconds = min(length / SAMPLING_RATE, cut.duration - offset)
         return whole(cut.truncate(offset=offset, duration=seconds))[:length]
-
-
-def _pcm(samples: Tensor) -> np.ndarray:
-    return pcm16(Audio(samples[None], SAMPLING_RATE))[:, 0]
 
 
 class Segments(Dataset[Tensor]):

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
 from zipvoice.audio.files import Audio, resample
 
@@ -29,6 +29,5 @@ def quality(audio: Audio) -> Quality:
     if audio.num_samples == 0:
         raise ValueError("a recording without samples has no quality")
     heard = resample(audio.mono(), RATE).samples[0]
-    peak = float(torch.linalg.vector_norm(heard, float("inf")))
-    scores = dnsmos.run((heard / max(peak, 1.0)).numpy(), sr=RATE)  # it refuses samples beyond one
+    scores = dnsmos.run(heard / max(float(np.abs(heard).max()), 1.0), sr=RATE)  # it refuses samples beyond one
     return Quality(float(scores["ovrl_mos"]), float(scores["p808_mos"]))

@@ -6,11 +6,11 @@ Legend: N, M frames of the two recordings, F mel bins.
 
 import math
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio, resample
-from zipvoice.audio.mel import SAMPLING_RATE, LogMel
+from zipvoice.audio.mel import SAMPLING_RATE, log_mel
 
 DB_PER_NAT = 20 / math.log(10)
 RANGE_NATS = 60 / DB_PER_NAT
@@ -25,7 +25,7 @@ def mel_distance(first: Audio, second: Audio) -> float:
     return DB_PER_NAT * warped_distance(_audible_mel(first), _audible_mel(second))
 
 
-def warped_distance(first: Tensor, second: Tensor) -> float:
+def warped_distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     """Mean root-mean-square difference between (N, F) and (M, F) frames under dynamic time warping.
 
     The symmetric form of Sakoe and Chiba (1978): a diagonal step counts twice, a horizontal or vertical one once, so
@@ -35,30 +35,31 @@ def warped_distance(first: Tensor, second: Tensor) -> float:
         raise ValueError(
             f"expected two (frames, bins) matrices of as many bins, found {(*first.shape,)} and {(*second.shape,)}"
         )
-    # Without the matrix-product shortcut, whose rounding leaves identical frames a distance apart.
-    cost = torch.cdist(first.double(), second.double(), compute_mode="donot_use_mm_for_euclid_dist")  # (N, M)
+    wide = second.astype(np.float64)
+    cost = np.stack([np.linalg.norm(frame - wide, axis=1) for frame in first])  # (N, M)
     return _cheapest_path(cost / math.sqrt(first.shape[1])) / sum(cost.shape)
 
 
-def _cheapest_path(cost: Tensor) -> float:
+def _cheapest_path(cost: NDArray[np.float64]) -> float:
     """The least weighted sum over monotonic paths through an (N, M) cost matrix, from corner to corner.
 
     D[i, j] = min(D[i-1, j-1] + 2 c[i, j], D[i-1, j] + c[i, j], D[i, j-1] + c[i, j]), one anti-diagonal i + j at a time.
     Slot i + 1 of a diagonal holds row i; slot 0 is the edge of the matrix, open only to the first step.
     """
     num_rows, num_columns = cost.shape
-    outside = cost.new_full((num_rows + 1,), math.inf)
-    before_last, last = outside.clone(), outside
+    before_last = np.full(num_rows + 1, math.inf)
+    last = before_last.copy()
     before_last[0] = 0.0
     for diagonal in range(num_rows + num_columns - 1):
-        rows = torch.arange(max(0, diagonal - num_columns + 1), min(num_rows, diagonal + 1))
+        rows = np.arange(max(0, diagonal - num_columns + 1), min(num_rows, diagonal + 1))
         here = cost[rows, diagonal - rows]
-        reached = torch.minimum(before_last[rows] + 2 * here, torch.minimum(last[rows], last[rows + 1]) + here)
-        before_last, last = last, outside.index_put((rows + 1,), reached)
+        reached = np.minimum(before_last[rows] + 2 * here, np.minimum(last[rows], last[rows + 1]) + here)
+        before_last, last = last, np.full(num_rows + 1, math.inf)
+        last[rows + 1] = reached
     return float(last[num_rows])
 
 
-def _audible_mel(audio: Audio) -> Tensor:
+def _audible_mel(audio: Audio) -> NDArray[np.float32]:
     """Log-mel frames (T, F) of the mean of the channels, without what is inaudible."""
-    mel: Tensor = LogMel()(resample(audio.mono(), SAMPLING_RATE).samples[0])
-    return mel.clamp(min=float(mel.max()) - RANGE_NATS)
+    mel = log_mel(resample(audio.mono(), SAMPLING_RATE).samples[0])
+    return mel.clip(min=mel.max() - RANGE_NATS)

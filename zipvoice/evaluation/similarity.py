@@ -32,7 +32,7 @@ class SpeakerEncoder:
         from resemblyzer import preprocess_wav
 
         heard = resample(audio.mono(), RATE).samples[0]
-        speech = preprocess_wav(heard.numpy()) if heard.any() else []
+        speech = preprocess_wav(heard) if heard.any() else []
         if len(speech) < SHORTEST_SECONDS * RATE:
             raise ValueError(f"only {len(speech) / RATE:.2f} s of speech were found, too little to know a voice by")
         vector: NDArray[np.float32] = self._encoder.embed_utterance(speech)

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio
 from zipvoice.audio.silence import fade
+
+Wave = NDArray[np.float32]
 
 SILENCE = 10 ** (-50 / 20)
 """Root mean square up to which 10 ms are silent: -50 dBFS, as for prompts."""
@@ -33,7 +35,7 @@ LONGEST_PAUSE_SECONDS = 1.0
 class Piece:
     """The sound of a chunk and what belongs behind it."""
 
-    samples: Tensor
+    samples: Wave
     """(channels, N)."""
     pause: float = 0.0
     """Seconds of silence behind it; 0 joins it with the next."""
@@ -46,7 +48,7 @@ class Joiner:
     sampling_rate: int
     shorten_silence: bool = False
     """Shorten silence within a piece to a second: it is what speech at a slow rate would be full of."""
-    _tail: Tensor | None = field(default=None, init=False)
+    _tail: Wave | None = field(default=None, init=False)
     """What was not given out yet: the end of the last piece, which the next one may overlap."""
     _pause: float = field(default=0.0, init=False)
     _missing: float = field(default=0.0, init=False)
@@ -61,7 +63,7 @@ class Joiner:
             self._pause = piece.pause
         yield from self._parts(self._ended())
 
-    def _parts(self, samples: Tensor) -> Iterator[Audio]:
+    def _parts(self, samples: Wave) -> Iterator[Audio]:
         if samples.shape[1]:
             yield Audio(samples, self.sampling_rate)
 
@@ -71,11 +73,11 @@ class Joiner:
         else:
             self._pause += seconds
 
-    def _begun(self, samples: Tensor) -> Tensor:
+    def _begun(self, samples: Wave) -> Wave:
         """What is final when `samples` come next; their own end is kept back."""
         if self._tail is None:
             lead = max(0, self._lead(samples) - self._count(EDGE_SECONDS))
-            whole = torch.cat([self._silence(samples, self._missing), samples[:, lead:]], dim=1)
+            whole = np.concatenate([self._silence(samples, self._missing), samples[:, lead:]], axis=1)
         elif self._pause:
             whole = self._paused(self._tail, samples)
         else:
@@ -84,7 +86,7 @@ class Joiner:
         final, self._tail = whole[:, : whole.shape[1] - kept], whole[:, whole.shape[1] - kept :]
         return final
 
-    def _faded(self, tail: Tensor, head: Tensor) -> Tensor:
+    def _faded(self, tail: Wave, head: Wave) -> Wave:
         """Overlapping by their common silence, and not further apart than a gap."""
         trail, lead = self._trail(tail), self._lead(head)
         overlap = min(max(min(trail, lead), self._count(SHORTEST_FADE_SECONDS)), self._count(FADE_SECONDS))
@@ -93,15 +95,15 @@ class Joiner:
         from_tail = min(excess - from_head, max(0, trail - overlap))
         return fade(tail[:, : tail.shape[1] - from_tail], head[:, from_head:], overlap)
 
-    def _paused(self, tail: Tensor, head: Tensor) -> Tensor:
+    def _paused(self, tail: Wave, head: Wave) -> Wave:
         """With exactly the pause between them, their own silence included."""
         length = self._count(self._pause)
         trail, lead = min(self._trail(tail), length // 2), min(self._lead(head), length // 2)
         end, begin = tail.shape[1] - self._trail(tail) + trail, self._lead(head) - lead
-        silence = head.new_zeros(head.shape[0], length - trail - lead)
-        return torch.cat([tail[:, :end], silence, head[:, begin:]], dim=1)
+        silence = np.zeros((len(head), length - trail - lead), np.float32)
+        return np.concatenate([tail[:, :end], silence, head[:, begin:]], axis=1)
 
-    def _ended(self) -> Tensor:
+    def _ended(self) -> Wave:
         """The end of the last piece, with the silence that belongs behind it."""
         if self._tail is None:
             raise ValueError("there is nothing to speak, only pauses")
@@ -110,20 +112,20 @@ class Joiner:
             return self._paused(tail, tail[:, :0])
         return tail[:, : tail.shape[1] - max(0, self._trail(tail) - self._count(EDGE_SECONDS))]
 
-    def _shortened(self, samples: Tensor) -> Tensor:
+    def _shortened(self, samples: Wave) -> Wave:
         return shorten_silence(samples, self.sampling_rate, LONGEST_PAUSE_SECONDS) if self.shorten_silence else samples
 
-    def _lead(self, samples: Tensor) -> int:
+    def _lead(self, samples: Wave) -> int:
         return leading_silence(samples, self.sampling_rate)
 
-    def _trail(self, samples: Tensor) -> int:
-        return leading_silence(samples.flip(1), self.sampling_rate)
+    def _trail(self, samples: Wave) -> int:
+        return leading_silence(samples[:, ::-1], self.sampling_rate)
 
     def _count(self, seconds: float) -> int:
         return round(seconds * self.sampling_rate)
 
-    def _silence(self, like: Tensor, seconds: float) -> Tensor:
-        return like.new_zeros(like.shape[0], self._count(seconds))
+    def _silence(self, like: Wave, seconds: float) -> Wave:
+        return np.zeros((len(like), self._count(seconds)), np.float32)
 
 
 def join_exactly(pieces: Iterable[Piece], num_samples: int, sampling_rate: int) -> Iterator[Audio]:
@@ -134,53 +136,53 @@ def join_exactly(pieces: Iterable[Piece], num_samples: int, sampling_rate: int) 
     left = num_samples
     for piece in pieces:
         fade_length = round(SHORTEST_FADE_SECONDS * sampling_rate)
-        silence = piece.samples.new_zeros(piece.samples.shape[0], round(piece.pause * sampling_rate))
-        samples = torch.cat([faded_edges(piece.samples, fade_length), silence], dim=1)[:, :left]
+        silence = np.zeros((len(piece.samples), round(piece.pause * sampling_rate)), np.float32)
+        samples = np.concatenate([faded_edges(piece.samples, fade_length), silence], axis=1)[:, :left]
         left -= samples.shape[1]
         if samples.shape[1]:
             yield Audio(samples, sampling_rate)
     if left:  # pauses are rounded one by one
-        yield Audio(piece.samples.new_zeros(piece.samples.shape[0], left), sampling_rate)
+        yield Audio(np.zeros((len(piece.samples), left), np.float32), sampling_rate)
 
 
-def faded_edges(samples: Tensor, length: int) -> Tensor:
+def faded_edges(samples: Wave, length: int) -> Wave:
     """The wave rising from and falling to zero over `length` samples."""
-    ramp = torch.linspace(0, 1, min(length, samples.shape[1] // 2), device=samples.device)
-    envelope = samples.new_ones(samples.shape[1])
+    ramp = np.linspace(0, 1, min(length, samples.shape[1] // 2), dtype=np.float32)
+    envelope = np.ones(samples.shape[1], np.float32)
     envelope[: len(ramp)] = ramp
-    envelope[samples.shape[1] - len(ramp) :] = ramp.flip(0)
+    envelope[samples.shape[1] - len(ramp) :] = ramp[::-1]
     return samples * envelope
 
 
-def silent_steps(samples: Tensor, sampling_rate: int) -> Tensor:
+def silent_steps(samples: Wave, sampling_rate: int) -> NDArray[np.bool_]:
     """For each 10 ms, the last of which may be shorter, whether they are silent over all channels."""
     step = sampling_rate // 100
-    energy = torch.nn.functional.pad(samples.square().mean(dim=0), (0, -samples.shape[1] % step))
-    count = torch.full((energy.shape[0] // step,), float(step), device=samples.device)
-    count[-1:] -= -samples.shape[1] % step
-    return energy.view(-1, step).sum(dim=1) / count <= SILENCE**2
+    missing = -samples.shape[1] % step
+    energy = np.pad(np.square(samples).mean(axis=0), (0, missing)).reshape(-1, step).sum(axis=1)
+    count = np.full(len(energy), step)
+    count[-1:] -= missing
+    return energy / count <= SILENCE**2
 
 
-def leading_silence(samples: Tensor, sampling_rate: int) -> int:
+def leading_silence(samples: Wave, sampling_rate: int) -> int:
     """Silent samples before the first 10 ms that are not; all if there are none."""
-    sounding = (~silent_steps(samples, sampling_rate)).nonzero() if samples.shape[1] else samples.new_empty(0)
+    sounding = np.flatnonzero(~silent_steps(samples, sampling_rate))
     return int(sounding[0]) * (sampling_rate // 100) if len(sounding) else samples.shape[1]
 
 
-def shorten_silence(samples: Tensor, sampling_rate: int, longest_seconds: float) -> Tensor:
+def shorten_silence(samples: Wave, sampling_rate: int, longest_seconds: float) -> Wave:
     """The wave with the middle taken out of each longer silence between sounds."""
     step, longest = sampling_rate // 100, round(100 * longest_seconds)
-    silent = silent_steps(samples, sampling_rate).tolist()
-    sounding = [index for index, is_silent in enumerate(silent) if not is_silent]
+    sounding = np.flatnonzero(~silent_steps(samples, sampling_rate)).tolist()
     kept, position = [], 0
     for before, after in pairwise(sounding):
         if after - before - 1 > longest:
             kept.append(samples[:, position : (before + 1 + longest // 2) * step])
             position = (after - (longest - longest // 2)) * step
-    return torch.cat([*kept, samples[:, position:]], dim=1) if kept else samples
+    return np.concatenate([*kept, samples[:, position:]], axis=1) if kept else samples
 
 
 def cut_to(piece: Piece, num_samples: int) -> Piece:
     """The piece with exactly so many samples: cut, or followed by silence."""
-    missing = num_samples - piece.samples.shape[1]
-    return replace(piece, samples=torch.nn.functional.pad(piece.samples, (0, missing)))
+    missing = max(0, num_samples - piece.samples.shape[1])
+    return replace(piece, samples=np.pad(piece.samples[:, :num_samples], ((0, 0), (0, missing))))

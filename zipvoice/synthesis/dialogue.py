@@ -7,8 +7,7 @@ number of them, beginning with the first speaker, or the voices would be swapped
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from zipvoice.audio.files import Audio
 from zipvoice.synthesis.chunk_planner import check_turns, merged_turns
@@ -47,19 +46,14 @@ def joined_recordings(recordings: Sequence[Audio], num_channels: int) -> Audio:
     rate = first.sampling_rate
     assert rate == second.sampling_rate
     if num_channels == 1:
-        return Audio(torch.cat([first.mono().samples, second.mono().samples], dim=1), rate)
+        return Audio(np.concatenate([first.mono().samples, second.mono().samples], axis=1), rate)
     if first.num_channels == second.num_channels == 2:
-        return Audio(torch.cat([first.samples, second.samples], dim=1), rate)
+        return Audio(np.concatenate([first.samples, second.samples], axis=1), rate)
     if not first.num_channels == second.num_channels == 1:
         raise ValueError(
             f"the recordings of the two speakers have {first.num_channels} and {second.num_channels} channels; the "
             "stereo model takes two one-channel recordings, or two two-channel ones with the speakers in their channels"
         )
-    return Audio(_apart(first.samples, second.samples), rate)
-
-
-def _apart(first: Tensor, second: Tensor) -> Tensor:
-    """Two waves (1, N) and (1, M) in channels of their own, one after the other: (2, N + M)."""
-    left = torch.cat([first, torch.zeros_like(second)], dim=1)
-    right = torch.cat([torch.zeros_like(first), second], dim=1)
-    return torch.cat([left, right])
+    left = np.pad(first.samples, ((0, 1), (0, 0)))  # (2, N)
+    right = np.pad(second.samples, ((1, 0), (0, 0)))  # (2, M)
+    return Audio(np.concatenate([left, right], axis=1), rate)

@@ -41,7 +41,7 @@ def _write_file(path: Path, parts: Iterable[Audio], container: str, codec: str) 
     rate, channels = first.sampling_rate, first.num_channels
     with soundfile.SoundFile(path, "w", rate, channels, codec, format=container) as file:
         for part in chain([first], parts):
-            file.write(pcm16(part) if codec == "PCM_16" else part.samples.clamp(-1, 1).T.numpy())
+            file.write(pcm16(part) if codec == "PCM_16" else part.samples.T.clip(-1, 1))
         return len(file) / rate
 
 

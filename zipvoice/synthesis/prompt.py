@@ -7,10 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
+import safetensors.numpy
+from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio
 from zipvoice.audio.loudness import normalize_rms, rms
@@ -36,7 +36,7 @@ CHARACTERS_PER_SECOND = (5.0, 30.0)
 class Prompt:
     """What a model hears of a voice."""
 
-    features: Tensor
+    features: NDArray[np.float32]
     """Log-mel features (T, C) of the recording at the normalised level, unscaled; C is 100, or 200 in stereo."""
     tokens: tuple[str, ...]
     """Tokens of the transcript."""
@@ -67,7 +67,7 @@ class Prompt:
             "tokenizer": to_dict(self.tokenizer),
         }
         metadata = {"format": FORMAT, "voice": json.dumps(description, ensure_ascii=False)}
-        data = safetensors.torch.save({"features": self.features.detach().cpu().float().contiguous()}, metadata)
+        data = safetensors.numpy.save({"features": np.ascontiguousarray(self.features)}, metadata)
         with whole_file(path) as temporary:
             temporary.write_bytes(data)
 
@@ -77,7 +77,7 @@ class Prompt:
         if not Path(path).is_file():
             raise FileNotFoundError(f"{path}: no such voice file")
         try:
-            with safetensors.safe_open(path, "pt") as file:
+            with safetensors.safe_open(path, "numpy") as file:
                 metadata, names = file.metadata() or {}, list(file.keys())
                 features = file.get_tensor("features") if names == ["features"] else None
         except (safetensors.SafetensorError, OSError) as error:
@@ -100,9 +100,9 @@ class _Description:
     tokenizer: TokenizerConfig
 
 
-def _described(features: Tensor, data: object) -> Prompt:
+def _described(features: NDArray[np.float32], data: object) -> Prompt:
     said = from_dict(_Description, data)
-    if features.ndim != 2 or features.dtype != torch.float32 or not features.isfinite().all() or not said.gain > 0:
+    if features.ndim != 2 or features.dtype != np.float32 or not np.isfinite(features).all() or not said.gain > 0:
         raise ValueError("its features are not finite float32 numbers (T, C), or its gain is not positive")
     return Prompt(features, said.tokens, said.text, said.gain, said.tokenizer)
 
@@ -136,7 +136,7 @@ def recording_complaints(recording: Audio, text: str, long_seconds: float) -> li
         )
     if (level := rms(recording)) < QUIET_RMS:
         complaints.append(f"is quiet, {20 * math.log10(level):.0f} dBFS; noise in it is raised along with the voice")
-    share = (recording.samples.abs() > 0.999).float().mean().item()
+    share = float(np.mean(np.abs(recording.samples) > 0.999))
     if share > CLIPPED:
         complaints.append(
             f"is clipped: {100 * share:.1f} % of the samples are at full scale; record it at a lower level"

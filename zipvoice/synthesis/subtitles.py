@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from zipvoice.audio.files import Audio
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
@@ -158,13 +158,13 @@ def dub(
     options = replace(options or SynthesisOptions(), speed=1.0)
     for cue in cues:
         _check_speaker(cue, voices)
-    timeline = torch.zeros(synthesizer.num_channels, max(_sample(cue.end) for cue in cues))
+    timeline = np.zeros((synthesizer.num_channels, max(_sample(cue.end) for cue in cues)), np.float32)
     fits = []
     for cue in cues:
         audio, fit = _spoken(synthesizer, cue, voices[cue.speaker], options)
         timeline[:, _sample(cue.start) : _sample(cue.end)] += audio.samples
         fits.append(fit)
-    return Dub(Audio(timeline.clamp(-1, 1), SAMPLING_RATE), tuple(fits))
+    return Dub(Audio(timeline.clip(-1, 1), SAMPLING_RATE), tuple(fits))
 
 
 def _spoken(synthesizer: Synthesizer, cue: Cue, prompt: Prompt, options: SynthesisOptions) -> tuple[Audio, Fit]:

@@ -10,13 +10,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zipvoice import builtin
 from zipvoice.audio.files import Audio, read, resample
 from zipvoice.audio.loudness import normalize_rms
-from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE, LogMel, features
+from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE, features
 from zipvoice.config.model import Variant
 from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
@@ -70,7 +71,6 @@ class Synthesizer:
         self.sampling = pretrained.file.sampling
         self.is_dialogue = "dialog" in pretrained.variant
         self.num_channels = 2 if pretrained.variant == "zipvoice_dialog_stereo" else 1
-        self.log_mel = LogMel()
         factors = self.model.config.fm_decoder_downsampling_factor
         length = partial(text_length, durations=self.model.vocabulary.durations)
         self.planner = Planner(self.tokenizer.tokens, self._ids, length, max(factors), self.is_dialogue)
@@ -81,7 +81,6 @@ class Synthesizer:
 
     # ------------------------------------------------------------ voices
 
-    @torch.no_grad()
     def prompt(
         self, recording: Recording, text: str, *, target_rms: float = SynthesisOptions.target_rms, raw: bool = False
     ) -> Prompt:
@@ -102,7 +101,6 @@ class Synthesizer:
         audio = resample(audio if self.num_channels == 2 else audio.mono(), self.feature.sampling_rate)
         return self._prompt(audio, text, _name(recording), target_rms, raw)
 
-    @torch.no_grad()
     def dialog_prompt(
         self,
         recordings: Sequence[Recording],
@@ -130,7 +128,7 @@ class Synthesizer:
         try:
             kept = audio if raw else trimmed(audio)
             normal, gain = normalize_rms(kept, target_rms)
-            mel = features(self.log_mel, normal, self.num_channels)  # (T, C)
+            mel = features(normal, self.num_channels)  # (T, C)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         tokens = self._transcript_tokens(text, raw)
@@ -275,10 +273,10 @@ class Synthesizer:
     def _piece(self, chunk: Chunk, mel: Tensor | None) -> Piece:
         """The sound of one chunk: each chunk is vocoded at its own length, and each channel by itself."""
         if mel is None:
-            return Piece(torch.zeros(self.num_channels, 0), chunk.pause)
+            return Piece(np.zeros((self.num_channels, 0), np.float32), chunk.pause)
         channels = torch.stack(mel.split(NUM_MELS, dim=1))  # (channels, T, F)
         samples = torch.cat([self.vocoder(channel.T[None]) for channel in channels])  # (channels, N)
-        piece = Piece((samples / chunk.voice.prompt.gain).clamp(-1, 1).float().cpu(), chunk.pause)
+        piece = Piece((samples / chunk.voice.prompt.gain).clamp(-1, 1).float().cpu().numpy(), chunk.pause)
         return piece if chunk.num_samples is None else cut_to(piece, chunk.num_samples)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -342,7 +340,7 @@ def batches(chunks: Iterable[Chunk], max_seconds: float) -> Iterator[list[Chunk]
 def joined(parts: Iterable[Audio]) -> Audio:
     """Parts of one sound as a whole."""
     parts = list(parts)
-    return Audio(torch.cat([part.samples for part in parts], dim=1), parts[0].sampling_rate)
+    return Audio(np.concatenate([part.samples for part in parts], axis=1), parts[0].sampling_rate)
 
 
 def initial_noise(chunk: Chunk) -> Tensor:
@@ -357,9 +355,9 @@ def seeded_generator(seed: int, name: str = "", chunk: int = 0) -> torch.Generat
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
-def _padded(items: Sequence[Tensor]) -> Tensor:
+def _padded(items: Sequence[Any]) -> Tensor:
     """Matrices (T, C) as one tensor (B, T, C), zero behind each."""
-    return nn.utils.rnn.pad_sequence(list(items), batch_first=True)
+    return nn.utils.rnn.pad_sequence([torch.as_tensor(item) for item in items], batch_first=True)
 
 
 def _sound(recording: Recording) -> Audio:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zipvoice.audio.mel import HOP, LogMel
+from zipvoice.audio.mel import HOP
 from zipvoice.config.vocoder import VocoderRunConfig
 from zipvoice.data.segments import CONTEXT, SegmentBatch
 from zipvoice.training.averaging import RunningAverage
@@ -20,6 +20,7 @@ from zipvoice.training.distributed import ALONE, World
 from zipvoice.training.losses import Loss, Objective
 from zipvoice.training.precision import Precision, all_finite
 from zipvoice.vocoder.discriminators import DiscriminatorOutput, Discriminators
+from zipvoice.vocoder.log_mel import LogMel
 from zipvoice.vocoder.losses import SpectralLoss, adversarial_loss, discriminator_loss, feature_loss
 from zipvoice.vocoder.vocos import Vocos
 

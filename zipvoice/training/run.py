@@ -384,4 +384,4 @@ def vocoder_trainer(
 
 def whole_recordings(sources: Iterable[str]) -> list[SegmentBatch]:
     """Each recording of manifests and folders as a batch of its own."""
-    return [SegmentBatch(whole(cut)[None], [cut.id]) for cut in recordings(list(sources))]
+    return [SegmentBatch(torch.from_numpy(whole(cut))[None], [cut.id]) for cut in recordings(list(sources))]

@@ -15,9 +15,10 @@ import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zipvoice.audio.mel import HOP, N_FFT, NUM_MELS, SAMPLING_RATE, LogMel, check_mel
+from zipvoice.audio.mel import HOP, N_FFT, NUM_MELS, SAMPLING_RATE, check_mel
 from zipvoice.config.strict_json import from_dict, read_json, suggestion, write_json
 from zipvoice.config.vocoder import VocosConfig
+from zipvoice.vocoder.log_mel import LogMel
 from zipvoice.weights import load_strictly, read_weights, write_weights
 
 KERNEL = 7
@@ -41,7 +42,7 @@ class Vocos(nn.Module):
 
     def wave(self, mel: Tensor) -> Tensor:
         """The wave without clipping, which training needs for its gradient."""
-        check_mel(mel)
+        check_mel(mel.shape)
         return self.head(self.backbone(mel))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from zipvoice.audio.files import Audio, read, resample, write
 from zipvoice.audio.loudness import rms
@@ -88,18 +88,18 @@ def text(dialogue: list[Sentence]) -> str:
 
 
 def one_channel(dialogue: list[Sentence]) -> Audio:
-    return Audio(torch.cat([turn.audio.samples for turn in dialogue], dim=1), RATE)
+    return Audio(np.concatenate([turn.audio.samples for turn in dialogue], axis=1), RATE)
 
 
 def two_channels(dialogue: list[Sentence]) -> Audio:
     """Each speaker's channel has nothing but faint noise while the other one speaks."""
-    noise = torch.Generator().manual_seed(0)
+    noise = np.random.default_rng(0)
     pairs = []
     for k, turn in enumerate(dialogue):
         speech = turn.audio.samples
-        silence = SILENCE * torch.randn(speech.shape, generator=noise)
-        pairs.append(torch.cat([speech, silence] if k % 2 == 0 else [silence, speech]))
-    return Audio(torch.cat(pairs, dim=1), RATE)
+        silence = SILENCE * noise.standard_normal(speech.shape, np.float32)
+        pairs.append(np.concatenate([speech, silence] if k % 2 == 0 else [silence, speech]))
+    return Audio(np.concatenate(pairs, axis=1), RATE)
 
 
 # ---------------------------------------------------------------- all of them

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 
 from zipvoice.audio.files import Audio, read, resample
-from zipvoice.audio.griffin_lim import GriffinLim
-from zipvoice.audio.mel import LogMel
+from zipvoice.audio.mel import log_mel
 from zipvoice.config.strict_json import read_json
 from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.config.training import RunConfig
@@ -32,6 +31,7 @@ from zipvoice.synthesis.synthesizer import Synthesizer
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
+from zipvoice.vocoder.load import GRIFFIN_LIM, load_vocoder
 
 CORPUS = Path("corpus")
 PROMPT = "arctic_a0036_1592747765"  # a held-out recording: the voice to speak in
@@ -64,7 +64,7 @@ def main(exp_dir: Path, results: Path) -> None:
     trained = load_pretrained(exp_dir)
     torch.manual_seed(0)
     untrained = replace(trained, model=ZipVoice(trained.file.model, trained.table.vocabulary).eval())
-    spoken = speak(Synthesizer(trained, GriffinLim()), Synthesizer(untrained, GriffinLim()))
+    spoken = speak(*(Synthesizer(one, load_vocoder(GRIFFIN_LIM)) for one in (trained, untrained)))
     for item in spoken:
         for kind in ("real", "trained", "untrained"):
             getattr(item, kind).save(results / kind / f"{item.recording.name}.wav")
@@ -133,7 +133,6 @@ def draw_mels(spoken: Sequence[Spoken], path: Path) -> None:
     """Real, trained and untrained mel spectrograms side by side, a row per sentence."""
     rows = [item for item in spoken if item.seen][:3] + [item for item in spoken if not item.seen][:1]
     figure, axes = plt.subplots(len(rows), 3, figsize=(12, 2.4 * len(rows)), squeeze=False, layout="constrained")
-    log_mel = LogMel()
     for line, item in zip(axes, rows, strict=True):
         for axis, kind in zip(line, ("real", "trained", "untrained"), strict=True):
             mel = log_mel(getattr(item, kind).samples[0]).T

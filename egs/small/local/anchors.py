@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from phones import fit, joined, share_out, spoken_groups
-from torch import Tensor
 
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.data.cuts import require_lhotse, stored_tokens
@@ -127,7 +125,7 @@ def after(end: Point, num_tokens: int, seconds: float) -> list[Point]:
 # ---------------------------------------------------------------- features
 
 
-def warp(features: Tensor, anchors: Anchors, durations: np.ndarray, num_frames: int) -> Tensor:
+def warp(features: np.ndarray, anchors: Anchors, durations: np.ndarray, num_frames: int) -> np.ndarray:
     """Features (T, F) stretched so that each token is spoken where the model lays it out, (num_frames, F).
 
     Args:
@@ -141,10 +139,11 @@ def warp(features: Tensor, anchors: Anchors, durations: np.ndarray, num_frames: 
     spoken = anchors.seconds / anchors.seconds[-1]
     centres = (np.arange(num_frames) + 0.5) / num_frames  # of the new frames; the centre of frame i is i + 0.5
     source = np.interp(centres, typical, spoken)
-    place = torch.from_numpy(source * len(features) - 0.5).clamp(0, len(features) - 1)
-    earlier = place.long()
-    later = (earlier + 1).clamp(max=len(features) - 1)
-    return torch.lerp(features[earlier], features[later], (place - earlier)[:, None].to(features.dtype))
+    place = (source * len(features) - 0.5).clip(0, len(features) - 1)
+    earlier = place.astype(int)
+    later = (earlier + 1).clip(max=len(features) - 1)
+    weight = (place - earlier)[:, None].astype(features.dtype)
+    return features[earlier] + weight * (features[later] - features[earlier])
 
 
 def typical(table: TokenTable, tokens: Sequence[str]) -> np.ndarray:
@@ -154,7 +153,7 @@ def typical(table: TokenTable, tokens: Sequence[str]) -> np.ndarray:
     return np.array(table.durations)[table.ids(tokens)]
 
 
-def stored(store: Any, cut: Cut, features: Tensor) -> Cut:
+def stored(store: Any, cut: Cut, features: np.ndarray) -> Cut:
     """The cut with these features, as long as they are, and without a recording, which they no longer follow."""
     copy = require_lhotse().utils.fastcopy
     cut, seconds = store(cut, features), len(features) * HOP / SAMPLING_RATE

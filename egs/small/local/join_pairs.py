@@ -20,9 +20,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import torch
+import numpy as np
 from anchors import Anchors, cut_anchors, read_times, stored, typical, warp
-from torch import Tensor
 
 from zipvoice.audio.mel import FLOOR, NUM_MELS
 from zipvoice.data.cuts import (
@@ -146,12 +145,12 @@ def fitted(table: TokenTable, prompt: Cut, speech: Cut) -> Pair | None:
 # ---------------------------------------------------------------- one pair
 
 
-def joined(table: TokenTable, pair: Pair, anchors: Anchors) -> Tensor:
+def joined(table: TokenTable, pair: Pair, anchors: Anchors) -> np.ndarray:
     """Features (T, F) of a pair, given the anchors of its speech."""
     prompt = load_features(pair.prompt, NUM_MELS)
-    silence = torch.full((pair.heard - len(prompt), NUM_MELS), math.log(FLOOR))
+    silence = np.full((pair.heard - len(prompt), NUM_MELS), math.log(FLOOR), np.float32)
     durations = typical(table, stored_tokens(pair.speech))
-    return torch.cat([prompt, silence, warp(load_features(pair.speech, NUM_MELS), anchors, durations, pair.said)])
+    return np.concatenate([prompt, silence, warp(load_features(pair.speech, NUM_MELS), anchors, durations, pair.said)])
 
 
 def described(pair: Pair, name: str) -> Cut:

@@ -100,7 +100,7 @@ def sentences(manifests: Iterable[str], pupil: Pretrained) -> list[Sentence]:
 
 def sentence(cut: Cut, pupil: Pretrained) -> Sentence:
     ids = pupil.table.ids(stored_tokens(cut))
-    features = pupil.file.feature.scale * load_features(cut, pupil.file.model.feat_dim)  # (T, F)
+    features = pupil.file.feature.scale * torch.from_numpy(load_features(cut, pupil.file.model.feat_dim))  # (T, F)
     padded, num_tokens = map(torch.from_numpy, pad_tokens([ids], pupil.table.vocabulary.pad_id))
     places = pupil.model.alignment(padded, num_tokens, torch.tensor([len(features)]), len(features))[0]  # (T,)
     num_frames = places.bincount(minlength=len(ids))[: len(ids)]

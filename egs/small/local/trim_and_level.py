@@ -10,6 +10,8 @@ import csv
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from zipvoice.audio.files import Audio, read, resample, write
 from zipvoice.audio.loudness import rms
 from zipvoice.audio.mel import SAMPLING_RATE
@@ -57,15 +59,15 @@ def trimmed(audio: Audio) -> Audio:
     if num_windows == 0:
         raise ValueError("the recording is shorter than 10 ms")
     windows = audio.samples[0, : num_windows * WINDOW].reshape(num_windows, WINDOW)
-    level = windows.square().mean(dim=1).sqrt()
-    speech = (level >= level.quantile(LOUD) * 10 ** (QUIETEST_DB / 20)).nonzero()[:, 0].tolist()
+    level = np.sqrt(np.square(windows).mean(axis=1))
+    speech = np.flatnonzero(level >= np.quantile(level, LOUD) * 10 ** (QUIETEST_DB / 20)).tolist()
     start, end = speech[0] * WINDOW - MARGIN, (speech[-1] + 1) * WINDOW + MARGIN
     return Audio(audio.samples[:, max(0, start) : end], audio.sampling_rate)
 
 
 def levelled(audio: Audio) -> Audio:
     """The recording at the common level, but for peaks that would not fit."""
-    return Audio((audio.samples * (LEVEL / rms(audio))).clamp(-PEAK, PEAK), audio.sampling_rate)
+    return Audio((audio.samples * (LEVEL / rms(audio))).clip(-PEAK, PEAK), audio.sampling_rate)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from zipvoice.audio.files import Audio, read, resample
-from zipvoice.audio.mel import SAMPLING_RATE, LogMel
+from zipvoice.audio.mel import SAMPLING_RATE, features
 from zipvoice.evaluation.mel_distance import mel_distance
 from zipvoice.files import write_text
 from zipvoice.vocoder.load import load_vocoder
@@ -37,7 +37,7 @@ def recordings(path: Path, folder: Path) -> dict[str, Audio]:
 @torch.inference_mode()
 def copy(vocoder: nn.Module, audio: Audio) -> Audio:
     """The recording through the vocoder, less the last fraction of a frame."""
-    return Audio(vocoder(LogMel()(audio.samples).mT), SAMPLING_RATE)
+    return Audio(vocoder(torch.from_numpy(features(audio).T[None])).numpy(), SAMPLING_RATE)
 
 
 def distances(recording: Audio, copied: Audio) -> dict[str, float]:
@@ -58,7 +58,7 @@ def _pesq() -> Callable[..., float] | None:
 
 
 def _wave(audio: Audio):  # noqa: ANN202
-    return resample(audio, PESQ_RATE).samples[0].numpy()
+    return resample(audio, PESQ_RATE).samples[0]
 
 
 def main(source: str, target: str, names: Sequence[str]) -> None:

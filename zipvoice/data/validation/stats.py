@@ -220,7 +220,7 @@ def _samples(cut: "Cut") -> tuple[np.ndarray, int]:
     sources: Any = recording_of(cut).sources
     if len(sources) > 1 or sources[0].type != "file":
         audio = load_audio(cut)
-        return audio.samples.numpy(), audio.sampling_rate
+        return audio.samples, audio.sampling_rate
     path = sources[0].source
     with opened_sound(path) as file:
         file.seek(round(cut.start * file.samplerate))
