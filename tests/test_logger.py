@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,9 @@ from reference_models import reference
 from zipvoice.config.model import FeatureConfig
 from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.data.collate import Batch
+from zipvoice.model.sampling import guided_velocity
+from zipvoice.model.solver import euler, time_grid
+from zipvoice.training.objectives import condition
 from zipvoice.training.observation.logger import PROMPT_FRACTION, MetricLogger, Samples, truncate
 
 FEW_STEPS = SamplingConfig(2, 1.0)
@@ -32,6 +36,23 @@ def test_samples_continue_the_beginning_of_utterances(case, num_channels, tmp_pa
         split = int(PROMPT_FRACTION * length)
         assert torch.equal(made[index, :split], batch.features[index, :split])
         assert not (made[index, split:length] == batch.features[index, split:length]).any()
+
+
+def test_samples_begin_with_noise_of_the_temperature(tmp_path):
+    """Without any noise they are the solver's result from zeros."""
+    batch, model = small_batch(1), reference("zipvoice_u5").model
+    sampling = SamplingConfig(3, 2.0, t_shift=0.7, temperature=0.0)
+    samples = Samples(batch, MetricLogger(tmp_path), FeatureConfig(), sampling, vocoder=torch.nn.Identity())
+    made = samples.continuations(model)
+    first = samples.batch
+    split = (PROMPT_FRACTION * first.feature_lens).long()
+    mask = torch.arange(20) >= split[:, None]
+    zeros, times = torch.zeros_like(first.features), time_grid(3, 0.7)
+    with torch.no_grad():
+        x = euler(guided_velocity(model, 2.0), zeros, condition(model, first, mask), times)
+    torch.testing.assert_close(made[mask], x[mask])
+    warm = Samples(batch, samples.metrics, FeatureConfig(), replace(sampling, temperature=1.0), torch.nn.Identity())
+    assert not torch.allclose(warm.continuations(model)[mask], x[mask])
 
 
 def test_records_are_lines_of_json_and_can_be_cut_off(tmp_path):

@@ -70,6 +70,10 @@ def worst(curve):
     return max(abs(a - b) for a, b in zip(curve, stored, strict=False))
 
 
+def test_the_first_losses_are_as_stored(tmp_path):
+    assert worst(losses(tmp_path, 20)) < 2e-5
+
+
 @pytest.mark.slow
 def test_every_loss_is_as_stored(tmp_path):
     curve = losses(tmp_path, NUM_STEPS)

@@ -121,6 +121,14 @@ def test_drawn_masks_have_the_right_size_and_place(fraction, place):
         assert mask[torch.arange(2, 199), lengths[2:] - 1].all()
 
 
+@pytest.mark.parametrize(("ratio", "kept"), [(0.0, 1.0), (0.2, 0.8), (0.7, 0.3), (1.0, 0.0)])
+def test_texts_are_dropped_as_often_as_they_should_be(ratio, kept):
+    size = 4000
+    batch = Batch(torch.zeros(size, 1, 1), torch.ones(size, dtype=torch.int64), [], [], [])
+    draws = FlowMatching(ConditionMask(BASE_MASK, "span"), ratio).draw(batch, torch.Generator().manual_seed(0))
+    assert draws.keep_text.float().mean().item() == pytest.approx(kept, abs=0.02)
+
+
 def test_validation_times_follow_the_reference():
     for size, expected in REFERENCE["validation_t"].items():
         torch.testing.assert_close(validation_times(int(size)).flatten(), torch.tensor(expected))

@@ -82,6 +82,18 @@ def test_first_step_has_the_closed_form():
     assert scalar.item() == pytest.approx(2.0 + 0.1 * 0.002)
 
 
+@pytest.mark.parametrize(("size", "is_learned"), [(1e-6, False), (9e-6, False), (2e-5, True), (1.0, True)])
+def test_the_size_of_a_tiny_parameter_is_not_learned(size, is_learned):
+    """Below `param_min_rms`, 1e-5, the update is that of an optimizer that learns sizes at a rate of zero."""
+    params = [nn.Parameter(torch.full((4,), size)) for _ in range(2)]
+    optimizers = [ScaledAdam([p], lr=0.02, scalar_lr_scale=rate) for p, rate in zip(params, (0.1, 0.0), strict=True)]
+    for _ in range(4):  # sizes are updated every fourth step
+        for p, optimizer in zip(params, optimizers, strict=True):
+            p.grad = torch.tensor([1.0, -0.5, 2.0, 1.0])
+            optimizer.step()
+    assert torch.equal(*params) != is_learned
+
+
 def test_gradients_are_left_alone():
     params = initial_parameters()
     optimizer = optimizer_of(REFERENCE["runs"][0], params)

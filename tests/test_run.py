@@ -3,6 +3,7 @@
 
 import json
 import logging
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,9 @@ from corpus_runs import CORPUS, LETTERS, SIZES, make_corpus, run_config
 from safetensors.torch import load_file
 
 from zipvoice.config.data import DataConfig, PrepareOptions
+from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json, write_json
+from zipvoice.config.synthesis import PUBLISHED_SAMPLING, SamplingConfig
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.config.training import ObjectiveConfig, OptimizerConfig, RunConfig
 from zipvoice.data.prepare import prepare
@@ -124,6 +127,18 @@ def test_fine_tuning_starts_from_the_given_weights(corpus, finished, tmp_path):
     for name in before:
         assert torch.equal(before[name], after[name]) == name.startswith("text_encoder"), name
         torch.testing.assert_close(before[name], after[name], atol=1e-3, rtol=1e-2)
+
+
+def test_samples_are_made_as_the_model_is_used(corpus, finished, tmp_path):
+    """By the sampling in the model.json that training starts from; else as the released model of the variant."""
+    own = SamplingConfig(4, 2.5, t_shift=0.9, temperature=0.6)
+    shutil.copytree(finished, tmp_path / "source")
+    write_json(replace(read_json(ModelFile, finished / "model.json"), sampling=own), tmp_path / "source" / "model.json")
+    tuned = run_config(corpus, tmp_path / "tuned", init_from=str(tmp_path / "source"))
+    assert run.ModelRun(tuned).sampling == own
+    assert run.ModelRun(run_config(corpus, tmp_path / "scratch")).sampling == PUBLISHED_SAMPLING["zipvoice"]
+    dialog = replace(tuned, variant="zipvoice_dialog")
+    assert run.ModelRun(dialog).sampling == PUBLISHED_SAMPLING["zipvoice_dialog"]
 
 
 def test_dialogue_and_stereo_models_are_made_of_each_other(corpus, finished, tmp_path):

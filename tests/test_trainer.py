@@ -24,7 +24,7 @@ from tiny_runs import (
 from zipvoice.config.training import ObjectiveConfig, OptimizerConfig
 from zipvoice.seeds import seed_of
 from zipvoice.training import checkpoint, lr_scheduler
-from zipvoice.training.distributed import stop_on_signal
+from zipvoice.training.distributed import World, stop_on_signal
 from zipvoice.training.losses import Loss, Objective
 from zipvoice.training.lr_scheduler import learning_rate
 from zipvoice.training.objectives import DIALOG_MASK, ConditionMask, Distillation, StereoFlowMatching
@@ -180,6 +180,20 @@ def test_batches_draw_different_numbers(tmp_path):
     assert drawn == [seed_of(42, number, "objective") for number in range(6)]
     assert len({seed_of(42, number, kind) for number in range(200) for kind in ("model", "objective")}) == 400
     assert min(drawn) >= 0 and max(drawn) < 2**63
+
+
+def test_processes_draw_different_numbers(tmp_path):
+    """Two processes draw what one does that accumulates two batches."""
+
+    def seeds(rank, size, number, accumulate):
+        trainer = new_trainer(run_config(tmp_path / str(rank), accumulate=accumulate), world=World(rank, size))
+        trainer.step = 3
+        trainer.seed(number)
+        return trainer.generator.initial_seed(), torch.initial_seed()
+
+    by_rank = [seeds(rank, 2, 0, accumulate=1) for rank in range(2)]
+    assert by_rank == [(seed_of(42, place, "objective"), seed_of(42, place, "model")) for place in (6, 7)]
+    assert by_rank == [seeds(0, 1, number, accumulate=2) for number in range(2)]
 
 
 # ---------------------------------------------------------------- validation and records

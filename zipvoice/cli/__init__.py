@@ -34,7 +34,7 @@ COMMANDS = {
     "check": Command("examine a corpus before training", check.check),
     "prepare": Command("make training data from recordings and transcripts", training.prepare),
     "train": Command("train a model as a run file describes", training.train),
-    "finetune": Command("train a model on, on other data", training.finetune),
+    "finetune": Command("fine-tune a model on other data", training.finetune),
     "merge": Command("make a model of a model and an adapter", training.merge),
     "diagnose": Command("look into a training run: statistics, values that are not finite, memory", diagnose.diagnose),
     "average": Command("make a model from the checkpoints of a training run", training.average),

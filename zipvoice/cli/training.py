@@ -2,27 +2,30 @@
 """Commands that make models."""
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from zipvoice.cli.parsing import note, parse
+from zipvoice.cli.parsing import EXIT_INTERRUPTED, note, parse
 from zipvoice.config.data import ManifestConfig, PrepareOptions
 from zipvoice.config.strict_json import read_json
 from zipvoice.config.training import FINE_TUNING, AverageOptions, MergeOptions, RunConfig
 
+if TYPE_CHECKING:
+    from zipvoice.training.trainer import StopReason
 
-def train(arguments: list[str]) -> None:
+
+def train(arguments: list[str]) -> int:
     config, rest = _run_file(arguments)
     run = parse(RunConfig, "train CONFIG.json", rest, default=config)
     from zipvoice.training.run import train as run_training
 
-    run_training(run)
+    return exit_status(run_training(run))
 
 
 @dataclass(frozen=True)
 class FineTune:
-    """Train a model on, on other data: another voice, another way of speaking, another language.
+    """Fine-tune a model on other data: another voice, another style of speech, another language.
 
     Any setting of a training run can be given too. The folder of the run becomes a model directory.
     """
@@ -34,20 +37,20 @@ class FineTune:
     dev: tuple[str, ...] = ()
     """Manifests of validation data. Samples of what the model makes of it are recorded in TensorBoard."""
     replay: tuple[str, ...] = ()
-    """Manifests of data that the model was trained on before, against forgetting."""
+    """Manifests of data that the model was trained on before, so that it does not forget what it learned there."""
     replay_share: float = 0.2
-    """Share of all utterances that is replayed."""
+    """Share of the replayed data among all utterances."""
     run: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=lambda: FINE_TUNING)
 
 
-def finetune(arguments: list[str]) -> None:
+def finetune(arguments: list[str]) -> int:
     command = parse(FineTune, "finetune", arguments)
     from zipvoice.training.run import train as run_training
 
     replayed = [ManifestConfig(path, replay=command.replay_share / len(command.replay)) for path in command.replay]
     manifests = {"train": (*map(ManifestConfig, command.train), *replayed), "dev": (*map(ManifestConfig, command.dev),)}
     run = replace(command.run, init_from=command.base, data=replace(command.run.data, **manifests))
-    run_training(run if command.dev else replace(run, sample_every=0))
+    return exit_status(run_training(run if command.dev else replace(run, sample_every=0)))
 
 
 def prepare(arguments: list[str]) -> None:
@@ -72,6 +75,11 @@ def merge(arguments: list[str]) -> None:
     from zipvoice.training.lora import merge as merge_adapter
 
     note(f"wrote {merge_adapter(options)}")
+
+
+def exit_status(reason: "StopReason") -> int:
+    """The exit status of a training run that ended for a reason."""
+    return EXIT_INTERRUPTED if reason == "interrupted" else 0
 
 
 def _run_file(arguments: list[str]) -> tuple[RunConfig, list[str]]:

@@ -2,14 +2,15 @@
 """The command that makes vocoders."""
 
 from zipvoice.cli.parsing import parse
+from zipvoice.cli.training import exit_status
 from zipvoice.config.strict_json import read_json
 from zipvoice.config.vocoder import VocoderRunConfig
 
 
-def train_vocoder(arguments: list[str]) -> None:
+def train_vocoder(arguments: list[str]) -> int:
     described = arguments and not arguments[0].startswith("-")
     config = read_json(VocoderRunConfig, arguments[0]) if described else VocoderRunConfig()
     run = parse(VocoderRunConfig, "train-vocoder CONFIG.json", arguments[1:] if described else arguments, config)
     from zipvoice.training.run import train_vocoder as run_training
 
-    run_training(run)
+    return exit_status(run_training(run))

@@ -13,7 +13,7 @@ import torch
 from zipvoice.audio.mel import SAMPLING_RATE
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json, to_dict, write_json
-from zipvoice.config.synthesis import PUBLISHED_SAMPLING
+from zipvoice.config.synthesis import PUBLISHED_SAMPLING, SamplingConfig
 from zipvoice.config.training import LoopConfig, RunConfig
 from zipvoice.config.vocoder import VocoderRunConfig
 from zipvoice.data.collate import Batch
@@ -249,6 +249,11 @@ class ModelRun:
         sampling = source.file.sampling if source is not None and source.variant == config.variant else None
         return ModelFile(config.model, config.feature, config.variant, config.tokenizer, sampling)
 
+    @property
+    def sampling(self) -> SamplingConfig:
+        """How the trained model is sampled, in validation as in synthesis."""
+        return self.file.sampling or PUBLISHED_SAMPLING[self.config.variant]
+
     def describe(self) -> None:
         exp_dir = Path(self.config.exp_dir)
         write_json(self.file, exp_dir / "model.json")
@@ -263,9 +268,8 @@ class ModelRun:
             raise ValueError("sample_every needs validation data (data.dev) to make samples of; set it to 0 without")
         if config.variant == "zipvoice_dialog_stereo":
             batch = channels(batch, slice(0, 2))
-        sampling = self.file.sampling or PUBLISHED_SAMPLING[config.variant]
         vocoder = load_vocoder(config.vocoder)
-        trainer.show = Samples(batch, metrics, config.feature, sampling, vocoder, config.sample_every)
+        trainer.show = Samples(batch, metrics, config.feature, self.sampling, vocoder, config.sample_every)
 
     def publish(self) -> None:
         logger.info("wrote %s", publish(self.config.exp_dir, self.config.save_every))
