@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import LETTERS, TINY
 from torch import nn
 
@@ -16,13 +17,11 @@ from zipvoice.model.condition import Condition
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained, save_pretrained
 from zipvoice.text.token_table import TokenTable
-from zipvoice.training.optimizer import ScaledAdam, parameter_groups
-
-pytest.importorskip("peft")
-
 from zipvoice.training.lora import adapt, adaptable, is_adapted, merge, merged, save_adapter
 from zipvoice.training.model_init import adapted_layers
+from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 
+peft = pytest.importorskip("peft")
 CONFIG = LoraConfig(rank=3, alpha=6.0)
 NUM_TOKENS = len(LETTERS)
 
@@ -227,7 +226,8 @@ def run_folder(tmp_path):
     return tmp_path, merged(model.state_dict(), CONFIG)
 
 
-def test_peft_merges_a_saved_adapter_to_the_same_weights(run_folder):
+def test_a_saved_adapter_is_merged_to_the_same_weights(run_folder):
+    """By `merge` and by peft."""
     folder, expected = run_folder
     assert merge(MergeOptions(str(folder / "adapter"), str(folder / "result"))) == folder / "result"
     result = load_pretrained(folder / "result")
@@ -235,8 +235,12 @@ def test_peft_merges_a_saved_adapter_to_the_same_weights(run_folder):
     assert result.file.tokenizer == TokenizerConfig("simple")
     weights = result.model.state_dict()
     assert weights.keys() == expected.keys()
+    adapted = peft.PeftModel.from_pretrained(tiny_model(), str(folder / "adapter"))
+    by_peft = adapted.merge_and_unload().state_dict()
     for name, value in expected.items():
         torch.testing.assert_close(weights[name], value, rtol=1e-5, atol=1e-6)
+        if name != "embed.weight":
+            torch.testing.assert_close(by_peft[name], value, rtol=1e-5, atol=1e-6)
 
 
 def test_an_adapter_is_small_and_says_what_it_belongs_to(run_folder):
@@ -250,6 +254,15 @@ def test_an_adapter_is_small_and_says_what_it_belongs_to(run_folder):
         "model.json",
         "tokens.txt",
     }
+
+
+def test_an_adapter_of_another_model_is_refused(run_folder):
+    folder, _ = run_folder
+    path = folder / "adapter" / "adapter_model.safetensors"
+    weights = {name.replace("fm_decoder", "decoder"): value for name, value in load_file(path).items()}
+    save_file(weights, path)
+    with pytest.raises(ValueError, match=r"decoder.*lora_B.weight, which does not belong to a layer of the model"):
+        merge(MergeOptions(str(folder / "adapter"), str(folder / "result")))
 
 
 def test_a_folder_without_adapter_and_a_base_that_does_not_fit_are_refused(run_folder):

@@ -11,6 +11,7 @@ import torch
 from corpus_runs import CORPUS, LETTERS, SIZES, make_corpus, run_config
 from safetensors.torch import load_file
 
+from zipvoice.cli import main
 from zipvoice.config.data import DataConfig, PrepareOptions
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json, write_json
@@ -23,6 +24,7 @@ from zipvoice.text.token_table import TokenTable
 from zipvoice.training import checkpoint, run
 from zipvoice.training.objectives import BASE_MASK, DIALOG_MASK
 from zipvoice.training.run import train
+from zipvoice.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,14 @@ def test_code_is_compiled_on_demand(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "compile_elementwise", lambda device: compiled.append(device.type))
     train(run_config(corpus, tmp_path, num_steps=1, compile=True))
     assert compiled == ["cpu"]
+
+
+def test_an_interrupted_run_ends_with_the_status_of_interrupts(corpus, tmp_path, monkeypatch):
+    write_json(run_config(corpus, tmp_path / "exp"), tmp_path / "run.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_stop_reason", lambda trainer, *_: "interrupted" if trainer.step == 1 else None)
+        assert main(["train", str(tmp_path / "run.json")]) == 130
+    assert main(["train", str(tmp_path / "run.json"), "--num-steps", "2"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,14 @@ from zipvoice.vocoder.vocos import Vocos
 AVERAGE_WARMUP = 10
 
 
-class AdversarialVocoding(Objective[Vocos, SegmentBatch]):
+class VocoderObjective(Objective[Vocos, SegmentBatch]):
     """Reconstruction of waves from their log-mel features, after HiFi-GAN and Vocos.
 
     The loss is the mel distance, the multi-resolution spectral loss and, once the discriminators take part, the
     adversarial and the feature-matching loss. Each call then also makes one update of the discriminators, by an
     optimizer of their own. Validation judges the exponential moving average of the vocoder's weights, the result.
 
-        objective = AdversarialVocoding(config, vocos, Discriminators(config.discriminators))
+        objective = VocoderObjective(config, vocos, Discriminators(config.discriminators))
         loss = objective(vocos, batch, generator)
 
     Args:

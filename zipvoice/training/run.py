@@ -26,7 +26,7 @@ from zipvoice.seeds import seed_of
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.training import checkpoint
-from zipvoice.training.adversarial import AdversarialVocoding
+from zipvoice.training.adversarial import VocoderObjective
 from zipvoice.training.averaging import RunningAverage, on_cpu, publish
 from zipvoice.training.compile import compile_elementwise, keep_freed_memory, recompute_activations
 from zipvoice.training.distributed import ALONE, World, joined, num_restarts, own_device
@@ -356,7 +356,7 @@ class VocoderRun:
         pass  # `save_vocos` writes all there is
 
     def observe(self, trainer: Trainer, metrics: MetricLogger) -> None:
-        objective = cast(AdversarialVocoding, trainer.objective)
+        objective = cast(VocoderObjective, trainer.objective)
 
         @torch.no_grad()
         def copies(model: Vocos, step: int) -> None:
@@ -381,7 +381,7 @@ def vocoder_trainer(
     world: World = ALONE,
 ) -> Trainer:
     """The trainer of a vocoder and its discriminators on their device, with AdamW."""
-    objective = AdversarialVocoding(config, vocos, discriminators, world)
+    objective = VocoderObjective(config, vocos, discriminators, world)
     optimizer = torch.optim.AdamW(vocos.parameters(), config.lr, config.betas)
     return Trainer(config, vocos, objective, optimizer, CosineSchedule(config), batches, dev, world=world)
 
