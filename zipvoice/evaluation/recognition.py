@@ -81,7 +81,7 @@ class ClosedTest:
         if unknown:
             raise ValueError(
                 f"the recogniser cannot pronounce {', '.join(map(repr, unknown))}; "
-                "write numbers out, leave these sentences out, or pass `pronunciations`"
+                "leave these sentences out, or pass `pronunciations`"
             )
         for word in missing:
             try:

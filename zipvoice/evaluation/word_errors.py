@@ -5,6 +5,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from zipvoice.text.characters import fold
+from zipvoice.text.normalizer import english
+from zipvoice.text.normalizer.libritts import to_ascii
+
 
 @dataclass(frozen=True)
 class WordErrors:
@@ -38,8 +42,17 @@ class WordErrors:
 
 
 def normalize(text: str) -> str:
-    """English text as it is compared: words of a-z, 0-9 and inner apostrophes, in lower case, one space between."""
-    return " ".join(re.findall(r"[a-z0-9]+(?:'[a-z0-9]+)*", text.lower().replace("’", "'")))
+    """English text as it is compared: words of a-z, 0-9 and inner apostrophes, in lower case, one space between.
+
+    What is written in digits is read, as the tokenizers read it, so that 50 equals fifty and $5 five dollars; letters
+    lose their accents, titles are written out, and "and" inside a number does not count: one hundred and five.
+    """
+    text = fold(text)
+    if _IN_DIGITS.search(text):
+        text = english.spoken(text if any(map(str.islower, text)) else text.lower())
+    text = to_ascii(text).lower().replace("&", " and ")
+    words = (_TITLES.get(word, word) for word in _WORD.findall(text))
+    return _AND_IN_NUMBER.sub(" ", " ".join(words))
 
 
 def word_errors(reference: str, hypothesis: str) -> WordErrors:
@@ -59,3 +72,15 @@ def word_errors(reference: str, hypothesis: str) -> WordErrors:
 def word_error_rate(pairs: Iterable[tuple[str, str]]) -> float:
     """Corpus word error rate of (reference, hypothesis) pairs: all errors over all reference words."""
     return sum((word_errors(reference, hypothesis) for reference, hypothesis in pairs), WordErrors()).rate
+
+
+_IN_DIGITS = re.compile(r"\d|[%²³]")
+_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
+_TITLES = {"mr": "mister", "mrs": "missus", "misess": "missus", "dr": "doctor", "prof": "professor", "vs": "versus"}
+_NUMBER = (
+    "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen"
+    "|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+)
+_BEFORE = ("hundred", "thousand", "million", "dollar", "dollars", "pounds", "euros")
+_BEFORE_AND = "|".join(rf"(?<=\b{word})" for word in _BEFORE)
+_AND_IN_NUMBER = re.compile(rf"(?:{_BEFORE_AND}) and (?=(?:{_NUMBER})\b)")
