@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zipvoice.audio.files import ENCODINGS, Audio, decode, encode, pcm16, read, resample, write
+from zipvoice.synthesis.output import write_parts
 
 RECORDING = Path(__file__).parent / "data/audio/recording.ogg"
 LOSSLESS = (".wav", ".flac")
@@ -52,6 +53,12 @@ def test_samples_beyond_full_scale_are_clipped():
     audio = Audio(np.float32([[1.5, 1.0, 0.5, -1.0, -1.5]]), 24000)
     assert pcm16(audio).T.tolist() == [[32767, 32767, 16384, -32768, -32768]]
     assert decode(encode(audio, ".wav")).samples[0].tolist() == [32767 / 32768, 32767 / 32768, 0.5, -1, -1]
+
+
+def test_samples_between_two_steps_of_16_bits_are_rounded_halves_to_even():
+    steps = [0.49, 0.5, 0.51, 1.49, 1.5, 2.5, -0.49, -0.5, -0.51, -1.5, -2.5]
+    audio = Audio(np.float32([steps]) / 32768, 24000)
+    assert pcm16(audio)[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 0, 0, -1, -2, -2]
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
@@ -139,6 +146,16 @@ def test_a_refused_write_leaves_the_old_file(tmp_path, suffix, audio, message):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("writer", [write, lambda path, audio: audio.save(path), lambda *a: write_parts(a[0], [a[1]])])
+def test_a_recording_is_replaced_by_a_new_file(tmp_path, writer):
+    path = tmp_path / "a.wav"
+    writer(path, tone(24000))
+    older = path.read_bytes()
+    with path.open("rb") as reader:
+        writer(path, tone(24000, hertz=300))
+        assert reader.read() == older != path.read_bytes()
+
+
 def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a.wav"
     write(path, tone(24000))
@@ -183,6 +200,18 @@ def test_a_resampled_tone_is_the_tone_at_the_new_rate(rates):
     found = resample(tone(rates[0], channels=2), rates[1]).samples
     edge = rates[1] // 20
     np.testing.assert_allclose(found[:, edge:-edge], expected[:, edge:-edge], atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("rates", [(48000, 24000), (44100, 24000), (24000, 16000), (44100, 16000)])
+def test_a_tone_above_the_new_nyquist_frequency_is_down_by_80_db_and_one_below_stays(rates):
+    source, target = rates
+
+    def level(hertz):
+        inner = resample(tone(source, hertz=hertz), target).samples[0, target // 20 : -target // 20]
+        return 20 * math.log10(float(np.sqrt(np.square(inner).mean())) / (0.5 * math.sqrt(0.5)))
+
+    assert level(1.01 * target / 2) < -80 and level(1.2 * target / 2) < -80
+    assert level(0.9 * target / 2) == pytest.approx(0, abs=0.01)
 
 
 @settings(max_examples=50, deadline=None)

@@ -43,3 +43,41 @@ def test_permissions_follow_the_umask(tmp_path):
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "b.txt").stat().st_mode) == 0o640
+
+
+def as_text(path, text):
+    write_text(path, text)
+
+
+def as_block(path, text):
+    with whole_file(path) as temporary:
+        temporary.write_text(text)
+
+
+@pytest.mark.parametrize("writer", [as_text, as_block])
+def test_who_reads_beside_a_writer_reads_the_older_file_to_its_end(tmp_path, writer):
+    path = tmp_path / "b.txt"
+    writer(path, "the older text")
+    with path.open() as reader:
+        assert reader.read(3) == "the"
+        writer(path, "a new one")
+        assert reader.read() == " older text"
+        assert path.stat().st_ino != os.fstat(reader.fileno()).st_ino
+    assert path.read_text() == "a new one"
+
+
+def test_the_content_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+    """Or a power failure could leave an empty file in the place of the older one."""
+    done = []
+
+    def fsync(handle):
+        done.append(("on disk", os.fstat(handle).st_ino, os.fstat(handle).st_size))
+
+    def replace(source, target):
+        done.append(("renamed", source.stat().st_ino, source.stat().st_size))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    write_text(tmp_path / "b.txt", "12345")
+    (_, inode, _), _ = done
+    assert done == [("on disk", inode, 5), ("renamed", inode, 5)]

@@ -60,6 +60,15 @@ def test_pieces_overlap_in_their_silence():
     assert np.array_equal(audio.samples[:, -RATE:], tone(1.0).samples)
 
 
+@pytest.mark.parametrize(("before", "after"), [(0.3, 0.0), (0.0, 0.3)])
+def test_silence_of_one_side_alone_does_not_overlap_speech(before, after):
+    audio = join(spoken(0, 1.0, before), spoken(after, 1.0, 0))
+    k = round(0.005 * RATE)
+    assert audio.num_samples == round(2.3 * RATE) - k
+    assert np.array_equal(audio.samples[:, : RATE - k], tone(1.0).samples[:, : RATE - k])
+    assert np.array_equal(audio.samples[:, k - RATE :], tone(1.0).samples[:, k:])
+
+
 def test_speech_is_not_faded_away_where_there_is_no_silence():
     first, second = tone(1.0), tone(1.0, hertz=330)
     audio = join(Piece(first.samples), Piece(second.samples))
@@ -115,6 +124,17 @@ def test_exact_pieces_have_their_pauses_and_the_whole_its_length():
     assert audio.num_samples == round(2.3 * RATE)
     assert (audio.samples[:, RATE : round(1.75 * RATE)] == 0).all()
     assert np.array_equal(audio.samples[:, 200 : RATE - 200], tone(1.0).samples[:, 200:-200])
+
+
+def test_exact_speech_rises_from_and_falls_to_nothing_within_5_ms():
+    first, second = 0.5 * np.ones((2, 1000), np.float32), 0.25 * np.ones((2, 500), np.float32)
+    audio = joined(join_exactly([Piece(first), Piece(second)], 1500, RATE))
+    ramp = np.linspace(0, 1, round(0.005 * RATE))
+    for start, end, level in [(0, 1000, 0.5), (1000, 1500, 0.25)]:
+        for channel in audio.samples[:, start:end]:
+            np.testing.assert_allclose(channel[: len(ramp)], level * ramp, atol=1e-6)
+            np.testing.assert_allclose(channel[-len(ramp) :], level * ramp[::-1], atol=1e-6)
+            assert (channel[len(ramp) : -len(ramp)] == level).all()
 
 
 def test_fading_is_linear():

@@ -58,6 +58,22 @@ def test_srt_and_webvtt_say_the_same(tmp_path, name, content, newline):
     assert [(cue.start, cue.end, cue.text, cue.speaker) for cue in cues] == CUES
 
 
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("00:00:01,5", 1.5),
+        ("00:00:01,25", 1.25),
+        ("00:00:01,250", 1.25),
+        ("00:00:01.05", 1.05),
+        ("1:02:03,004", 3723.004),
+    ],
+)
+def test_a_fraction_of_a_second_counts_by_its_places(tmp_path, written, seconds):
+    (tmp_path / "a.srt").write_text(f"1\n{written} --> 02:00:00,0\nhello\n")
+    (cue,) = read_subtitles(tmp_path / "a.srt")
+    assert cue.start == pytest.approx(seconds, abs=1e-9)
+
+
 def test_cues_come_in_the_order_of_their_times_with_the_lines_of_the_file(tmp_path):
     (tmp_path / "t.srt").write_text(
         "00:05,0 --> 00:06,0\nb\n\n00:01,0 --> 00:02,0\na\n\n00:03,0 --> 00:04,0\n<b></b>\n"
