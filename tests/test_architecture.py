@@ -49,6 +49,7 @@ ONLY_IN = {
     "resemblyzer": {"evaluation"},
     "speechmos": {"evaluation"},
 }
+NEVER_TORCH = {"files", "builtin", "config", "text", "audio", "evaluation"}
 SOURCES = sorted(ROOT.rglob("*.py"))
 
 
@@ -81,6 +82,8 @@ def test_imports_follow_the_table(path):
             assert own in ONLY_IN[top], f"{path} may not import {name}"
         elif top in {"torch"} and rest[:2] == ["utils", "tensorboard"]:
             assert own == "training", f"{path} may not import {name}"
+        elif top == "torch":
+            assert own not in NEVER_TORCH, f"{path} may not import {name}"
 
 
 def test_every_room_is_in_the_table():
