@@ -201,7 +201,7 @@ def test_a_shard_holds_its_own_data(tmp_path, names, features, kind):
             use()
         assert not Path(names["marker"]).exists()
     with pytest.raises(
-        ValueError, match=rf"{content.name}:.*\.json: .*'{kind}'.*only files, and folders of shards|must be of .shar."
+        ValueError, match=rf"{content.name}:.*\.json: .*'{kind}'.*(only files, and folders of|must be in the) shard"
     ):
         list(read_cuts(folder))
 

@@ -232,9 +232,9 @@ def _cut(row: Row, opened: Sequence["Recording | ValueError"]) -> "Cut":
 
 def _is_manifest(path: Path) -> bool:
     """Whether the first line is a lhotse cut rather than a row."""
-    with path.open(encoding="utf-8-sig") as file:
-        first = next((line for line in file if line.strip()), "")
-    return '"supervisions"' in first
+    with path.open("rb") as file:
+        first = next((line for line in file if line.strip()), b"")
+    return b'"supervisions"' in first
 
 
 def _cuts_of_manifest(path: Path) -> Checked["Cut"]:

@@ -202,9 +202,11 @@ def load_audio(cut: "Cut") -> Audio:
     rows = {
         channel: row
         for source, part in zip(sources, parts, strict=True)
-        for channel, row in zip(source.channels, part.samples, strict=True)
+        for channel, row in zip(source.channels, part.samples, strict=False)
     }
     channels = cut.channel if isinstance(cut.channel, list) else [cut.channel]
+    if not channels or not rows.keys() >= set(channels):
+        raise ValueError(f"the cut {cut.id!r} has the channels {channels}, and its files hold {sorted(rows)}")
     audio = Audio(np.stack([rows[channel] for channel in channels]), parts[0].sampling_rate)
     return resample(audio, SAMPLING_RATE)
 
@@ -259,14 +261,26 @@ def load_features(cut: "Cut", width: int) -> Features:
             f"the utterance {cut.id!r} has no stored features; prepare the manifest with features, "
             "or let training compute them (on_the_fly)"
         )
+    features = _read_features(cut)
+    if features.shape[1] != width:
+        raise ValueError(f"the utterance {cut.id!r} has {features.shape[1]} stored features per frame, not {width}")
+    return features
+
+
+def _read_features(cut: "Cut") -> Features:
     if cut.features.storage_type != "lilcom_chunky":  # which lhotse reads as a plain file, and in parts
         cut = require_lhotse().utils.fastcopy(cut, features=features_with_data(cut.features))
     else:
         require_file(cut.features.storage_path)
     whole = math.isclose(cut.duration, cut.features.duration) and math.isclose(cut.start, cut.features.start)
-    features = np.array(cut.features.load() if whole else cut.load_features(), dtype=np.float32)
-    if features.shape[1] != width:
-        raise ValueError(f"the utterance {cut.id!r} has {features.shape[1]} stored features per frame, not {width}")
+    try:
+        features = np.array(cut.features.load() if whole else cut.load_features(), dtype=np.float32)
+    except Exception as error:  # the decoders raise errors of many kinds
+        raise ValueError(
+            f"the stored features of {cut.id!r} cannot be read ({type(error).__name__}: {error}); prepare them again"
+        ) from None
+    if features.ndim != 2:
+        raise ValueError(f"the stored features of {cut.id!r} have the shape {features.shape}, not (frames, bands)")
     return features
 
 

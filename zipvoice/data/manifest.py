@@ -5,14 +5,19 @@ import gzip
 import json
 import os
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from zipvoice.data.schema import CUT, FEATURES, RECORDING, check_fields, shown
 from zipvoice.data.sources import check_sources, require_file
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
+
+CUT_TYPES = ("MonoCut", "MultiCut")
+"""lhotse's cuts of one recording; render mixtures of several (its CutSet.save_audios) before they are used."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,62 @@ def placed_lines(path: str | os.PathLike[str], first: int = 0) -> Iterator[tuple
 
 
 def cut_of(line: bytes) -> "Cut":
-    """The cut that a line of a manifest describes. Raises ValueError for a source that is no file: `check_sources`."""
+    """The cut that a line of a manifest describes.
+
+    Raises ValueError for a line that is not whole, for a field that is missing or of another kind than in lhotse's
+    manifests, for a mixture of several cuts, and for a source that is neither a file nor in a shard.
+    """
+    content = _parsed(line)
+    if content.get("type") not in CUT_TYPES:
+        raise ValueError(f"type is {shown(content.get('type'))}, and must be one of {', '.join(CUT_TYPES)}")
+    check_fields(content, CUT)
+    return _made(content)
+
+
+def description_of(data: bytes, kind: str) -> Any:
+    """The lhotse manifest of the `recording` or the `features` of a cut in a shard, whose data lie beside it.
+
+    Raises ValueError as `cut_of` does, and if the data are said to be elsewhere.
+    """
+    content = _parsed(data)
+    check_fields(content, RECORDING if kind == "recording" else FEATURES)
+    stored = [source["type"] for source in content.get("sources", [])] or [content.get("storage_type")]
+    if stored != ["shar"]:
+        raise ValueError(f"the data are of type {stored}, and must be in the shard, ['shar']; write the shard again")
+    return _made(content)
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """The content of a line, in which all sources are files or placeholders of a shard."""
+    try:
+        content = json.loads(line, object_pairs_hook=_object, parse_constant=_constant)
+        if not isinstance(content, dict):
+            raise ValueError(f"expected an object that describes a cut, found {shown(content)}")
+        check_sources(content)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"not valid JSON ({error}); if the file was copied, copy it again") from None
+    except RecursionError:
+        raise ValueError("the lists and objects in it are nested too deeply") from None
+    return content
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        doubled = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {doubled!r} stands there twice")
+    return content
+
+
+def _constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number that a manifest can have")
+
+
+def _made(content: dict[str, Any]) -> Any:
+    """What lhotse makes of a line; its constructors raise errors of many kinds for content that they do not expect."""
     from lhotse.serialization import deserialize_item
 
-    content = json.loads(line)
-    check_sources(content)
-    return deserialize_item(content)
+    try:
+        return deserialize_item(content)
+    except Exception as error:
+        raise ValueError(f"lhotse cannot read it ({type(error).__name__}: {error}); write it again") from None

@@ -19,8 +19,8 @@ from pathlib import Path, PurePosixPath
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from zipvoice.data.manifest import Manifest
-from zipvoice.data.sources import check_sources, require_file, unknown_source
+from zipvoice.data.manifest import Manifest, description_of
+from zipvoice.data.sources import require_file, unknown_source
 from zipvoice.files import whole_file
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def _cuts(shard: dict[str, Path]) -> Iterator["Cut"]:
 
 
 def _contents(path: Path) -> Iterator[tuple[str, Any]]:
-    """Cut id and description of the data of each cut; then ("", None) for ever."""
+    """Cut id and description of the data of each cut; then ("", None) without end."""
+    kind = path.name.split(".")[0]
     try:
         with tarfile.open(path, "r:") as tar:
             while (data := tar.next()) and (description := tar.next()):
@@ -97,25 +98,18 @@ def _contents(path: Path) -> Iterator[tuple[str, Any]]:
                 if content is None or description.name.endswith(".nometa"):
                     yield name, None
                 else:
-                    yield name, _placed(_placeholder(content.read(), f"{path}:{description.name}"), path, data)
+                    yield name, _placed(_described(content.read(), kind, f"{path}:{description.name}"), path, data)
     except tarfile.TarError as error:
         raise ValueError(f"{path} is not a whole tar file ({error}); is the copy complete?") from None
     yield from repeat(("", None))
 
 
-def _placeholder(content: bytes, place: str) -> Any:
-    """The description of data that lie beside it; raises ValueError for one that names another source."""
-    from lhotse.serialization import deserialize_item
-
-    described = json.loads(content)
+def _described(content: bytes, kind: str, place: str) -> Any:
+    """The description of data that lie beside it. Raises ValueError that begins with its place."""
     try:
-        check_sources(described)
+        return description_of(content, kind)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
-    kinds = [one["type"] for one in described.get("sources", [])] or [described.get("storage_type")]
-    if kinds != ["shar"]:
-        raise ValueError(f"{place}: the description is of type {kinds}, and must be of 'shar'; write the shard again")
-    return deserialize_item(described)
 
 
 # ---------------------------------------------------------------- where data lie

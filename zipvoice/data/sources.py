@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 
 import soundfile
 
+from zipvoice.data.schema import is_name, place, shown
+
 STORED_FILES = ("lilcom_chunky", "lilcom_files", "numpy_files")
 """lhotse's kinds of feature storage that are read: one file of many matrices, or a folder of files."""
 TRANSFORMS = ("Resample",)
@@ -21,10 +23,14 @@ TRANSFORMS = ("Resample",)
 REMEDY = "only files, and folders of shards, are sources: store the data in files and name those"
 
 
-def check_sources(item: Any, where: str = "") -> None:
+def check_sources(item: Any, where: tuple[str | int, ...] = ()) -> None:
     """Check every source that a line of a manifest names, at any depth, custom fields included.
 
     Permitted are recordings in files, features and arrays in `STORED_FILES`, and the empty placeholders of a shard.
+
+    Args:
+        item: the content of the line, or of a part of it.
+        where: keys and numbers that lead to that part.
 
     Raises:
         ValueError: naming the field, what stands there, and what to do.
@@ -34,32 +40,36 @@ def check_sources(item: Any, where: str = "") -> None:
         Traceback (most recent call last):
         ValueError: sources[0]: the data are of type 'command' ('cat a.wav'); only files, ...
     """
-    if isinstance(item, Mapping):
+    if isinstance(item, dict):
         if "sources" in item:
             _check_recording(item, where)
-        if any(key.startswith("storage_") for key in item):
+        if "storage_type" in item or "storage_path" in item or "storage_key" in item:
             _check_stored(item, where)
-        for key, value in item.items():
-            if not isinstance(value, str):
-                check_sources(value, f"{where}.{key}".lstrip("."))
-    elif isinstance(item, list):
-        for number, value in enumerate(item):
-            if not isinstance(value, str):
-                check_sources(value, f"{where}[{number}]")
+    for key, value in item.items() if isinstance(item, dict) else enumerate(item):
+        if isinstance(value, dict | list):
+            check_sources(value, (*where, key))
 
 
-def _check_recording(recording: Mapping[str, Any], where: str) -> None:
+def _check_recording(recording: Mapping[str, Any], where: tuple[str | int, ...]) -> None:
     sources, transforms = recording["sources"], recording.get("transforms") or []
-    place = f"{where}.sources".lstrip(".")
     for kind, listed in (("sources", sources), ("transforms", transforms)):
         if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
-            raise ValueError(f"the {kind} of a recording ({place}) must be a list of objects, found {_shown(listed)}")
+            raise ValueError(f"{place((*where, kind))} must be a list of objects, found {shown(listed)}")
     for number, source in enumerate(sources):
         kind, name = source.get("type"), source.get("source")
-        is_file = kind == "file" and isinstance(name, str) and name != ""
-        if not is_file and (kind, name) != ("shar", ""):
-            raise ValueError(f"{place}[{number}]: {unknown_source(kind, name)}")
+        if not (kind == "file" and is_name(name)) and (kind, name) != ("shar", ""):
+            raise ValueError(f"{place((*where, 'sources', number))}: {unknown_source(kind, name)}")
     check_transforms(transform.get("name") for transform in transforms)
+
+
+def _check_stored(stored: Mapping[str, Any], where: tuple[str | int, ...]) -> None:
+    kind, path, key = (stored.get(f"storage_{part}") for part in ("type", "path", "key"))
+    is_file = kind in STORED_FILES and is_name(path) and isinstance(key, str)
+    if not is_file and not (kind == "shar" and not path and not key):
+        raise ValueError(
+            f"{place(where) or 'the line'} is stored as {shown(kind)} ({shown(path)}, {shown(key)}); {REMEDY}, or make "
+            f"features anew with `zipvoice prepare`; known kinds: {', '.join(STORED_FILES)}"
+        )
 
 
 def check_transforms(names: Iterable[Any]) -> None:
@@ -67,24 +77,9 @@ def check_transforms(names: Iterable[Any]) -> None:
     for name in names:
         if name not in TRANSFORMS:
             raise ValueError(
-                f"the recording is to be transformed by {_shown(name)}, and only {', '.join(TRANSFORMS)} is known; "
+                f"the recording is to be transformed by {shown(name)}, and only {', '.join(TRANSFORMS)} is known; "
                 "store the transformed sound in files (lhotse's CutSet.save_audios) and list those"
             )
-
-
-def _check_stored(stored: Mapping[str, Any], where: str) -> None:
-    kind, path, key = (stored.get(f"storage_{part}") for part in ("type", "path", "key"))
-    is_file = kind in STORED_FILES and isinstance(path, str) and path != "" and isinstance(key, str)
-    if not is_file and not (kind == "shar" and not path and not key):
-        raise ValueError(
-            f"{where or 'the line'} is stored as {_shown(kind)} ({_shown(path)}, {_shown(key)}); {REMEDY}, or make "
-            f"features anew with `zipvoice prepare`; known kinds: {', '.join(STORED_FILES)}"
-        )
-
-
-def _shown(item: Any) -> str:
-    text = repr(item)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def require_file(name: str | os.PathLike[str]) -> Path:
@@ -97,7 +92,7 @@ def require_file(name: str | os.PathLike[str]) -> Path:
 
 def unknown_source(kind: str, name: Any) -> ValueError:
     """The error for a source that is neither a file nor in a shard."""
-    return ValueError(f"the data are of type {_shown(kind)} ({_shown(name)}); {REMEDY}")
+    return ValueError(f"the data are of type {shown(kind)} ({shown(name)}); {REMEDY}")
 
 
 def opened_sound(path: str | os.PathLike[str]) -> AbstractContextManager[soundfile.SoundFile]:

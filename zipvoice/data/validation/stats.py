@@ -218,7 +218,7 @@ def _clipped(samples: np.ndarray) -> float:
 def _samples(cut: "Cut") -> tuple[np.ndarray, int]:
     """The samples (channels, N) of a cut and their rate: those of its file, which training would resample."""
     sources: Any = recording_of(cut).sources
-    if len(sources) > 1 or sources[0].type != "file":
+    if len(sources) != 1 or sources[0].type != "file":
         audio = load_audio(cut)
         return audio.samples, audio.sampling_rate
     path = sources[0].source
