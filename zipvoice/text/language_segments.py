@@ -100,11 +100,11 @@ def _passages(text: str, before: Language) -> list[tuple[Language, str]]:
 
 
 def _language(sentence: str, before: Language) -> Language:
-    """Chinese with at least as many Chinese characters as Latin words; without either, the language before."""
+    """Chinese with at least as many characters as Latin words of several letters; without either, the one before."""
     han = len(_HAN_CHARACTER.findall(sentence))
     if not han:
         return "en" if _LATIN_WORD.search(sentence) else before
-    return "zh" if han >= len(_LATIN_WORD.findall(sentence)) else "en"
+    return "zh" if han >= sum(len(word) > 1 for word in _LATIN_WORD.findall(sentence)) else "en"
 
 
 def _said(sentence: str) -> tuple[str, list[tuple[int, int]]]:

@@ -76,12 +76,20 @@ def _time(match: re.Match[str]) -> str:
     before = context.before(match)
     if context.is_score(before, context.after(match)) and not second and not match[0][-1].isalpha():
         return f"{number(str(int(hour)))}比{number(str(int(minute)))}"
-    is_duration = bool(second) and re.search(r"(?:成绩|用时|耗时|时长|历时|跑出|游出)[为是了:：\s]{0,2}\Z", before)
-    words = ("两" if int(hour) == 2 else number(str(int(hour)))) + ("小时" if is_duration else "点")
+    if context.is_duration(before) and not second:
+        return _minutes(match)
+    words = ("两" if int(hour) == 2 else number(str(int(hour)))) + ("小时" if context.is_duration(before) else "点")
     if int(minute) or second:
         words += ("零" if int(minute) < 10 and minute != "00" else "") + cardinal(minute) + "分"
     words += cardinal(second[0]) + "秒" if second else ""
-    return {"am": "上午", "pm": "下午"}.get(half, "") + words
+    said_before = re.search(r"[早晚晨夜]上?\s?\Z|[上下中]午\s?\Z", before)
+    return ("" if said_before else {"am": "上午", "pm": "下午"}.get(half, "")) + words
+
+
+def _minutes(match: re.Match[str]) -> str:
+    """52:30 -> 五十二分三十秒."""
+    minutes, seconds = re.findall(r"\d+", match[0])
+    return f"{number(str(int(minutes)))}分{'零' if seconds[0] == '0' else ''}{cardinal(seconds)}秒"
 
 
 def _days(match: re.Match[str]) -> str:
@@ -118,6 +126,8 @@ def _hyphen(match: re.Match[str]) -> str:
 
 
 def _ratio(match: re.Match[str]) -> str:
+    if context.is_duration(context.before(match)) and re.fullmatch(r"\d{1,3}[:：][0-5]\d", match[0]):
+        return _minutes(match)
     return "比".join(number(part.strip()) for part in re.split("[:：]", match[0]))
 
 
@@ -132,6 +142,8 @@ def _fraction(match: re.Match[str]) -> str:
     if int(below) == 0 or (int(above) > int(below) >= 20):
         say = digit_by_digit if len(above) == len(below) == 3 else number
         return f"{say(above)}、{say(below)}{name}"
+    if not unit and int(above) <= 12 and int(below) <= 31 and context.is_deadline(context.before(match)):
+        return f"{cardinal(above)}月{cardinal(below)}日"
     words = f"{cardinal(below)}分之{cardinal(above)}"
     return (f"{number(whole)}又" if whole else "") + words + name
 
@@ -188,8 +200,7 @@ def _halves(match: re.Match[str]) -> str:
 
 def _either(match: re.Match[str]) -> str:
     """2、3个 -> 两三个."""
-    first, last = match[0].split("、")
-    return ("两" if first == "2" else number(first)) + number(last)
+    return "".join("两" if digit == "2" else number(digit) for digit in match[0].split("、"))
 
 
 def _ordinal(match: re.Match[str]) -> str:
@@ -214,7 +225,7 @@ _LATER = (
     r"公元|前\d|次日|翌日|第二天|凌晨|[早晚]|[上下中]午|[明今]|周|星期|至今|现在"
     r"|\d{1,2}[:：]\d\d|\d{4}[-/.]\d|\d{1,4}\s?[年月日号时点]"
 )
-_MEASURES_BELOW = "斤公千克吨米平亩个人次件台位天日月年小分秒晚夜瓶盒箱包份张套度升字股只头间辆"
+_MEASURES_BELOW = "斤公千克吨米平亩个人次件台位天日月年小分秒晚夜瓶盒箱包份张套度升字股只头间辆组"
 _MODELS = "歼|轰|运|直|强击|东风|长征|神舟|天舟|天宫|嫦娥|红旗|鹰击|巨浪|米格|苏|枭龙|空警|玉兔|北斗|快舟|捷龙|引力"
 _OPERANDS = r"[\w(（√∠π+-]"
 _SYMBOLS: dict[str, str] = {
@@ -247,6 +258,7 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
     ),
     "chain": (r"(?<![\d.-])\d{1,12}(?:-\d{1,12}){2,8}(?![\d.]\d)", _chain),
     "day": (r"(?<![\d·])\d{1,2}[·•・]\d{1,2}(?![\d·])", _days),
+    "minutes": (r"(?<![\d.])\d{1,3}['′’][0-5]\d[\"″”]", _minutes),
     "version": (r"(?<!\d)(?<!\d\.)\d+(?:\.\d+){2,}", _version),
     "ratio": (rf"(?<!\d){NUMBER}\s?[:：]\s?{NUMBER}(?:[:：]{NUMBER})*", _ratio),
     "coordinate": (rf"(?<!\d){NUMBER}°[NSEW](?![A-Za-z])", _coordinate),
@@ -273,7 +285,7 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
         lambda match: "每" + unit_name(match[0][1:]),
     ),
     "operator": (
-        rf"(?<=[\w)）%°℃²³])\s*(?:[!=<>]=|[+=÷<>≤≥≈≠±&∶×]|(?<=\d)[*xX](?=\d))\s*(?={_OPERANDS})|(?<=\d)\+(?!\w)",
+        rf"(?<=[\w)）%°℃²³])\s*(?:[!=<>]=|[+=÷<>≤≥≈≠±&∶×]|(?<=\d)[*xX](?=\d))\s*(?={_OPERANDS})|(?<=[\d万千百亿])\+(?!\w)",
         _operator,
     ),
     "symbol": (r"[π√∠∞∵∴%‰&@#℃°=→]", lambda match: _SYMBOLS[match[0]]),

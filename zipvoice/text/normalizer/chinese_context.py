@@ -19,7 +19,7 @@ def after(match: re.Match[str]) -> str:
     return match.string[match.end() : match.end() + REACH]
 
 
-_FILLER = r"[的了个位数字号码尾后末前为是：:；“\"「『（(\s零一二三四五六七八九十]{0,6}"
+_FILLER = r"[的了个位数字号码尾后末前为是或和、：:；“\"「『（(\s零一二三四五六七八九十\d-]{0,16}"
 _TELEPHONE_WORDS = (
     "电话|手机|热线|拨打|拨|致电|座机|传真|客服|来电|打|呼叫|短信到|发送到|总机|分机|转|固话|尾号|卡号|号段"
     "|报警|急救|火警|交通事故"
@@ -36,10 +36,11 @@ _ROOM = re.compile(r"\s?(?:室|房|号房|号病房|号包|包间|包厢|教室|
 _LINE = re.compile(r"\s?(?:路(?!人|费|程)|次(?:列车|航班|动车|高铁|特快|直达)|国道|省道|县道|航班|高速)")
 _SCORE = re.compile(
     "比分|战胜|击败|战平|完胜|险胜|小胜|大胜|力克|取胜|获胜|胜出|横扫|逆转|扳平|负于|不敌|惜败|领先|落后|决胜|国足|国羽|国乒|"
-    "女排|男篮|女足|主队|客队|赛点|局点|半场|终场|总分|点球|进球|晋级|淘汰|夺冠"
+    "女排|男篮|女足|主队|客队|赛点|局点|半场|终场|总分|点球|进球|晋级|淘汰|夺冠|平局|打平|战成"
 )
+_EVENT = re.compile("晚会|大促|活动|购物|程序员|高校|工作制|事件|事变|黄金周|假期|劳动节|儿童节|国庆|抗震|地震|特大")
 _FIGURE = re.compile(r"(?:图|表|例|题|公式|附录|附图|附表|算法|习题|式)\s?\Z")
-_YEAR_ENDINGS = re.compile("年(?!级|轻|货|多|余|来的?历史|的历史)|学年|财年|年度|级(?:新生|毕业|学生|研究)|届毕业|款")
+_YEAR_ENDINGS = re.compile("年(?!级|轻|货|多|余|来的?历史|的历史)|学年|财年|年度|级|届毕业|款|版")
 _SPAN = re.compile("年(?:[前后内间来]|以[前后内来上]|之[前后内久]|的?历史|的?时间|的?光阴|老|期|多|了|如一日)")
 _COUNTED = re.compile(r"(?:[近约了达整共满过逾超这第用花需要经隔每前后长任刑期]|大概|只有|至少|最多|连续|长达)\s?\Z")
 _BORN = re.compile("年(?:出?生|[初底末春夏秋冬]|[的份]|入学|毕业|参军|大学|世界杯|奥运|高考)")
@@ -58,9 +59,21 @@ def is_code(digits: str, before: str, after: str) -> bool:
     return not is_measured(after) and (len(digits) >= 9 or (len(digits) >= 3 and _CODE.search(before) is not None))
 
 
-def is_line(digits: str, after: str) -> bool:
+def is_line(digits: str, before: str, after: str) -> bool:
     """True for a bus line, road, train or flight of three digits and more."""
-    return len(digits) >= 3 and _LINE.match(after) is not None
+    is_train = after.startswith("次") and before[-1:].isascii() and before[-1:].isalpha()
+    return len(digits) >= 3 and (is_train or _LINE.match(after) is not None)
+
+
+def is_generation(digits: str, before: str, after: str) -> bool:
+    """True for two digits of a year without 年: 90后, '98."""
+    born = re.match(r"(?:、\d[05])*后(?![来天面续果])", after) and digits[1:] in ("0", "5")
+    return len(digits) == 2 and bool(born or before[-1:] in ("'", "’", "‘"))
+
+
+def is_code_of_parts(before: str, after: str) -> bool:
+    """True for two numbers with a hyphen after 房号 and the like, or before 室."""
+    return _CODE.search(before) is not None or _ROOM.match(after) is not None
 
 
 def is_score(before: str, after: str) -> bool:
@@ -71,6 +84,28 @@ def is_score(before: str, after: str) -> bool:
 def is_season(after: str) -> bool:
     """True before 赛季, 学年 and the like, which span two years."""
     return re.match(r"\s?(?:赛季|学年|财年|年度|年版)", after) is not None
+
+
+def is_result(after: str) -> bool:
+    """True before 平局 and the like, which a score stands before."""
+    return re.match(r"\s?(?:平局|平手|战平|大?胜|惜?负|的?比分)", after) is not None
+
+
+def is_event(after: str) -> bool:
+    """True before the name of an event, whose number is a date: 315晚会, 11.11大促."""
+    return _EVENT.match(after) is not None
+
+
+def is_duration(before: str) -> bool:
+    """True after 用时, 成绩 and the like, where 2:03 is minutes and seconds."""
+    return re.search(r"(?:成绩|用时|耗时|时长|历时|片长|全长|跑出|游出|配速)[为是了:：\s]{0,2}\Z", before) is not None
+
+
+def is_deadline(before: str) -> bool:
+    """True after 截至 and the like, where 5/1 is a date."""
+    return (
+        re.search(r"(?:截至|截止|今天是|明天是|生日|日期|有效期|时间|自|于)[为是到至:：\s]{0,2}\Z", before) is not None
+    )
 
 
 def is_figure(before: str) -> bool:
@@ -86,7 +121,8 @@ def is_year(digits: str, before: str, after: str) -> bool:
         return True
     if len(digits) == 4:
         round_count = digits.endswith("000") and _SPAN.match(after)
-        return 1000 < int(digits) < 2200 and not round_count
+        latest = 2200 if after[0] in "年学财" else 2050
+        return 1000 < int(digits) < latest and not round_count
     if _COUNTED.search(before) or _SPAN.match(after):
         return False
     if len(digits) == 2:

@@ -17,7 +17,7 @@ from zipvoice.text.normalizer.chinese_units import (
 )
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
-SEPARATOR = r"\s?(?:[-–—−~～〜―]{1,2}|[到至])\s?"
+SEPARATOR = r"\s?(?:--|——|[-–—−~～〜―到至])\s?"
 
 _COMPARISONS = {
     "<=": "小于等于", "≤": "小于等于", ">=": "大于等于", "≥": "大于等于", "≦": "小于等于", "≧": "大于等于",
@@ -115,25 +115,31 @@ def _special_pair(first: Quantity, last: Quantity, mark: str, before: str, after
         return f"{number(first.number)}杠{number(last.number)}"
     if context.is_telephone(first.number + last.number, before, after):
         return telephone(first.number + last.number)
+    if context.is_code_of_parts(before, after):
+        return f"{digit_by_digit(first.number)}杠{digit_by_digit(last.number)}"
     if context.is_year(last.number, before, after) and len(first.number) == 4:
         return f"{digit_by_digit(first.number)}到{digit_by_digit(last.number)}"
     if len(first.number) == 4 and len(last.number) == 2 and context.is_season(after):
         return f"{digit_by_digit(first.number)}到{digit_by_digit(last.number)}"
-    if mark in "-–" and not is_measured(after) and context.is_score(before, after):
+    if mark in "-–" and context.is_score(before, after) and (not is_measured(after) or context.is_result(after)):
         return f"{number(first.number)}比{number(last.number)}"
     return ""
 
 
 def _number_words(quantity: Quantity, before: str, after: str) -> str:
     digits = quantity.number
+    if "." in digits and not quantity.unit and context.is_event(after):
+        return digit_by_digit(digits)  # 11.11大促
     if digits == "2" and not _names_one_of_a_series(before):
         following = quantity.magnitude or _name_behind(quantity, before, after) or after
         return "两" if wants_liang(following) or quantity.magnitude[:1] in tuple("百千万亿wW") else "二"
     if not quantity.is_bare:
         return number(digits)
-    if context.is_telephone(digits, before, after) or context.is_line(digits, after):
+    if context.is_telephone(digits, before, after) or context.is_line(digits, before, after):
         return telephone(digits)
     if context.is_year(digits, before, after) or context.is_code(digits, before, after):
+        return digit_by_digit(digits)
+    if context.is_generation(digits, before, after):
         return digit_by_digit(digits)
     if _is_nickname(digits, before, after) or _is_model(digits, before, after):
         return digit_by_digit(digits)
@@ -153,7 +159,11 @@ _COUNTING = re.compile(r"(?:[=＝是为达约共到至了有近超过第]|等于
 
 def _is_nickname(digits: str, before: str, after: str) -> bool:
     """True for numbers that people use as words: 666, 520, 985."""
-    if is_measured(after) or _COUNTING.search(before):
+    if _COUNTING.search(before):
+        return False
+    if context.is_event(after):
+        return len(digits) >= 3
+    if is_measured(after):
         return False
     return _NICKNAME.fullmatch(digits) is not None or (
         digits == "88" and after.strip()[:1] in ("", "~", "～") != before
