@@ -21,6 +21,7 @@ from reading_table import Reader, rows, verdicts
 
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.text.g2p.espeak import phonemes
+from zipvoice.text.normalizer.english.letters import for_the_engine
 from zipvoice.text.tokenizers import build_tokenizer
 
 TABLE = "reading_en.json"
@@ -72,7 +73,7 @@ READERS: dict[str, Callable[[], Reader]] = {
 
 
 def sound(text: str) -> list[str]:
-    return phonemes(text, "en-us")
+    return phonemes(for_the_engine(text), "en-us")
 
 
 def shares(name: str, part: str, show_wrong: bool) -> dict[str, tuple[int, int]]:

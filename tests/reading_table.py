@@ -45,6 +45,8 @@ def readings(read: str) -> Iterator[str]:
 
 def words(text: str) -> str:
     """What of a reading is compared: words without capitals, marks, and the `and` within numbers."""
+    if not text.isupper():
+        text = re.sub(r"\b[A-Z]{2,5}\b", lambda m: " ".join(m[0]), text)
     plain = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("'", "")
     plain = " ".join(re.sub(r"[^\w]|_", " ", plain).split())
     return re.sub(r"\boh\b", "zero", re.sub(r"\b(hundred|thousand|million|billion) and\b", r"\1", plain))

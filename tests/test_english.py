@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from zipvoice.text import reference_compat
 from zipvoice.text.normalizer import libritts
-from zipvoice.text.normalizer.english import spoken
-from zipvoice.text.normalizer.english_numbers import cardinal, digit_by_digit, ordinal, year_like
+from zipvoice.text.normalizer.english.numbers import cardinal, digit_by_digit, ordinal, year_like
+from zipvoice.text.normalizer.english.reader import spoken
 
 REFERENCE = json.loads((Path(__file__).parent / "data/text/normalizers.json").read_text(encoding="utf-8"))["english"]
 
@@ -38,7 +38,7 @@ def test_compatible_readings_of_reference_vectors():
         ("0.05 and .5", "zero point zero five and point five"),
         ("-5 and +5 and ±2", "minus five and plus five and plus or minus two"),
         ("from -5.5 to -3", "from minus five point five to minus three"),
-        ("COVID-19", "COVID- nineteen"),
+        ("COVID-19", "COVID nineteen"),
         ("10 - 4", "ten minus four"),
         ("v2.0.1", "v two point zero point one"),
         # money
@@ -58,15 +58,15 @@ def test_compatible_readings_of_reference_vectors():
         ("3/4, 7/8 and 1/2", "three quarters, seven eighths and one half"),
         ("2 1/2", "two and one half"),
         ("24/7", "twenty-four seven"),
-        ("1/0", "one slash zero"),
+        ("1/0", "one over zero"),
         ("the 21st and 1001st", "the twenty-first and one thousand and first"),
         ("1ST", "first"),
         ("10-20 or 1990–1995", "ten to twenty or nineteen ninety to nineteen ninety-five"),
         ("16:9", "sixteen to nine"),
-        ("10%-20%", "ten percent-twenty percent"),
+        ("10%-20%", "ten to twenty percent"),
         # dates and times
         ("9:45, 9:05 and 12:00", "nine forty-five, nine oh five and twelve o'clock"),
-        ("at 9:00 am or 5pm", "at nine am or five pm"),
+        ("at 9:00 am or 5pm", "at nine AM or five PM"),
         ("2024-05-01", "May first, twenty twenty-four"),
         ("12/25/2021", "December twenty-fifth, twenty twenty-one"),
         ("25/12/2021", "December twenty-fifth, twenty twenty-one"),
@@ -78,9 +78,9 @@ def test_compatible_readings_of_reference_vectors():
         ("60 km/h and 3 m²", "sixty kilometers per hour and three square meters"),
         ("10 ft tall", "ten feet tall"),
         ("5 µm", "five micrometers"),
-        ("x² + y³", "x squared  + y cubed "),
+        ("x² + y³", "x squared plus y cubed"),
         # abbreviations
-        ("Dr. King met Mrs. Lee.", "doctor King met misess Lee."),
+        ("Dr. King met Mrs. Lee.", "doctor King met Mrs Lee."),
         ("Lee Jr. spoke, etc.", "Lee junior spoke, et cetera."),
         ("St. Mark's Road", "saint Mark's Road"),
         ("42 Elm St near 5th St.", "forty-two Elm street near fifth street."),
@@ -98,7 +98,7 @@ def test_compatible_readings_of_reference_vectors():
         ("https://x.org/a_1?b=c", "https colon slash slash x dot org slash a underscore one question mark b equals c"),
         ("example.com/x", "example dot com slash x"),
         # comparisons
-        ("a < b and c > d", "a  less than  b and c  greater than  d"),
+        ("a < b and c > d", "a less than b and c greater than d"),
     ],
 )  # fmt: skip
 def test_spoken(text, expected):

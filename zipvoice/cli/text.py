@@ -21,6 +21,8 @@ class Tokenize:
     """The text."""
     tokens: Path | None = None
     """The tokens.txt of a model, to see ids and which tokens the model lacks."""
+    explain: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show which rule read what is not read as written."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print JSON."""
     tokenizer: Annotated[TokenizerConfig, tyro.conf.arg(name="")] = field(default_factory=TokenizerConfig)
@@ -35,5 +37,5 @@ def tokenize(arguments: list[str]) -> None:
     table = None if command.tokens is None else TokenTable.read(command.tokens)
     tokenizer = build_tokenizer(command.tokenizer, None if table is None else table.tags)
     inspection = inspect_text(command.text, tokenizer, table)
-    shown = json.dumps(to_json(inspection), ensure_ascii=False) if command.json else render(inspection)
+    shown = json.dumps(to_json(inspection), ensure_ascii=False) if command.json else render(inspection, command.explain)
     sys.stdout.write(f"{shown}\n")

@@ -20,3 +20,5 @@ class TokenizerConfig:
     """Leave out what cannot be spoken, with a warning, rather than refuse the text."""
     compatible: bool = False
     """Read text as the reference implementation does, with its losses; for comparison."""
+    markdown: bool = False
+    """The text is Markdown or a book: leave out also marks that could be meant otherwise, such as blocks of code."""

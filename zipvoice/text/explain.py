@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a text: for people who wonder why something is spoken the way it is."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from zipvoice.text.markup import pause_seconds
+from zipvoice.text.normalizer import chinese
+from zipvoice.text.normalizer.english import reader as english
 from zipvoice.text.token_table import TokenTable, is_silent
 from zipvoice.text.tokenizers import MarkupTokenizer, Piece
 
@@ -43,12 +46,36 @@ def inspect_text(text: str, tokenizer: MarkupTokenizer, table: TokenTable | None
     return Inspection(text, pieces, ids, unknown)
 
 
-def render(inspection: Inspection) -> str:
-    """An inspection as text for a terminal, unknown tokens between `>` and `<`, spaces as `␣`."""
+@dataclass(frozen=True)
+class Explanation:
+    """Why a stretch of the text is not read as it is written."""
+
+    rule: str
+    """The rule that read it."""
+    written: str
+    spoken: str
+
+
+def explanations(piece: Piece) -> list[Explanation]:
+    """What the rules of the piece's language read, in order; nothing for marks and for text without rules."""
+    readings = _READINGS[piece.kind](piece.written) if piece.kind in _READINGS and piece.written else ()
+    return [Explanation(r.rule, piece.written[r.start : r.end], r.words.strip()) for r in readings]
+
+
+_READINGS: dict[str, Callable[[str], Iterable[Any]]] = {"en": english.readings, "zh": chinese.readings}
+
+
+def render(inspection: Inspection, explain: bool = False) -> str:
+    """An inspection as text for a terminal, unknown tokens between `>` and `<`, spaces as `␣`.
+
+    With `explain` also each rule that read something, what was written, and what is said.
+    """
     lines = [f"text    {inspection.text}", f"spoken  {inspection.normalized}"]
     width = max((len(piece.kind) for piece in inspection.pieces), default=0)
     for piece in inspection.pieces:
         lines.append(f"{piece.kind:<{width}}  {piece.text.strip()}")
+        if explain:
+            lines += [f"{'':<{width}}  {e.rule}: {e.written!r} -> {e.spoken!r}" for e in explanations(piece)]
         lines.append(f"{'':<{width}}  {' '.join(_shown(token, inspection.unknown) for token in piece.tokens)}")
     if inspection.ids is not None:
         lines.append("ids     " + " ".join("-" if i is None else str(i) for i in inspection.ids))
@@ -63,7 +90,13 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
         "text": inspection.text,
         "normalized": inspection.normalized,
         "pieces": [
-            {"kind": piece.kind, "text": piece.text, "start": piece.start, "tokens": list(piece.tokens)}
+            {
+                "kind": piece.kind,
+                "text": piece.text,
+                "start": piece.start,
+                "tokens": list(piece.tokens),
+                "rules": [asdict(explanation) for explanation in explanations(piece)],
+            }
             for piece in inspection.pieces
         ],
         "tokens": list(inspection.tokens),

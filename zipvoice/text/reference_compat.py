@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from zipvoice.text.language_segments import Segment
 from zipvoice.text.normalizer.chinese_numbers import MAX_DIGITS as MAX_CHINESE_DIGITS
 from zipvoice.text.normalizer.chinese_numbers import cardinal, digit_by_digit
-from zipvoice.text.normalizer.english_numbers import MAX_DIGITS, ordinal, year_like
-from zipvoice.text.normalizer.english_numbers import cardinal as english_cardinal
+from zipvoice.text.normalizer.english.numbers import MAX_DIGITS, ordinal, year_like
+from zipvoice.text.normalizer.english.numbers import cardinal as english_cardinal
 
 # ---------------------------------------------------------------- segments
 
@@ -83,7 +83,7 @@ def dollars(match: re.Match[str]) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str:
-    above, below = match.groups()
+    above, below = (digits.lstrip("0") or "0" for digits in match.groups())
     named = {"2": ("half", "halves"), "4": ("quarter", "quarters")}.get(below)
     name = (named[0] if above == "1" else named[1]) if named else ordinal(_sayable(below))
     return f" {english_cardinal(_sayable(above), 'and')} {name} "

@@ -14,7 +14,10 @@ from zipvoice.text.g2p import espeak, pinyin
 from zipvoice.text.g2p.syllables import syllable_tokens
 from zipvoice.text.language_segments import Segment, segments
 from zipvoice.text.markup import Element, parse
-from zipvoice.text.normalizer import chinese, english, libritts
+from zipvoice.text.normalizer import chinese, libritts
+from zipvoice.text.normalizer.english import letters
+from zipvoice.text.normalizer.english import reader as english
+from zipvoice.text.normalizer.markdown import FILLER, unmarked
 from zipvoice.text.punctuation import PUNCTUATION, to_ascii, with_pauses
 
 DIALOG_TAGS = (
@@ -41,6 +44,8 @@ class Piece:
     start: int
     """Where the stretch starts in the input."""
     tokens: tuple[str, ...]
+    written: str = ""
+    """What the normaliser of the language was given; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class MarkupTokenizer(ABC):
     """Leave out what cannot be spoken, with a warning, instead of raising ValueError."""
     compatible: bool = False
     """Do as the reference does, with its losses and its own idea of markup; for comparison."""
+    markdown: bool = False
+    """The text is Markdown or a book: leave out also those marks that could be meant otherwise."""
 
     marks: ClassVar[Sequence[str]] = ("speaker", "tag", "pause")
     """The kinds of markup that this tokenizer has tokens for."""
@@ -69,7 +76,7 @@ class MarkupTokenizer(ABC):
         """The stretches of `text` with their tokens, in order; errors as `tokens`."""
         if self.compatible:
             return list(self._compatible_pieces(text))
-        elements = parse(text, self.tags)
+        elements = parse(self._unmarked(text), self.tags)
         self._check_marks(elements)
         return _spaced(list(self._pieces(_without_spaces_around_turns(elements))))
 
@@ -103,7 +110,11 @@ class MarkupTokenizer(ABC):
         text = only_speakable(
             element.content, self._speaks, self._speaker(), element.start, self.skip_unknown, self._has_sound
         )
-        return replace(element, content=separate(text))
+        return replace(element, content=separate(text).replace(FILLER, ""))
+
+    def _unmarked(self, text: str) -> str:
+        """The text without marks that are only seen."""
+        return unmarked(text, self.markdown)
 
     def _has_sound(self, character: str) -> bool:
         """True for characters that must not be left out."""
@@ -133,11 +144,12 @@ class EmiliaTokenizer(MarkupTokenizer):
 
     def _piece(self, kind: str, text: str, start: int) -> Piece:
         if kind == "zh":
-            text = with_pauses(to_ascii(chinese.spoken(text)))
-            return Piece(kind, text, start, tuple(pinyin.pinyin_tokens(text)))
+            words = with_pauses(to_ascii(chinese.spoken(text)))
+            return Piece(kind, words, start, tuple(pinyin.pinyin_tokens(words)), text)
         if kind == "en":
-            text = english.spoken(to_ascii(_TIGHT_CHINESE_MARK.sub(r"\g<0> ", text)))
-            return Piece(kind, text, start, tuple(_english_tokens(text)))
+            written = to_ascii(_TIGHT_CHINESE_MARK.sub(r"\g<0> ", text))
+            text = english.spoken(written)
+            return Piece(kind, text, start, tuple(_english_tokens(text)), written)
         return _mark(kind, text, start)
 
     def _compatible_pieces(self, text: str) -> Iterator[Piece]:
@@ -206,6 +218,9 @@ class LibriTTSTokenizer(MarkupTokenizer):
 class SimpleTokenizer(MarkupTokenizer):
     """One token per character, as written."""
 
+    def _unmarked(self, text: str) -> str:
+        return text
+
     def _piece(self, kind: str, text: str, start: int) -> Piece:
         return _characters(text, start)
 
@@ -230,7 +245,9 @@ def build_tokenizer(
         tags: the bracketed tokens of the model (`TokenTable.tags`); by default those of the released dialogue models
             for the dialogue tokenizer and none for the others.
     """
-    tokenizer = _KINDS[config.type](skip_unknown=config.skip_unknown, compatible=config.compatible)
+    tokenizer = _KINDS[config.type](
+        skip_unknown=config.skip_unknown, compatible=config.compatible, markdown=config.markdown
+    )
     if isinstance(tokenizer, EspeakTokenizer):
         tokenizer = replace(tokenizer, language=config.language)
     return tokenizer if tags is None else replace(tokenizer, tags=tuple(tags))
@@ -263,7 +280,7 @@ def _mark(kind: str, content: str, start: int) -> Piece:
 
 def _english_tokens(text: str) -> list[str]:
     """Phonemes; a stretch of punctuation alone, of which espeak-ng says nothing, stays as it is."""
-    return espeak.speak(text, "en-us") or [c for c in text if c in PUNCTUATION or c == "…"]
+    return espeak.speak(letters.for_the_engine(text), "en-us") or [c for c in text if c in PUNCTUATION or c == "…"]
 
 
 def _compatible_tokens(segment: Segment) -> list[str]:

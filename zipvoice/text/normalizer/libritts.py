@@ -3,16 +3,17 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 from zipvoice.text.characters import fold
-from zipvoice.text.normalizer import english
-from zipvoice.text.normalizer.english_numbers import ordinal, year_like
+from zipvoice.text.normalizer.english.numbers import ordinal, year_like
+from zipvoice.text.normalizer.english.reader import spoken as english_words
 from zipvoice.text.reference_compat import dollars
 
 
 def spoken(text: str) -> str:
     """Upper-case ASCII with numbers and abbreviations in words, and single spaces."""
-    return _cleaned(to_ascii(english.spoken(fold(text))))
+    return _cleaned(to_ascii(english_words(fold(text), for_engine=False)))
 
 
 def compatible(text: str) -> str:
@@ -62,7 +63,8 @@ def _cleaned(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"[()\[\]<>\"]", "", text)).upper()
 
 
-_ABBREVIATIONS: list[english.Rule] = [
+_Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
+_ABBREVIATIONS: list[_Rule] = [
     (re.compile(rf"\b{short}\."), long)
     for short, long in (
         ("mrs", "misess"), ("mr", "mister"), ("dr", "doctor"), ("st", "saint"), ("co", "company"), ("jr", "junior"),
@@ -71,7 +73,7 @@ _ABBREVIATIONS: list[english.Rule] = [
         ("col", "colonel"), ("ft", "fort"),
     )
 ]  # fmt: skip
-_NUMBER_RULES: list[english.Rule] = [
+_NUMBER_RULES: list[_Rule] = [
     (re.compile(r"(?a)\d[\d,]+\d"), lambda m: m[0].replace(",", "")),
     (re.compile(r"(?a)£([\d,]*\d)"), r"\1 pounds"),
     (re.compile(r"(?a)\$([\d.,]*\d)"), lambda m: dollars(m).strip()),

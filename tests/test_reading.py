@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The English table of readings, and how a reading is explained."""
+
+import pytest
+from reading_table import is_right, readings, rows, verdicts, words
+
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.text.explain import explanations, inspect_text, render
+from zipvoice.text.g2p.espeak import phonemes
+from zipvoice.text.normalizer.english.letters import for_the_engine
+from zipvoice.text.normalizer.english.reader import readings as english_readings
+from zipvoice.text.normalizer.english.reader import spoken
+from zipvoice.text.tokenizers import build_tokenizer
+
+KNOWN_WRONG = {
+    "12mo.",
+    "Net income was $(1.2) million vs. $3.4 million in FY2022.",
+    "Under 17 C.F.R. § 240.10b-5, fraud is barred.",
+}
+"""Sentences of the table that are read wrong; the list may only become shorter."""
+
+
+def sound(text):
+    return phonemes(for_the_engine(text), "en-us")
+
+
+def ours(text):
+    return "".join(piece.text for piece in build_tokenizer(TokenizerConfig("emilia")).pieces(text))
+
+
+@pytest.mark.parametrize("part", ["tuned", "held_out"])
+def test_sentences_of_the_table(part):
+    wrong = {row.text: said for row, said, right in verdicts(rows("reading_en.json", part), ours, sound) if not right}
+    assert {text: said for text, said in wrong.items() if text not in KNOWN_WRONG} == {}
+
+
+def test_the_table_is_wide():
+    table = [*rows("reading_en.json", "tuned"), *rows("reading_en.json", "held_out")]
+    assert len({row.text for row in table}) > 700
+    assert len({row.kind for row in table}) > 30
+
+
+def test_what_counts_as_right():
+    assert list(readings("{a|b} c{|d}")) == ["a c", "a cd", "b c", "b cd"]
+    assert words("At 9 PM, Two-hundred and five!") == "at 9 p m two hundred 5".replace("5", "five")
+    row = rows("reading_en.json", "tuned")[0]
+    assert is_right(row, row.read, sound)
+    assert not is_right(row, "something else", sound)
+
+
+def test_an_explanation_names_the_rule():
+    text = "On Dec. 25, $1-2 million."
+    inspection = inspect_text(text, build_tokenizer(TokenizerConfig("emilia")))
+    found = [explanation for piece in inspection.pieces for explanation in explanations(piece)]
+    assert [(e.rule, e.written, e.spoken) for e in found] == [
+        ("date", "Dec. 25", "December twenty-fifth"),
+        ("range", "$1-2 million", "one to two million dollars"),
+    ]
+    assert "range: '$1-2 million' -> 'one to two million dollars'" in render(inspection, explain=True)
+    assert "range" not in render(inspection)
+
+
+@pytest.mark.parametrize("text", [row.text for row in rows("reading_en.json", "tuned")][::7])
+def test_readings_lie_side_by_side(text):
+    """Each reading begins where the one before has ended, or later; nothing is read twice."""
+    end = 0
+    for reading in english_readings(text):
+        assert end <= reading.start < reading.end <= len(text)
+        end = reading.end
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("**Bold**, _it_ and `code`.", "Bold, it and code."),
+        ("# Title\n\nText", "Title. Text"),
+        ("- one\n- two", "one,two"),
+        ("[the docs](https://x.org/a) say", "the docs say"),
+        ("He left.[12] So", "He left. So"),
+        ("x[1] = a * b", "x[one] equals a times b"),
+        ("<i>Run!</i>", "Run!"),
+        ("a < b > c", "a less than b greater than c"),
+    ],
+)
+def test_marks_that_are_seen_and_not_heard(text, expected):
+    assert " ".join(ours(text).split()) == expected
+
+
+def test_markdown_leaves_out_what_could_be_meant_otherwise():
+    text = "See:\n```python\nx = 1\n```\nEinstein[3] said so. <!-- not this -->"
+    markdown = build_tokenizer(TokenizerConfig("emilia", markdown=True))
+    assert " ".join("".join(p.text for p in markdown.pieces(text)).split()) == "See: Einstein said so."
+    assert "three" in ours(text)
+
+
+def test_errors_show_positions_of_the_text_as_written():
+    with pytest.raises(ValueError, match=r"at character 13: \*\*bold\*\* and >П<|at character 13"):
+        ours("**bold** and П")
+
+
+def test_for_characters_letters_stay_as_written():
+    assert spoken("GPUs, hm, FAQ.", for_engine=False) == "GPUs, hm, FAQ."

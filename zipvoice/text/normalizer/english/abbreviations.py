@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Abbreviations, titles, initials and dotted capitals.
+
+A full stop belongs to the abbreviation, unless a capital letter or the end follows: then it ends the sentence too.
+Where a name follows (Dr. King, Mt. Everest, James T. Kirk) it never does.
+"""
+
+import re
+
+from zipvoice.text.normalizer.reading import Said
+
+
+def abbreviation(text: str, start: int) -> Said | None:
+    """The word at `start` in full, if it is an abbreviation here."""
+    found = _WORD.match(text, start)
+    if not found or text[start - 1 : start] in _JOINING:
+        return None
+    written, end = found[0], found.end()
+    if text[end : end + 1] in _JOINING and text[end : end + 2] not in ("--",):
+        return None
+    dotted = text.startswith(".", end)
+    lower = written.lower()
+    if lower in _TITLES and (written.istitle() or written.islower() or written.isupper()):
+        return _title(text, start, end, lower, dotted)
+    after = text[end + dotted : end + dotted + 32]
+    if written in _BEFORE_NAMES and _NAME_AHEAD.match(after):
+        return Said(end + dotted, _BEFORE_NAMES[written], "title")
+    if written in _STREETS and _is_street(text, start, after, written, dotted):
+        return Said(_end(text, end, dotted), _STREETS[written], "street")
+    if lower in _BEFORE_NUMBERS and _NUMBER_AHEAD.match(after) and (dotted or lower in _NO_DOT_NEEDED):
+        return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
+    if written.isupper() and len(written) > 1 and lower not in _IN_CAPITALS:
+        return None
+    if lower in _ANYWHERE and (dotted or lower in _WITHOUT_DOT):
+        return Said(_end(text, end, dotted), _ANYWHERE[lower], "abbreviation")
+    if (
+        written in _COMPANIES
+        and (dotted or written in ("Inc", "Ltd"))
+        and _AFTER_NAME.search(text, max(0, start - 3), start)
+    ):
+        return Said(_end(text, end, dotted), _COMPANIES[written], "company")
+    return None
+
+
+def _title(text: str, start: int, end: int, lower: str, dotted: bool) -> Said | None:
+    """Doctor before a name, drive behind one."""
+    after = text[end + dotted : end + dotted + 16]
+    if lower == "dr" and not _NAME_AHEAD.match(after) and _CAPITALISED_BEFORE.search(text, max(0, start - 32), start):
+        return Said(_end(text, end, dotted), "drive", "street")
+    return Said(end + dotted, _TITLES[lower], "title")
+
+
+def _is_street(text: str, start: int, after: str, written: str, dotted: bool) -> bool:
+    if not _CAPITALISED_BEFORE.search(text, max(0, start - 32), start):
+        return False
+    return dotted or written in ("St", "Blvd", "Pkwy", "Hwy") or bool(_STREET_END.match(after))
+
+
+def _end(text: str, end: int, dotted: bool) -> int:
+    """Where an abbreviation ends: behind its full stop, unless that may end the sentence too."""
+    return end + (dotted and not _SENTENCE_END.match(text, end + 1))
+
+
+def initials(text: str, start: int) -> Said | None:
+    """James T. Kirk, J. R. R. Tolkien, J.K. Rowling, E. coli, Ph.D., the U.S. Army."""
+    if found := _DEGREE.match(text, start):
+        words = " ".join(found[0].replace(".", ""))
+        return Said(_end(text, found.end() - 1, True), _DEGREES.get(found[0], words), "letters")
+    if found := _DOTTED.match(text, start):
+        return _dotted(text, found)
+    found = _INITIAL.match(text, start)
+    if not found or found[0] == "I." or _LETTER_OF.search(text, max(0, start - 12), start):
+        return None
+    following = _NEXT_WORD.match(text, found.end())
+    if not following or following[1] in _STARTERS:
+        return None
+    return Said(found.end(), found[0][0], "initial")
+
+
+def _dotted(text: str, found: re.Match[str]) -> Said | None:
+    """U.S. keeps its last full stop at the end of a sentence; J.K. Rowling has none."""
+    letters = found[0].replace(".", "")
+    if letters.lower() in ("am", "pm"):
+        return None
+    words = " ".join(letters)
+    following = _NEXT_WORD.match(text, found.end())
+    is_end = not text[found.end() :].strip() or (following is not None and following[1] in _STARTERS)
+    return Said(found.end() - is_end, words, "letters")
+
+
+_WORD = re.compile(r"[A-Za-z]+")
+_JOINING = ("-", "'", "@", "_", "/", "\\", "&", "–")
+_NAME_AHEAD = re.compile(r"\s+[A-Z]")
+_NUMBER_AHEAD = re.compile(r"\s?[\d#$£€]|\s[IVXLC]+\b|\s[ivxl]+\b")
+_SENTENCE_END = re.compile(r"\s*\Z|[\"')\]]*\s+[\"'(\[]?(?!(?:Ltd|Inc|Corp|LLC|Jr|Esq)\b)[A-Z]|[\"')\]]*\Z")
+_CAPITALISED_BEFORE = re.compile(r"(?:[A-Z][a-z'.]+|\d(?:st|nd|rd|th))\s\Z")
+_STREET_END = re.compile(r"\s*(?:[,;)]|\Z|(?:NW|NE|SW|SE|N|S|E|W)\b)")
+_AFTER_NAME = re.compile(r"[\w)],? \Z")
+_INITIAL = re.compile(r"[A-Z]\.(?=\s[A-Za-z])")
+_NEXT_WORD = re.compile(r"\s?([A-Za-z][\w']*)")
+_DOTTED = re.compile(r"(?:[A-Z]\.){2,6}(?!\w)")
+_LETTER_OF = re.compile(
+    r"\b(?:[Pp]lan|[Vv]itamin|[Oo]ption|[Tt]ype|[Gg]rade|[Gg]roup|[Tt]eam|[Cc]lass|[Bb]lock|and|or|,)\s\Z"
+)
+_STARTERS = frozenset(
+    [
+        "The",
+        "This",
+        "That",
+        "These",
+        "Those",
+        "It",
+        "He",
+        "She",
+        "We",
+        "You",
+        "They",
+        "I",
+        "A",
+        "An",
+        "In",
+        "On",
+        "At",
+        "But",
+        "And",
+        "So",
+        "If",
+        "When",
+        "While",
+        "As",
+        "For",
+        "To",
+        "My",
+        "His",
+        "Her",
+        "Our",
+        "Their",
+        "There",
+        "Here",
+        "What",
+        "Who",
+        "Why",
+        "How",
+        "Is",
+        "Are",
+        "Was",
+        "Were",
+        "Do",
+        "Does",
+        "Did",
+        "No",
+        "Yes",
+        "Then",
+        "Now",
+        "Not",
+        "After",
+        "Before",
+        "By",
+        "With",
+        "From",
+    ]
+)
+_DEGREES = {"Ph.D.": "P H D", "M.Sc.": "M S C", "B.Sc.": "B S C", "Ph.D": "P H D"}
+_DEGREE = re.compile(r"Ph\.D\.?|[MB]\.Sc\.|Ed\.D\.|Psy\.D\.|LL\.[MB]\.|Pharm\.D\.")
+
+_TITLES = {"mrs": "Mrs", "mr": "mister", "drs": "doctors", "dr": "doctor", "prof": "professor", "ms": "miz"}
+"""Titles, which need no full stop. The engine stresses Mrs rightly and would spell Ms."""
+_BEFORE_NAMES = {
+    "Gen": "general", "Col": "colonel", "Maj": "major", "Lt": "lieutenant", "Rev": "reverend", "Hon": "honorable",
+    "Sgt": "sergeant", "Capt": "captain", "Cpl": "corporal", "Pvt": "private", "Adm": "admiral", "Cmdr": "commander",
+    "Gov": "governor", "Sen": "senator", "Sens": "senators", "Rep": "representative", "Reps": "representatives",
+    "Pres": "president", "Supt": "superintendent", "Insp": "inspector", "Det": "detective", "Amb": "ambassador",
+    "Fr": "father", "Sr": "senior", "Messrs": "messers", "Mme": "madame", "Mlle": "mademoiselle",
+    "St": "saint", "Ste": "saint", "Sts": "saints", "Mt": "mount", "Mts": "mountains", "Ft": "fort", "Pt": "point",
+    "Dir": "director", "Atty": "attorney", "Assoc": "associate", "Asst": "assistant", "GEN": "general",
+    "COL": "colonel", "MAJ": "major", "LT": "lieutenant", "REV": "reverend", "ST": "saint", "FT": "fort",
+}  # fmt: skip
+_STREETS = {
+    "St": "street", "Ave": "avenue", "Blvd": "boulevard", "Rd": "road", "Ln": "lane", "Ct": "court", "Sq": "square",
+    "Pl": "place", "Pkwy": "parkway", "Hwy": "highway", "Ter": "terrace", "Cir": "circle", "Trl": "trail",
+    "Expy": "expressway", "Ctr": "center", "Hts": "heights", "Mtn": "mountain",
+}  # fmt: skip
+_BEFORE_NUMBERS = {
+    "no": "number", "nos": "numbers", "nr": "number", "vol": "volume", "vols": "volumes", "ch": "chapter",
+    "chap": "chapter", "p": "page", "pp": "pages", "pg": "page", "fig": "figure", "figs": "figures", "eq": "equation",
+    "eqs": "equations", "sec": "section", "art": "article", "para": "paragraph", "par": "paragraph", "l": "line",
+    "ll": "lines", "v": "verse", "vv": "verses", "op": "opus", "ext": "extension", "apt": "apartment", "ste": "suite",
+    "tel": "telephone", "rm": "room", "fl": "floor", "hwy": "highway", "rte": "route", "ver": "version", "c": "circa",
+    "ca": "circa", "est": "established", "approx": "approximately", "max": "maximum", "min": "minimum", "pt": "part",
+    "bk": "book", "ref": "reference", "tab": "table", "app": "appendix", "circ": "circa", "b": "born", "d": "died",
+    "cl": "clause", "sched": "schedule", "ed": "edition", "q": "question", "ex": "exercise",
+}  # fmt: skip
+_NO_DOT_NEEDED = frozenset(("apt", "hwy", "rte", "approx", "ext", "tel", "nos", "fig", "figs", "vol"))
+_ANYWHERE = {
+    "jr": "junior", "esq": "esquire", "ltd": "limited", "etc": "et cetera", "btw": "by the way", "vs": "versus",
+    "approx": "approximately", "est": "established", "dept": "department", "univ": "university", "temp": "temperature",
+    "avg": "average", "max": "maximum", "incl": "including", "excl": "excluding", "govt": "government",
+    "assn": "association", "bros": "brothers", "viz": "namely", "mfg": "manufacturing", "intl": "international",
+    "natl": "national", "mgr": "manager", "dist": "district", "bldg": "building", "corp": "corporation",
+    "blvd": "boulevard", "ave": "avenue", "hwy": "highway", "apt": "apartment", "wt": "weight", "qty": "quantity",
+    "mins": "minutes", "hrs": "hours", "yrs": "years", "secs": "seconds", "tsp": "teaspoon", "tbsp": "tablespoon",
+    "oz": "ounces", "lbs": "pounds", "exp": "experience", "cont": "continued", "inc": "incorporated", "rd": "road",
+    "yr": "year", "lb": "pound", "yoy": "year over year", "qoq": "quarter over quarter",
+    "ppl": "people", "misc": "miscellaneous", "anon": "anonymous", "subj": "subject",
+    "asst": "assistant", "mgmt": "management", "pkg": "package", "attn": "attention", "cf": "compare",
+    "wwii": "World War Two", "wwi": "World War One", "messrs": "messers", "fwd": "forward", "addl": "additional",
+    "dia": "diameter", "ht": "height",
+}  # fmt: skip
+_WITHOUT_DOT = frozenset(
+    [
+        "jr",
+        "esq",
+        "ltd",
+        "etc",
+        "btw",
+        "vs",
+        "approx",
+        "dept",
+        "univ",
+        "avg",
+        "govt",
+        "bros",
+        "mgmt",
+        "tbsp",
+        "tsp",
+        "yoy",
+        "qoq",
+        "ppl",
+        "wwii",
+        "wwi",
+        "bldg",
+        "blvd",
+        "lbs",
+        "hrs",
+        "yrs",
+        "mins",
+        "qty",
+        "misc",
+        "pkg",
+        "asst",
+    ]
+)
+_IN_CAPITALS = frozenset(
+    ("etc", "jr", "ltd", "vs", "inc", "corp", "wwii", "wwi", "ave", "blvd", "hwy", "btw", "apt", "co")
+)
+_COMPANIES = {"Co": "company", "Inc": "incorporated", "Ltd": "limited", "Corp": "corporation", "CO": "company",
+              "Sr": "senior", "Jr": "junior"}  # fmt: skip
+
+LOWER_WORDS = frozenset((*_TITLES, *_ANYWHERE, *_NO_DOT_NEEDED))
+"""Words in lower case that may be abbreviations without a full stop."""

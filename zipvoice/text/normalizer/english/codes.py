@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers that are names: telephone, card and order numbers, postcodes, rooms, versions, addresses of machines."""
+
+import re
+
+from zipvoice.text.normalizer.english.numbers import cardinal, digit_by_digit, year_like
+from zipvoice.text.normalizer.reading import Said
+
+# ---------------------------------------------------------------- telephone
+
+
+def telephone(text: str, start: int) -> Said | None:
+    """+1 (555) 123-4567; 1-800-FLOWERS; 555.123.4567; 555-0199; 4111 1111 1111 1111; 123-45-6789."""
+    for pattern in _TELEPHONES:
+        found = pattern.match(text, start)
+        if found and (found[0][0] not in "(+" or sum(map(str.isdigit, found[0])) > 6):
+            return Said(found.end(), _grouped(found[0]), "telephone")
+    return None
+
+
+_END = r"(?![\w-]|[.,]\d)"
+_TELEPHONES = tuple(
+    re.compile(pattern + _END)
+    for pattern in (
+        r"\+\d{1,3}\)?(?:[ .-]?\(?\d{1,5}\)?){1,6}(?<=\d)",
+        r"\(\+\d{1,3}\)(?:[ .-]?\d{1,5}){1,6}",
+        r"(?:1[-. ])?\(\d{3}\)[ .-]?\d{3}[ .-]\d{4}",
+        r"(?:1[-. ])?\d{3}([-. ])\d{3}\1\d{4}",
+        r"1-8\d\d-[A-Z0-9]{3,8}(?:-[A-Z0-9]{3,8}){0,2}",
+        r"\d{3}-\d{4}",
+        r"0\d{2,4}(?:[ -]\d{3,4}){1,3}",
+        r"\d{4}(?:[ -]\d{4}){2,4}",
+        r"\d{1,6}(?:-\d{1,7}){2,6}",
+    )
+)
+_GROUP = re.compile(r"\d+|[A-Z]+|\+")
+
+
+def _grouped(written: str) -> str:
+    groups = _GROUP.findall(written)
+    toll_free = len(groups) > 1 and groups[0] == "1" and groups[1][0] == "8" and groups[1][1:] == "00"
+    said = []
+    for i, group in enumerate(groups):
+        if toll_free and i == 1:
+            said.append("eight hundred")
+        else:
+            said.append(digit_by_digit(group) if group.isdigit() else group.lower() if group.isalpha() else "plus")
+    return ", ".join(said).replace("plus, ", "plus ")
+
+
+# ---------------------------------------------------------------- codes by what stands before
+
+
+def code(text: str, start: int) -> Said | None:
+    """PIN 4821, order #12345678, call 911, MA 02139: digit by digit."""
+    found = _DIGITS.match(text, start)
+    if not found:
+        return None
+    digits = found[0]
+    before = _word_before(text, start)
+    if before in _CODES and len(digits) > 2:
+        return Said(found.end(), digit_by_digit(digits), "code")
+    if before in _CALLS and (digits in _EMERGENCY or len(digits) > 4):
+        return Said(found.end(), digit_by_digit(digits), "code")
+    if len(digits) == 5 and _STATE.search(text, max(0, start - 3), start):
+        extra = _ZIP_EXTENSION.match(text, found.end())
+        words = digit_by_digit(digits) + (f", {digit_by_digit(extra[1])}" if extra else "")
+        return Said((extra or found).end(), words, "postcode")
+    if len(digits) == 10 and digits[0] in "23456789" and digits[1:].strip("0"):
+        return Said(found.end(), _grouped(f"{digits[:3]} {digits[3:6]} {digits[6:]}"), "telephone")
+    if digits in ("911", "999", "112") and _OR_EMERGENCY.search(text, max(0, start - 8), start):
+        return Said(found.end(), digit_by_digit(digits), "code")
+    return None
+
+
+_DIGITS = re.compile(r"\d+(?![\d/:%]|[.,]\d|-\d)")
+_WORDS_BEFORE = re.compile(r"([A-Za-z]*)[.:]?\s?\b([A-Za-z]+)\.?[:#\s]{1,3}\Z")
+_LINKS = frozenset(("is", "was", "number", "no", "code"))
+
+
+def _word_before(text: str, start: int) -> str:
+    """The word before a number in small letters; before *number*, *is* and the like, the one before that."""
+    found = _WORDS_BEFORE.search(text, max(0, start - 32), start)
+    if not found:
+        return ""
+    last = found[2].lower()
+    return found[1].lower() if last in _LINKS and found[1].lower() in _CODES else last
+
+
+_CODES = frozenset(
+    [
+        "pin",
+        "code",
+        "passcode",
+        "password",
+        "otp",
+        "zip",
+        "postcode",
+        "card",
+        "serial",
+        "ssn",
+        "account",
+        "tracking",
+        "id",
+        "extension",
+        "ext",
+        "isbn",
+        "phone",
+        "tel",
+        "fax",
+        "mobile",
+        "cell",
+        "invoice",
+        "booking",
+        "confirmation",
+        "reference",
+        "ref",
+        "vin",
+        "iban",
+        "badge",
+    ]
+)
+_CALLS = frozenset(["call", "dial", "text", "ring", "phone", "dialed", "called", "order"])
+_EMERGENCY = ("911", "999", "112", "101", "111", "311", "411", "988", "211")
+_OR_EMERGENCY = re.compile(r"(?:911|999|112),? or \Z")
+_STATE = re.compile(
+    r"\b(?:AL|AK|AZ|AR|CA|CO|CT|DE|DC|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH"
+    r"|OK|OR|PA|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY) \Z"
+)
+_ZIP_EXTENSION = re.compile(r"-(\d{4})(?!\d)")
+
+
+def room(text: str, start: int) -> Said | None:
+    """Room 101, highway 101, a 404 error: three digits as one oh one; and Boeing 747-400."""
+    if house := _HOUSE.match(text, start):
+        return Said(house.end(), _house(house[0]), "house number")
+    found = _THREE.match(text, start)
+    if not found:
+        return None
+    before = _word_before(text, start)
+    is_room = before in _ROOMS or _FLIGHT.search(text, max(0, start - 10), start)
+    is_error = (
+        _ERROR.match(text, found.end())
+        or _STATUS.search(text, max(0, start - 4), start + 4)
+        or before in ("error", "status", "http")
+    )
+    if is_room and found[2]:
+        return Said(found.end(), f"{_three(found[1])} {_three(found[2])}", "model")
+    if found[2] or not (is_room or is_error):
+        return None
+    return Said(found.end(), _three(found[1]), "room")
+
+
+_THREE = re.compile(r"(\d{3})(?:-(\d{3}))?(?![\d/:%-]|[.,]\d|[a-zA-Z])")
+_FLIGHT = re.compile(r"(?i:flight) [A-Z]{2} \Z")
+_STATUS = re.compile(r"\ban? (?:40[0134]|50[0234])(?=[.,;!?]|\Z)")
+_HOUSE = re.compile(
+    r"\d{3,4}(?= (?:[NSEW]\.? )?(?:[A-Z][a-z]+ ){1,3}"
+    r"(?:St|Ave|Rd|Blvd|Ln|Dr|Ct|Ter|Pl|Way|Street|Avenue|Road|Drive|Lane)\b)"
+)
+_ERROR = re.compile(r"\s(?:errors?|status|response|page)\b|\(k\)")
+_ROOMS = frozenset((
+    "room", "suite", "apartment", "apt", "flight", "bus", "boeing", "airbus", "hwy", "interstate", "us", "psalm",
+))  # fmt: skip
+
+
+def _house(digits: str) -> str:
+    """4508 -> forty-five oh eight."""
+    if len(digits) == 3 or digits[0] == "0":
+        return _three(digits)
+    if digits.endswith("00"):
+        return cardinal(digits) if digits[1] == "0" else f"{cardinal(digits[:2])} hundred"
+    return f"{cardinal(digits[:2])} {'oh ' if digits[2] == '0' else ''}{cardinal(digits[2:])}"
+
+
+def _three(digits: str) -> str:
+    first, rest = digits[0], digits[1:]
+    if digits == "000" or first == "0":
+        return digit_by_digit(digits)
+    if rest == "00":
+        return f"{cardinal(first)} hundred"
+    return f"{cardinal(first)} {'oh ' if rest[0] == '0' else ''}{cardinal(rest)}"
+
+
+# ---------------------------------------------------------------- numbers with letters
+
+
+def serial(text: str, start: int) -> Said | None:
+    """1Z999AA10123456784, 0x1F, FF0000: letter by letter."""
+    found = _SERIAL.match(text, start) or _HEX.match(text, start)
+    if not found or (found.re is _SERIAL and sum(c.isdigit() for c in found[0]) < 4):
+        return None
+    return Said(found.end(), " ".join(digit_by_digit(c) if c.isdigit() else c for c in found[0]), "serial")
+
+
+_SERIAL = re.compile(r"(?=[A-Z]*\d[A-Z\d]*[A-Z][A-Z\d]*\d|\d+[A-Z]+\d|\d+[A-Z]{2})[A-Z\d]{7,40}(?!\w)")
+_HEX = re.compile(r"0x[0-9A-Fa-f]{1,16}(?!\w)")
+
+
+def hyphenated(text: str, start: int) -> Said | None:
+    """COVID-19, F-16, x86-64: the hyphen between letters and digits is no minus and no range."""
+    if not _LETTER_BEFORE.search(text, max(0, start - 2), start):
+        return None
+    found = _MODEL.match(text, start)
+    if not found:
+        return None
+    return Said(found.end(), " ".join(name(digits) for digits in found[0].lstrip("-").split("-")), "name")
+
+
+_LETTER_BEFORE = re.compile(r"[A-Za-z]\Z")
+_MODEL = re.compile(
+    r"-\d{1,12}(?:-\d{1,12})?(?![\w.,:/%]|-\d)|-\d{1,12}(?=(?!'?s\b|(?:st|nd|rd|th)\b)[A-Za-z]|[.,:](?!\d))|\d{1,12}-\d{1,12}(?![\w:/%-])"
+)
+
+
+def name(digits: str) -> str:
+    """A number that is a name: with a leading zero, or long, digit by digit; else as a year."""
+    return digit_by_digit(digits) if len(digits) > 4 or (len(digits) > 1 and digits[0] == "0") else year_like(digits)
+
+
+# ---------------------------------------------------------------- versions
+
+
+def version(text: str, start: int) -> Said | None:
+    """2.0.1 -> two point zero point one; 192.168.0.1 with dots, as an address."""
+    found = _VERSION.match(text, start)
+    if not found:
+        return None
+    parts = found[0].split(".")
+    is_address = len(parts) == 4 and all(len(part) < 4 and int(part) < 256 for part in parts)
+    if is_address:
+        return Said(
+            found.end(), " dot ".join(_three(part) if len(part) == 3 else name(part) for part in parts), "address"
+        )
+    return Said(found.end(), " point ".join(map(name, parts)), "version")
+
+
+_VERSION = re.compile(r"\d+(?:\.\d+){2,}")

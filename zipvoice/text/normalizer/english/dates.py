@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dates, times of day, durations and decades.
+
+Days are ordinals and years are read in pairs, as Chicago and everyday English have it; with slashes the month comes
+first, as the voice is American, unless only the other order is a date.
+"""
+
+import re
+
+from zipvoice.text.normalizer.english.numbers import cardinal, ordinal, plural, year_like
+from zipvoice.text.normalizer.reading import Said
+
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+_SHORT_MONTHS = {month[:3]: month for month in MONTHS} | {"Sept": "September"}
+_LOOKUP = {month: month for month in MONTHS} | _SHORT_MONTHS
+_LOOKUP |= {name.upper(): month for name, month in _LOOKUP.items()}
+_DAYS = {
+    "Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Thu": "Thursday", "Thur": "Thursday",
+    "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday",
+}  # fmt: skip
+_MONTH = "(" + "|".join(sorted(_LOOKUP, key=len, reverse=True)) + r")(?![a-z])"
+_DAY = r"(\d{1,2})(?:st|nd|rd|th)?(?![\d:/]|[.,]\d|\s?[%°])"
+_YEAR = r"(\d{4})(?![\d:/]|[.,]\d|-\d)"
+
+# ---------------------------------------------------------------- dates
+
+
+def month_first(text: str, start: int) -> Said | None:
+    """July 4, 1776; Dec. 25; Nov. 5-7; Jan. 2019."""
+    if not (found := _MONTH_FIRST.match(text, start)):
+        return None
+    month, day, last, year, only_year = found.groups()
+    if only_year:
+        return Said(found.end(), f"{_LOOKUP[month]} {year_like(only_year)}", "date")
+    if not 1 <= int(day) <= 31 or (month in ("March", "MARCH", "May") and _NO_DAY.match(text, found.end())):
+        return None
+    words = f"{_LOOKUP[month]} {ordinal(day)}" + (f" to {ordinal(last)}" if last else "")
+    return Said(found.end(), words + (f", {year_like(year)}" if year else ""), "date")
+
+
+def day_first(text: str, start: int) -> Said | None:
+    """4 July 1776; 3 Mar; 1st Oct. 1949."""
+    if not (found := _DAY_FIRST.match(text, start)) or not 1 <= int(found[1]) <= 31:
+        return None
+    day, month, year = found.groups()
+    if month in ("May", "March", "Mar", "Sun", "Dec") and not year and text[start - 4 : start] == "the ":
+        return None
+    words = f"{_LOOKUP[month]} {ordinal(day)}"
+    return Said(found.end(), words + (f", {year_like(year)}" if year else ""), "date")
+
+
+def day_of_month(text: str, start: int) -> Said | None:
+    """The month of *21st of Sept.* and the like, standing alone."""
+    found = _SHORT_MONTH.match(text, start)
+    return Said(found.end(), _SHORT_MONTHS[found[1]], "month") if found else None
+
+
+def weekday(text: str, start: int) -> Said | None:
+    """Mon., Aug. 8; Mon-Fri; Tue 3 Mar."""
+    found = _WEEKDAYS.match(text, start) or _WEEKDAY.match(text, start)
+    if not found:
+        return None
+    words = _DAYS[found[1]] + (f" to {_DAYS[found[2]]}" if found.re is _WEEKDAYS else "")
+    return Said(found.end(), words, "weekday")
+
+
+def numeric(text: str, start: int) -> Said | None:
+    """2024-05-01, maybe with a time; 07/04/2026; 25.12.2021; on 7/4."""
+    if found := _ISO.match(text, start):
+        words = _date(found[1], found[2], found[3])
+        clock = f", {_clock(found[4], found[5])}" if words and found[4] else ""
+        return Said(found.end(), words + clock + (" Z" if found[6] else ""), "date") if words else None
+    if found := _SLASHED.match(text, start):
+        first, second, year = found[1], found[3], found[4]
+        words = _date(_century(year), first, second) or _date(_century(year), second, first)
+        return Said(found.end(), words, "date") if words else None
+    if (found := _MONTH_AND_DAY.match(text, start)) and _ON.search(text, max(0, start - 8), start):
+        words = _date("", found[1], found[2])
+        return Said(found.end(), words, "date") if words else None
+    return None
+
+
+_MONTH_FIRST = re.compile(
+    rf"{_MONTH}\.?\s{{1,2}}(?:{_DAY}(?:\s?[-–—]\s?{_DAY})?(?:,?\s{_YEAR})?|(\d{{4}})(?![\d:/]|[.,]\d|\s?[-–]\d))"
+)
+_DAY_FIRST = re.compile(rf"(\d{{1,2}})(?:st|nd|rd|th)?\s{_MONTH}(?:\.(?=\s[\da-z]|,))?(?:,?\s{_YEAR})?")
+_NO_DAY = re.compile(r"\s?(?:miles|times|more|people|percent|million|thousand|steps|km|kg)\b")
+_SHORT_MONTH = re.compile(r"(Jan|Feb|Aug|Sept|Sep|Oct|Nov|Dec)\.(?=\s+[a-z\d]|,|-)")
+_WEEKDAYS = re.compile(rf"({'|'.join(_DAYS)})\.?\s?[-–]\s?({'|'.join(_DAYS)})\b\.?(?!\w)")
+_WEEKDAY = re.compile(rf"({'|'.join(_DAYS)})(?:\.(?=,|\s+[a-z\d])|\.?(?=,?\s(?:\d|{_MONTH.replace('(', '(?:', 1)})))")
+_ISO = re.compile(
+    r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ](\d\d):(\d\d)(?::\d\d(?:\.\d{1,9})?)?(?:(Z)|[+-]\d\d:?\d\d)?)?(?![\d-])"
+)
+_SLASHED = re.compile(r"(\d{1,2})([/.])(\d{1,2})\2(\d{4}|\d\d)(?![\d/]|\.\d)(?<!\.\d\d)")
+_MONTH_AND_DAY = re.compile(r"(\d{1,2})/(\d{1,2})(?![\d/]|[.,]\d|\s?(?:of|cup|in|\"|lb|kg|mile))")
+_ON = re.compile(r"\b(?:on|by|until|since|from|before|after)\s\Z", re.IGNORECASE)
+
+
+def _century(year: str) -> str:
+    if len(year) == 4:
+        return year
+    return ("20" if int(year) < 50 else "19") + year
+
+
+def _date(year: str, month: str, day: str) -> str:
+    if not (1 <= int(month) <= 12 and 1 <= int(day) <= 31):
+        return ""
+    return f"{MONTHS[int(month) - 1]} {ordinal(day)}" + (f", {year_like(year)}" if year else "")
+
+
+# ---------------------------------------------------------------- times
+
+
+def time(text: str, start: int) -> Said | None:
+    """5:30pm, 9 a.m., 18:00, 9am-5pm, 10:30-11:45, 1:02:03."""
+    first = _TIME.match(text, start)
+    if not first or not _is_time(first):
+        return None
+    if dash := _TO.match(text, first.end()):
+        last = _TIME.match(text, dash.end())
+        if last and _is_time(last) and (last[2] or last[4]):
+            return Said(_time_end(last), f"{_time_words(first, bool(last[4]))} to {_time_words(last)}", "time")
+    if not (first[2] or first[4]):
+        return None
+    return Said(_time_end(first), _time_words(first), "time")
+
+
+_TIME = re.compile(
+    r"(\d{1,2})(?:[:.](\d\d)(?::(\d\d))?)?(?:\s?([aApP])(?:\.\s?[mM]\.?|[mM](?![a-zA-Z])))?"
+    r"(?![\d:]|[.,/]\d|\s?[%°$€£])"
+)
+_TO = re.compile(r"\s?[-–—]\s?")
+
+
+def _is_time(found: re.Match[str]) -> bool:
+    hour, minute, second, half = found.groups()
+    dotted = minute is not None and found[0][len(hour)] == "."
+    if dotted and not half:
+        return False
+    if half and not 1 <= int(hour) <= 12:
+        return False
+    if second and len(hour) > 2:
+        return False
+    return int(hour) <= 24 and int(minute or 0) < 60 and int(second or 0) < 60
+
+
+def _time_end(found: re.Match[str]) -> int:
+    """The full stop of p.m. ends the sentence too before a capital letter or the end."""
+    ends = found[0].endswith(".") and re.match(
+        r"\s*\Z|[\"')]*\s+[\"'(]?[A-Z]", found.string[found.end() : found.end() + 9]
+    )
+    return found.end() - bool(ends)
+
+
+def _time_words(found: re.Match[str], is_half_known: bool = False) -> str:
+    hour, minute, second, half = found.groups()
+    words = cardinal(hour)
+    if minute and int(minute):
+        words += f" {'oh ' if int(minute) < 10 else ''}{cardinal(minute)}"
+    elif minute and not half and not is_half_known:
+        words += " o'clock" if 1 <= int(hour) <= 12 and not second else " hundred" if not second else " zero"
+    if second:
+        words += f" and {cardinal(second)} second{'s' * (int(second) != 1)}"
+    return words + (f" {half.upper()}M" if half else "")
+
+
+def _clock(hour: str, minute: str) -> str:
+    return f"{cardinal(hour)} " + (
+        f"{'oh ' if minute[0] == '0' else ''}{cardinal(minute)}" if int(minute) else "hundred"
+    )
+
+
+def duration(text: str, start: int) -> Said | None:
+    """3h 20m, 5h30, 2m30s."""
+    found = _DURATION.match(text, start) or _MINUTES.match(text, start)
+    if not found:
+        return None
+    return Said(
+        found.end(), " ".join(_counted(n, name) for n, name in zip(*_parts(found), strict=True) if n), "duration"
+    )
+
+
+_DURATION = re.compile(r"(\d{1,4})\s?h(?:rs?)?\s?([0-5]?\d)(?:\s?m(?:ins?)?(?:\s?([0-5]?\d)\s?s(?:ecs?)?)?)?(?!\w)")
+_MINUTES = re.compile(r"(\d{1,4})\s?m\s?([0-5]?\d)\s?s(?!\w)")
+
+
+def _parts(found: re.Match[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    names = ("hour", "minute", "second") if found.re is _DURATION else ("minute", "second")
+    return found.groups(), names
+
+
+def _counted(digits: str, name: str) -> str:
+    return f"{cardinal(digits)} {name}{'s' * (int(digits) != 1)}"
+
+
+# ---------------------------------------------------------------- years
+
+
+def decade(text: str, start: int) -> Said | None:
+    """The 1990s, 2000s, 20s; 1980s-90s."""
+    found = _DECADE.match(text, start)
+    if not found:
+        return None
+    digits = found[1]
+    if len(digits) == 2 and not _IN_THE.search(text, max(0, start - 12), start):
+        return None  # seconds
+    words = plural(year_like(digits) if len(digits) == 4 else cardinal(digits))
+    return Said(found.end(), words, "decade")
+
+
+_DECADE = re.compile(r"((?:\d\d)?\d0|1000)'?s\b")
+
+
+_IN_THE = re.compile(
+    r"(?i)(?:\b(?:the|his|her|my|their|your|our|its|early|mid|late|low|high|lower|upper|into|and|or|in)[ -]'?|s-)\Z"
+)
+
+
+def short_year(text: str, start: int) -> Said | None:
+    """'69, '80s."""
+    found = _SHORT_YEAR.match(text, start)
+    if not found:
+        return None
+    return Said(found.end(), plural(cardinal(found[1])) if found[2] else cardinal(found[1]), "year")
+
+
+_SHORT_YEAR = re.compile(r"'(\d\d)('?s)?(?![\w'])")

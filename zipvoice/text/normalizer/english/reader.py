@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""English text as words.
+
+The text is walked once from left to right. Where something starts that may not be a word as it stands, the rules for
+its first character are tried in order until one of them reads it; the walk goes on behind what was read, so that no
+rule sees what another has consumed. Each rule looks at a bounded stretch or at what it consumes, which keeps the time
+linear.
+"""
+
+import re
+from collections.abc import Iterator
+
+from zipvoice.text.normalizer.english import abbreviations, addresses, codes, dates, letters, roman, symbols
+from zipvoice.text.normalizer.english.numbers import digit_by_digit
+from zipvoice.text.normalizer.reading import Reading, Rule, Said, spoken_text
+
+
+def spoken(text: str, for_engine: bool = True) -> str:
+    """`text` with everything that is not a word written as words; punctuation stays.
+
+    With `for_engine` also capitals and interjections that espeak-ng would misread are written in a way that it reads.
+
+    >>> spoken("It rose 10-15% to $1.5 million.")
+    'It rose ten to fifteen percent to one point five million dollars.'
+    """
+    return spoken_text(text, readings(text, for_engine))
+
+
+def readings(text: str, for_engine: bool = True) -> Iterator[Reading]:
+    """What of `text` is read otherwise than written, from left to right, with the rule that reads it."""
+    rules = _RULES if for_engine else _WRITTEN_RULES
+    position = 0
+    while found := _CANDIDATE.search(text, position):
+        said = _said(text, found, rules)
+        if said is None:
+            position = found.end()
+            continue
+        yield Reading(said.rule, found.start(), said.end, said.words)
+        position = said.end
+
+
+def _said(text: str, found: re.Match[str], rules: dict[str, list[Rule]]) -> Said | None:
+    start = found.start()
+    kind = found.lastgroup
+    if kind == "word" and not _is_notable(text, found):
+        return None
+    for rule in rules[str(kind)]:
+        if (said := rule(text, start)) and said.end > start:
+            return said
+    return None
+
+
+def _is_notable(text: str, found: re.Match[str]) -> bool:
+    """False for plain words, which are most: lower case, and neither short for something nor part of anything."""
+    word, after = found[0], text[found.end() : found.end() + 1]
+    if after in _NOTABLE_AFTER or word.lower() in _NOTABLE_WORDS or (word.isupper() and len(word) > 1):
+        return True
+    return word[0].isupper() or _UNUSUAL.fullmatch(word) is not None
+
+
+_NOTABLE_AFTER = frozenset(".@/:#+_-&0123456789\\")
+_NOTABLE_WORDS = abbreviations.LOWER_WORDS | letters.LOWER_WORDS
+_UNUSUAL = re.compile(r"[a-z]{0,2}(?:([a-z])\1{2,}[a-z]?|[bcdfghjklmnpqrstvwxz]{2,})|[ivxlc]{1,7}")
+
+# A digit starts a number only if it does not stand within one.
+_CANDIDATE = re.compile(
+    r"(?P<word>[^\W\d_⁰¹²³⁴-⁹]+)|(?P<digit>\d)|(?P<quantity>[$£€¥₹₩₽₺₪₫₴₱₿¢]|[~≈≃<>≤≥±+−–-]+\s?(?=[$£€¥₹₩~]?[-−–]?\.?\d)"
+    r"|\.(?=\d)|(?<![\w.)])[(]?\+?(?=\d))|(?P<quote>'(?=\d\d))|(?P<mark>[~.]{0,2}/(?=[\w.])|[^\w\s.,?\"'()\[\]{}…“”‘’]|[⁰¹²³⁴-⁹])"
+)
+
+
+def _digits(text: str, start: int) -> Said | None:
+    """A digit that nothing else reads."""
+    found = _DIGITS.match(text, start)
+    return Said(found.end(), digit_by_digit(found[0]), "number") if found else None
+
+
+_DIGITS = re.compile(r"(?a)\d+")
+
+
+def _list_comma(text: str, start: int) -> Said | None:
+    """1,2,3: a list, not one number."""
+    found = _LIST.match(text, start)
+    if not found:
+        return None
+    from zipvoice.text.normalizer.english.saying import whole
+
+    return Said(found.end(), ", ".join(whole(part, False) for part in found[0].split(",")), "list")
+
+
+_LIST = re.compile(r"\d{1,9}(?:,\d{1,9})+(?![\d]|,\d|\.\d)")
+
+
+def _signed(text: str, start: int) -> Said | None:
+    """A quantity that begins with a sign, unless the sign joins it to a word before."""
+    if text[start - 1 : start].isalnum() or text[start - 1 : start] in (")", "]"):
+        return None
+    return symbols.quantity(text, start)
+
+
+_NUMBER_RULES: list[Rule] = [
+    addresses.address,
+    codes.hyphenated,
+    dates.numeric,
+    codes.serial,
+    codes.telephone,
+    symbols.sterling,
+    dates.day_first,
+    symbols.scripture,
+    dates.duration,
+    dates.time,
+    codes.version,
+    symbols.counted_ordinal,
+    symbols.many,
+    dates.decade,
+    symbols.feet_and_inches,
+    codes.code,
+    codes.room,
+    symbols.quantity,
+    _digits,
+]
+_RULES: dict[str, list[Rule]] = {
+    "word": [
+        addresses.address,
+        addresses.path,
+        addresses.file_name,
+        symbols.special_slash,
+        symbols.language_name,
+        codes.serial,
+        dates.month_first,
+        dates.weekday,
+        dates.day_of_month,
+        roman.numeral,
+        abbreviations.initials,
+        abbreviations.abbreviation,
+        symbols.quantity,
+        letters.plural,
+        letters.name,
+        letters.at_clause_end,
+        letters.interjection,
+    ],
+    "digit": _NUMBER_RULES,
+    "quantity": [codes.telephone, codes.hyphenated, _signed, symbols.symbol],
+    "quote": [dates.short_year],
+    "mark": [addresses.path, symbols.symbol],
+}
+_FOR_THE_ENGINE = (letters.plural, letters.name, letters.at_clause_end, letters.interjection)
+_WRITTEN_RULES = {kind: [rule for rule in rules if rule not in _FOR_THE_ENGINE] for kind, rules in _RULES.items()}

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signs that are read as words, and signs that are not read: arithmetic, slashes, arrows, hash and at, emoticons."""
+
+import re
+from collections.abc import Callable
+
+from zipvoice.text.normalizer.english.numbers import cardinal, ordinal
+from zipvoice.text.normalizer.english.quantities import parse
+from zipvoice.text.normalizer.english.saying import expression, power
+from zipvoice.text.normalizer.reading import Said
+
+
+def symbol(text: str, start: int) -> Said | None:
+    """The sign at `start` in words, by what stands around it."""
+    for rule, pattern, words in _SIGNS:
+        if found := pattern.match(text, start):
+            said = words(found) if callable(words) else words
+            return Said(found.end(), _spaced(text, start, found.end(), said), rule)
+    return None
+
+
+def _spaced(text: str, start: int, end: int, words: str) -> str:
+    """Spaces where the sign touches something."""
+    words = words.strip()
+    if not words:
+        return words
+    left = not text[start - 1 : start].isspace() and start > 0 and text[start - 1] not in "([\"'"
+    return " " * left + words + " " * (end < len(text) and not text[end].isspace() and text[end] not in ".,;:!?)]\"'")
+
+
+def _power(found: re.Match[str]) -> str:
+    exponent = found[1]
+    if exponent in ("2", "3"):
+        return "squared" if exponent == "2" else "cubed"
+    return power(exponent.replace("−", "-")) if exponent.lstrip("-−+").isdigit() else f"to the {exponent}"
+
+
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+
+
+def _superscript(found: re.Match[str]) -> str:
+    digits = found[0].translate(_SUPERSCRIPTS)
+    return {"2": "squared", "3": "cubed"}.get(digits) or power(digits)
+
+
+_UNTIL = r"(?:noon|midnight|[Pp]resent|[Nn]ow|today|[Cc]urrent|date|ongoing)\b"
+_MONTH_NAME = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\b"
+
+_SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+    ("emoticon", re.compile(r"(?<![\w/])(?:[:;=]-?[)(\]DPpO|*/\\]{1,4}|[:;]'\(|<3+(?= *(?:\Z|[.!?])))(?!\w)"), ""),
+    ("arrow", re.compile(r"(?:<?[-=]{1,2}>|→|⇒)(?=\s|\w)"), "to"),
+    ("arithmetic", re.compile(r"\^\(?([-−+]?\d{1,3}|[a-z])\)?(?!\w)"), _power),
+    ("arithmetic", re.compile(r"(?<=[\w)])[⁻⁺]?[⁰¹²³⁴-⁹]{1,3}"), _superscript),
+    ("arithmetic", re.compile(r"²"), "two"),
+    ("arithmetic", re.compile(r"³"), "three"),
+    ("arithmetic", re.compile(r"===?"), "equals"),
+    ("arithmetic", re.compile(r"!==?|≠|=/="), "is not equal to"),
+    ("arithmetic", re.compile(r"<=|≤"), "less than or equal to"),
+    ("arithmetic", re.compile(r">=|≥"), "greater than or equal to"),
+    ("arithmetic", re.compile(r"\+=(?=\s)"), "plus equals"),
+    ("arithmetic", re.compile(r"(?<=[\w)\]%\s])=(?=[\s\w.$(√-])"), "equals"),
+    ("arithmetic", re.compile(r"\*\*(?=\s?\d)(?<=[\w\s)]\*\*)\s?(\d{1,3})(?!\w)"), _power),
+    ("arithmetic", re.compile(r"(?<=[\d)])[*×·⋅]\s?(?=[\w(])|(?<=[\w)%] )[*×·⋅]\s(?=[\w(])"), "times"),
+    ("arithmetic", re.compile(r"(?<=\w)×(?=\w)"), "by"),
+    ("arithmetic", re.compile(r"(?<=[\d)])÷\s?(?=[\d(])|(?<=[\w)] )÷(?=\s)"), "divided by"),
+    ("arithmetic", re.compile(r"(?<=[\d)] )/(?=\s[\d(])|(?<=\b[a-z] )/(?=\s[a-z]\s?=)"), "divided by"),
+    (
+        "arithmetic",
+        re.compile(
+            r"\+\s?(?=[\w($£€.√])(?<=[\w)]\+)|(?<=[\w)²³] )\+\s(?=[\w($£€.√])|\+\s(?=[\w($£€.√])(?<=[\w)²³]\+ )"
+        ),
+        "plus",
+    ),
+    (
+        "arithmetic",
+        re.compile(r"(?<=[\d)²³] )[-−–]\s(?=\d{0,6}[a-z]\b|\d)|(?<=\b[a-zA-Z] )[-−]\s(?=\d+\b|[a-z]\b)|−\s?(?=[\w(])"),
+        "minus",
+    ),
+    ("arithmetic", re.compile(r"√\s?(?=[\w(])"), "square root of"),
+    ("arithmetic", re.compile(r"∞"), "infinity"),
+    ("arithmetic", re.compile(r"∑"), "sum"),
+    ("arithmetic", re.compile(r"≈"), "is about"),
+    ("arithmetic", re.compile(r"±"), "plus or minus"),
+    ("comparison", re.compile(r"(?<=\s)<(?=\s)|(?<=\w)<(?=\d)"), "less than"),
+    ("comparison", re.compile(r"(?<=[\w)]\s)>(?=\s\w)|(?<=\w)>(?=\d)"), "greater than"),
+    ("logic", re.compile(r"(?<=\s)(?:&&)(?=\s)"), "and"),
+    ("logic", re.compile(r"(?<=\s)(?:\|\|)(?=\s)"), "or"),
+    ("and", re.compile(r"&\s?(?=\w)"), "and"),
+    ("hash", re.compile(r"#(?=[0-9A-Fa-f]{6}\b)(?=[A-Fa-f]*\d)"), "hash"),
+    ("hash", re.compile(r"#(?=\d{1,9}(?!\w))"), "number"),
+    ("hash", re.compile(r"#(?=[A-Za-z]\w)"), "hashtag"),
+    ("at", re.compile(r"@\s?(?=\w)"), "at"),
+    ("option", re.compile(r"(?<!\S)--?(?=[a-zA-Z][\w-]*(?:[\s=.,)]|\Z))(?<=--)"), "dash dash"),
+    ("option", re.compile(r"(?<=\w )-(?=[a-zA-Z](?:[\s.,)]|\Z))"), "dash"),
+    ("section", re.compile(r"§§\s?"), "sections"),
+    ("section", re.compile(r"§\s?"), "section"),
+    ("paragraph", re.compile(r"¶¶?\s?"), "paragraph"),
+    ("number", re.compile(r"№\s?"), "number"),
+    ("mark", re.compile(r"©\s?(?=\d|\w)"), "copyright"),
+    ("mark", re.compile(r"[©®™♪♫℠]|(?<=s)~(?=[,;.])"), ""),
+    ("omission", re.compile(r"(?<=[A-Za-z])-{3,}|-{3,}(?=[a-z])|(?<=\b[A-Z])—(?=\W)"), ""),
+    ("range", re.compile(rf"[-–—]\s?(?={_UNTIL})(?<=[\w.][-–—])"), "to"),
+    ("range", re.compile(rf"(?<=[\w.] )[-–—]\s(?={_UNTIL})"), "to"),
+    ("range", re.compile(rf"(?<=\d )[–—-]\s(?={_MONTH_NAME})|(?<=\d)[–—](?={_MONTH_NAME})"), "to"),
+    ("fraction", re.compile(r"(?<=\d)/(?=\d)"), "slash"),
+]
+
+
+def quantity(text: str, start: int) -> Said | None:
+    """The expression at `start` in words; the grammar is in `quantities`."""
+    parsed = parse(text, start)
+    if parsed is None:
+        return None
+    found, end = parsed
+    first = found.first
+    kind = "money" if first.currency else "quantity" if first.unit else "number"
+    return Said(end, expression(found), "range" if found.rest else kind)
+
+
+def counted_ordinal(text: str, start: int) -> Said | None:
+    """21st, 1,000th, 2-fold."""
+    found = _ORDINAL.match(text, start)
+    if not found:
+        return None
+    words = ordinal(found[1].replace(",", ""))
+    dash = _DASH.match(text, found.end())
+    return Said((dash or found).end(), words + " to " if dash else words, "ordinal")
+
+
+_ORDINAL = re.compile(r"(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th|ST|ND|RD|TH)\b")
+
+
+_DASH = re.compile(r"\s?[-–]\s?(?=\d{1,9}(?:st|nd|rd|th)\b)")
+
+
+def many(text: str, start: int) -> Said | None:
+    """100s of 1000s; 10x, 2-3x."""
+    if found := _HUNDREDS.match(text, start):
+        return Said(found.end(), {"0": "tens", "00": "hundreds", "000": "thousands"}[found[1] or found[2]], "number")
+    if found := _OUT_OF.match(text, start):
+        return Said(found.end(), f"{cardinal(found[1])} out of {cardinal(found[2])}", "score")
+    if found := _TIMES.match(text, start):
+        words = f"{cardinal(found[1])} to " if found[1] else ""
+        parsed = parse(text, found.start(2))
+        assert parsed is not None
+        return Said(found.end(), f"{words}{expression(parsed[0])} times", "number")
+    return None
+
+
+_HUNDREDS = re.compile(r"1(0{1,3})'?s(?= of\b)|(?<=of )1(0{2,3})s\b")
+_OUT_OF = re.compile(r"(\d{1,3})/(\d{1,3})(?=\s(?:stars?|points?|correct|would)\b)")
+_TIMES = re.compile(r"(?:(\d{1,4})\s?[-–]\s?)?(\d{1,4}(?:\.\d{1,3})?)x(?![\w^²³])(?!\s?[-+*/=]|\s\d)(?<![=+*/-] \dx)")
+
+
+def feet_and_inches(text: str, start: int) -> Said | None:
+    """5'11", 6' tall, 8' x 10'."""
+    found = _FEET.match(text, start)
+    if not found:
+        return None
+    feet, inches = found[1], found[2] or found[3]
+    words = f"{cardinal(feet)} {'foot' if feet == '1' or inches else 'feet'}"
+    return Said(found.end(), words + (f" {cardinal(inches)}" if inches else ""), "length")
+
+
+_FEET = re.compile(
+    r"(\d{1,3})(?:['′]\s?(\d{1,2})(?![\d'])(?:[\"″]|'')?|['′](?=\s(?:tall|long|wide|high|deep|x|by|of)\b|\s?[x×])|\s?ft\s?(\d{1,2})(?!\w))"
+)
+
+
+def scripture(text: str, start: int) -> Said | None:
+    """John 3:16: chapter and verse."""
+    found = _VERSE.match(text, start)
+    if not found or not _BOOK.search(text, max(0, start - 18), start):
+        return None
+    last = f" to {cardinal(found[3])}" if found[3] else ""
+    return Said(found.end(), f"{cardinal(found[1])} {cardinal(found[2])}{last}", "scripture")
+
+
+_VERSE = re.compile(r"(\d{1,3}):(\d{1,3})(?:[-–](\d{1,3}))?(?![\d:])")
+_BOOK = re.compile(
+    r"\b(?:Genesis|Exodus|Leviticus|Numbers|Deuteronomy|Joshua|Judges|Ruth|Samuel|Kings|Chronicles|Ezra|Nehemiah|Esther|Job"
+    r"|Psalms?|Proverbs|Ecclesiastes|Isaiah|Jeremiah|Ezekiel|Daniel|Hosea|Joel|Amos|Micah|Matthew|Mark|Luke|John|Acts"
+    r"|Romans|Corinthians|Galatians|Ephesians|Philippians|Colossians|Thessalonians|Timothy|Titus|Hebrews|James|Peter"
+    r"|Jude|Revelation|Rev\.|Matt\.|Cor\.|Rom\.|Ps\.|Surah|Quran) \Z"
+)
+
+
+def special_slash(text: str, start: int) -> Said | None:
+    """w/o, w/, b/w, c/o, n/a, and/or."""
+    found = _SPECIAL.match(text, start)
+    if not found:
+        return None
+    return Said(found.end(), _SLASHED[found[0].lower()] + (" " if found[0].endswith("/") else ""), "slash")
+
+
+_SLASHED = {
+    "w/o": "without", "w/": "with", "w/in": "within", "b/w": "between", "b/c": "because", "c/o": "care of",
+    "n/a": "N eh", "and/or": "and or", "w/e": "whatever", "a/c": "air conditioning", "h/t": "hat tip",
+}  # fmt: skip
+_SPECIAL = re.compile(r"(?i)(?:w/o|w/in|b/w|b/c|c/o|n/a|and/or|a/c|h/t|w/e)(?!\w)|w/(?=\s|\d|[a-z]{3})")
+
+
+def language_name(text: str, start: int) -> Said | None:
+    """C#, F#, C++."""
+    found = _LANGUAGE.match(text, start)
+    return Said(found.end(), f"{found[1]} {'sharp' if found[2] == '#' else 'plus plus'}", "name") if found else None
+
+
+_LANGUAGE = re.compile(r"\b([A-Z])(#|\+\+)(?!\w)")
+
+
+def sterling(text: str, start: int) -> Said | None:
+    """5s. 6d.: shillings and pence."""
+    found = _STERLING.match(text, start)
+    if not found:
+        return None
+    shillings = f"{cardinal(found[1])} shilling{'s' * (found[1] != '1')}"
+    return Said(found.end(), shillings + (f" {cardinal(found[2])} pence" if found[2] else ""), "money")
+
+
+_STERLING = re.compile(r"(\d{1,2})s\.\s?(\d{1,2})d(?:\.(?=\W))?")
