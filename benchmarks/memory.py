@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from zipvoice import Audio, Prompt, SynthesisOptions, Synthesizer, load
 from zipvoice.config.model import FeatureConfig, ModelConfig
@@ -54,7 +54,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         synthesizer = load(arguments.model or random_model(Path(folder)), vocoder="griffin-lim", device="cpu")
         if arguments.model is None:
-            synthesizer.vocoder = QuickVocoder()
+            synthesizer.vocoder = quick_vocoder
         prompt = synthesizer.prompt(noise(1.0), "a recording of noise")
         curves = {
             f"{arguments.calls} short texts": list(short_texts(synthesizer, prompt, arguments.calls)),
@@ -94,16 +94,14 @@ def long_text(synthesizer: Synthesizer, prompt: Prompt, num_characters: int, pat
     yield from measured
 
 
-class QuickVocoder(torch.nn.Module):
-    """Stands in for a vocoder: samples of the right number, from the loudest bands."""
-
-    def forward(self, mel: torch.Tensor) -> torch.Tensor:
-        return mel[:, :1, 1:].repeat_interleave(256, dim=2)[:, 0].tanh()
+def quick_vocoder(log_mel: np.ndarray) -> np.ndarray:
+    """Stands in for a vocoder: samples of the right number, from the lowest band."""
+    return np.tanh(log_mel[:, 0, 1:].repeat(256, axis=1))
 
 
 def noise(seconds: float) -> Audio:
-    generator = torch.Generator().manual_seed(0)
-    return Audio(0.1 * torch.randn(1, round(24000 * seconds), generator=generator), 24000)
+    samples = np.random.default_rng(0).standard_normal((1, round(24000 * seconds)), np.float32)
+    return Audio(np.float32(0.1) * samples, 24000)
 
 
 def random_model(directory: Path) -> Path:

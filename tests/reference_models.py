@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from zipvoice.config.model import ModelConfig, Vocabulary
+from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import from_dict
 from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.runtime.torch import TorchModel
 
 FOLDER = Path(__file__).parent / "data" / "models"
 CASES = ("zipvoice_u5", "distill_u3", "dialog_u3", "stereo_u5")
@@ -41,6 +43,11 @@ def reference(case: str) -> Reference:
     weights = load_file(FOLDER / f"{case}.weights.safetensors")
     model.load_state_dict(weights)
     return Reference(model, weights, load_file(FOLDER / f"{case}.io.safetensors"), description["tests"])
+
+
+def runtime_model(case: str) -> TorchModel:
+    network = reference(case).model
+    return TorchModel(network, ModelFile(network.config), "cpu")
 
 
 def reference_tests(kind: str) -> list[tuple[str, str]]:

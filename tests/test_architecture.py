@@ -2,6 +2,7 @@
 """Who may import whom, read from the sources."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,24 @@ MAY_IMPORT = {
     "text": {"config", "files"},
     "audio": {"config", "files"},
     "model": {"config"},
-    "vocoder": {"audio", "builtin", "config", "weights"},
-    "pretrained": {"builtin", "config", "files", "weights", "text", "vocoder", "model"},
+    "vocoder": {"audio", "config", "weights"},
+    "pretrained": {"builtin", "config", "files", "weights", "text", "model"},
+    "runtime": {"audio", "builtin", "config", "model", "pretrained", "vocoder"},
     "data": {"config", "files", "seeds", "text", "audio"},
-    "training": {"config", "files", "seeds", "weights", "text", "audio", "data", "model", "pretrained", "vocoder"},
-    "synthesis": {"builtin", "config", "files", "text", "audio", "model", "pretrained", "vocoder"},
+    "training": {
+        "config",
+        "files",
+        "seeds",
+        "weights",
+        "text",
+        "audio",
+        "data",
+        "model",
+        "pretrained",
+        "runtime",
+        "vocoder",
+    },
+    "synthesis": {"builtin", "config", "files", "seeds", "text", "audio", "model", "pretrained", "runtime"},
     "evaluation": {"config", "files", "text", "audio"},
     "cli": {
         "builtin",
@@ -49,7 +63,11 @@ ONLY_IN = {
     "resemblyzer": {"evaluation"},
     "speechmos": {"evaluation"},
 }
-NEVER_TORCH = {"files", "builtin", "config", "text", "audio", "evaluation"}
+WITH_TORCH = {"model", "vocoder", "data", "training", "weights", "runtime/torch.py"}
+"""Rooms and files that need PyTorch; those below import it in functions at most, all others not at all."""
+WITH_TORCH_WHEN_CALLED = {"pretrained"}
+TORCH_FREE_MODEL = ("arrays", "condition", "duration", "guidance", "solver")
+"""Files of the model that need no PyTorch."""
 SOURCES = sorted(ROOT.rglob("*.py"))
 
 
@@ -58,10 +76,19 @@ def room(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 
-def imported(path: Path) -> set[str]:
+def statements(node: ast.AST, called: bool) -> Iterator[ast.AST]:
+    """All that a source file does or, unless `called`, what it does as it is loaded."""
+    for child in ast.iter_child_nodes(node):
+        for_types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        if called or not (for_types or isinstance(child, ast.FunctionDef)):
+            yield child
+            yield from statements(child, called)
+
+
+def imported(path: Path, called: bool = True) -> set[str]:
     """Full names of all modules a source file imports, at any depth."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in statements(ast.parse(path.read_text(encoding="utf-8")), called):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -82,8 +109,18 @@ def test_imports_follow_the_table(path):
             assert own in ONLY_IN[top], f"{path} may not import {name}"
         elif top in {"torch"} and rest[:2] == ["utils", "tensorboard"]:
             assert own == "training", f"{path} may not import {name}"
-        elif top == "torch":
-            assert own not in NEVER_TORCH, f"{path} may not import {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_torch_is_imported_only_where_networks_are(path):
+    own, file = room(path), str(path.relative_to(ROOT))
+    if own in WITH_TORCH or file in WITH_TORCH:
+        return
+    names = imported(path, called=own not in WITH_TORCH_WHEN_CALLED)
+    assert not [name for name in names if name.split(".")[0] == "torch"]
+    networks = {name for name in names if name.startswith(("zipvoice.model.", "zipvoice.vocoder", "zipvoice.weights"))}
+    free = tuple(f"zipvoice.model.{name}." for name in TORCH_FREE_MODEL)
+    assert not [name for name in networks if not name.startswith(free)], f"{path} loads PyTorch by way of others"
 
 
 def test_every_room_is_in_the_table():

@@ -10,7 +10,7 @@ from reference_models import reference
 from zipvoice.config.model import FeatureConfig
 from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.data.collate import Batch
-from zipvoice.model.sampling import guided_velocity
+from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.solver import euler, time_grid
 from zipvoice.training.objectives import condition
 from zipvoice.training.observation.logger import PROMPT_FRACTION, MetricLogger, Samples, truncate

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import FAST, RATE, make_synthesizer, sequence, silence, tone
+from tiny_models import FAST, RATE, make_synthesizer, resolved, sequence, silence, tone
 
 from zipvoice.audio.files import read
 from zipvoice.model.duration import short_text_floor
@@ -192,7 +192,7 @@ def test_a_joined_stream_is_the_speech_made_at_once_sample_for_sample(synthesize
 
 
 def test_the_first_chunk_of_a_stream_is_short_and_the_next_ones_grow(synthesizer, prompt):
-    options = replace(FAST, first_chunk_seconds=2.0, max_chunk_seconds=15.0).filled("zipvoice")
+    options = resolved(replace(FAST, first_chunk_seconds=2.0, max_chunk_seconds=15.0))
     lengths = [
         chunk.num_frames * 256 / RATE
         for chunk in synthesizer.planner.plan(LONG * 3, synthesizer.voice(prompt), options)
@@ -201,7 +201,7 @@ def test_the_first_chunk_of_a_stream_is_short_and_the_next_ones_grow(synthesizer
 
 
 def test_the_first_chunk_does_not_fall_under_the_floor_for_short_texts(synthesizer, prompt):
-    options = replace(FAST, first_chunk_seconds=0.5, max_chunk_seconds=15.0).filled("zipvoice")
+    options = resolved(replace(FAST, first_chunk_seconds=0.5, max_chunk_seconds=15.0))
     first, *rest = synthesizer.planner.plan("no. " + LONG, synthesizer.voice(prompt), options)
     assert rest and first.num_frames * 256 / RATE >= 1.6
 
@@ -241,7 +241,7 @@ def test_paragraphs_end_at_blank_lines_and_chapters_at_more():
     [("one.\n\ntwo.", PARAGRAPH_SECONDS), ("one. [pause 2s]\n\ntwo.", 2.0), ("one [pause 2s] two.", 2.0)],
 )
 def test_paragraphs_are_parted_by_their_pause_unless_one_is_given(synthesizer, prompt, text, seconds):
-    chunks = list(synthesizer.planner.plan(text, synthesizer.voice(prompt), FAST.filled("zipvoice")))
+    chunks = list(synthesizer.planner.plan(text, synthesizer.voice(prompt), resolved(FAST)))
     assert [chunk.pause for chunk in chunks] == [seconds, 0.0]
 
 

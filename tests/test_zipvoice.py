@@ -8,7 +8,7 @@ from reference_models import CASES, FOLDER, arguments, reference, reference_test
 
 from zipvoice.config.model import ModelConfig, Vocabulary
 from zipvoice.model.condition import Condition, pad_tokens, padding_mask
-from zipvoice.model.sampling import num_generated_frames
+from zipvoice.model.duration import predicted_frames
 from zipvoice.model.zipvoice import ZipVoice
 
 TINY = ModelConfig(
@@ -60,8 +60,8 @@ def test_text_condition_equals_reference(case, name):
     tokens, frames = given["tokens"], given.get("features_lens")
     if "prompt_tokens" in given:
         prompt_frames = given["prompt_features_lens"]
-        vocabulary, prompts = reference(case).model.vocabulary, given["prompt_tokens"]
-        new = frames or num_generated_frames(vocabulary, tokens, prompts, prompt_frames, given["speed"])
+        pairs = zip(prompt_frames, given["prompt_tokens"], tokens, strict=True)
+        new = frames or [predicted_frames(n, len(before), len(after), given["speed"]) for n, before, after in pairs]
         tokens = [before + after for before, after in zip(given["prompt_tokens"], tokens, strict=True)]
         frames = [before + after for before, after in zip(prompt_frames, new, strict=True)]
     text = reference(case).model.condition_text(tokens, frames)

@@ -10,11 +10,13 @@ import torch
 from zipvoice import Audio, Synthesizer
 from zipvoice.config.model import FeatureConfig, ModelConfig
 from zipvoice.config.model_file import ModelFile
-from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.synthesis import PUBLISHED_SAMPLING, ResolvedOptions, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.files import write_text
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.pretrained import load_pretrained, save_pretrained
+from zipvoice.pretrained import read_directory, save_pretrained
+from zipvoice.runtime.select import load_model
+from zipvoice.runtime.torch import TorchVocoder
 from zipvoice.text.token_table import TokenTable
 from zipvoice.vocoder.vocos import Vocos, VocosConfig
 from zipvoice.weights import write_weights
@@ -81,7 +83,14 @@ head:
 
 def make_synthesizer(directory, variant="zipvoice", config=TINY, **options) -> Synthesizer:
     make_model(directory, variant, config)
-    return Synthesizer(load_pretrained(directory), tiny_vocoder(), **options)
+    read = read_directory(directory)
+    model = load_model(read, "torch", **{"device": "cpu", **options})
+    vocoder = TorchVocoder(tiny_vocoder(), options.get("device", "cpu"))
+    return Synthesizer(model, vocoder, read.tokenizer(variant), read.table)
+
+
+def resolved(options, variant="zipvoice") -> ResolvedOptions:
+    return options.resolved(variant, PUBLISHED_SAMPLING[variant])
 
 
 def tone(seconds: float, level: float = 0.3, rate: int = RATE, channels: int = 1, hertz: float = 220) -> Audio:

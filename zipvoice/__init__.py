@@ -28,8 +28,12 @@ _HOMES = {
 __all__ = ["Audio", "Prompt", "SynthesisOptions", "Synthesizer", "__version__", "load"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used, so that `import zipvoice` and `zipvoice --help` need no torch."""
+    """Load a public name when it is first used, so that `import zipvoice` and `zipvoice --help` load nothing heavy."""
     if name not in _HOMES:
         raise AttributeError(f"module 'zipvoice' has no attribute {name!r}")
     from importlib import import_module

@@ -1,29 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model directory <-> objects: reading, checking and writing weights, the hub, and weight surgery.
 
-A model directory holds `model.safetensors` or `model.pt`, `model.json` and `tokens.txt`.
+A model directory holds `model.safetensors` or `model.pt`, `model.json` and `tokens.txt`. PyTorch is imported by those
+functions alone that make networks of weights or weights of others.
 """
 
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from zipvoice import builtin
 from zipvoice.config.model import Variant
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json, suggestion, write_json
 from zipvoice.config.text import TokenizerConfig
-from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import Tokenizer, build_tokenizer
-from zipvoice.weights import Weights, check_fit, load_strictly, read_weights, shapes, write_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zipvoice.model.zipvoice import ZipVoice
+    from zipvoice.weights import Weights
 
 RELEASED: tuple[Variant, ...] = ("zipvoice", "zipvoice_distill", "zipvoice_dialog", "zipvoice_dialog_stereo")
 HUB_MODELS = "k2-fsa/ZipVoice"
@@ -32,10 +35,26 @@ WEIGHT_FILES = ("model.safetensors", "model.pt")
 
 
 @dataclass(frozen=True)
+class ModelDirectory:
+    """What a model directory holds beside the weights."""
+
+    path: Path
+    file: ModelFile
+    table: TokenTable
+
+    def tokenizer(
+        self, variant: Variant, given: TokenizerConfig | None = None, skip_unknown: bool = False
+    ) -> TokenizerConfig:
+        """The tokenizer for a model of this directory: the given one, else that of model.json, else the published."""
+        config = given or self.file.tokenizer or published_tokenizer(variant)
+        return replace(config, skip_unknown=skip_unknown or config.skip_unknown)
+
+
+@dataclass(frozen=True)
 class Pretrained:
     """All that a model directory holds."""
 
-    model: ZipVoice
+    model: "ZipVoice"
     file: ModelFile
     """With the variant and the tokenizer filled in."""
     table: TokenTable
@@ -49,40 +68,66 @@ class Pretrained:
 # ---------------------------------------------------------------- directories
 
 
+def read_directory(source: str | os.PathLike[str], revision: str | None = None) -> ModelDirectory:
+    """The model of a directory, or by name one that comes with the package or a released one (downloaded once).
+
+    `revision` pins a branch, tag or commit of the hub's repository. Raises ValueError or FileNotFoundError that names
+    the file and the reason.
+
+    Example:
+        >>> read_directory("zipvoice_small").table.vocabulary.size
+    """
+    path = find_model(source, revision)
+    file = read_json(ModelFile, _existing(path / "model.json"))
+    return ModelDirectory(path, file, TokenTable.read(_existing(path / "tokens.txt")))
+
+
+def load_network(
+    directory: ModelDirectory, weights: str | os.PathLike[str] | None = None, variant: Variant | None = None
+) -> "ZipVoice":
+    """The network of a model directory with its weights, on the CPU in evaluation mode.
+
+    `weights` names another weight file than the usual two, relative to the directory. The variant is the given one,
+    else that of model.json, else inferred from the weights. Loading is strict. Raises ValueError or FileNotFoundError
+    that names the file and the reason.
+    """
+    from zipvoice.model.zipvoice import ZipVoice
+    from zipvoice.weights import load_strictly, read_weights
+
+    path = _weights_path(directory.path, weights)
+    state = read_weights(path)
+    variant = variant or directory.file.variant or infer_variant(state)
+    network = ZipVoice(directory.file.model, directory.table.vocabulary, variant)
+    load_strictly(network, state, str(path))
+    return network.eval()
+
+
 def load_pretrained(
     source: str | os.PathLike[str],
     *,
     weights: str | os.PathLike[str] | None = None,
     variant: Variant | None = None,
     tokenizer: TokenizerConfig | None = None,
-    skip_unknown: bool = False,
     revision: str | None = None,
 ) -> Pretrained:
-    """The model of a directory, or by name one that comes with the package or a released one (downloaded once).
+    """All of a model directory, with its network; see `read_directory` and `load_network`.
 
-    It is on the CPU in evaluation mode. `weights` names another weight file than the usual two, relative to the
-    directory. The variant is the given one, else that of model.json, else inferred from the weights. Loading is strict.
-    `revision` pins a branch, tag or commit of the hub's repository. Raises ValueError or FileNotFoundError that names
-    the file and the reason.
+    Example:
+        >>> load_pretrained("zipvoice_small").model(t, x, condition)  # the velocity (B, T, C)
     """
-    directory = find_model(source, revision)
-    file = read_json(ModelFile, _existing(directory / "model.json"))
-    table = TokenTable.read(_existing(directory / "tokens.txt"))
-    path = _weights_path(directory, weights)
-    state = read_weights(path)
-    variant = variant or file.variant or infer_variant(state)
-    tokenizer = tokenizer or file.tokenizer or published_tokenizer(variant)
-    tokenizer = replace(tokenizer, skip_unknown=skip_unknown or tokenizer.skip_unknown)
-    file = replace(file, variant=variant, tokenizer=tokenizer)
-    model = ZipVoice(file.model, table.vocabulary, variant)
-    load_strictly(model, state, str(path))
-    return Pretrained(model.eval(), file, table, build_tokenizer(tokenizer, table.tags))
+    directory = read_directory(source, revision)
+    network = load_network(directory, weights, variant)
+    tokenizer = directory.tokenizer(network.variant, tokenizer)
+    file = replace(directory.file, variant=network.variant, tokenizer=tokenizer)
+    return Pretrained(network, file, directory.table, build_tokenizer(tokenizer, directory.table.tags))
 
 
 def save_pretrained(
-    directory: str | os.PathLike[str], weights: Mapping[str, Tensor], file: ModelFile, table: TokenTable
+    directory: str | os.PathLike[str], weights: Mapping[str, "Tensor"], file: ModelFile, table: TokenTable
 ) -> None:
     """Write a model directory that `load_pretrained` reads; each file whole or not at all, the weights last."""
+    from zipvoice.weights import write_weights
+
     directory = Path(directory)
     write_json(file, directory / "model.json")
     table.write(directory / "tokens.txt")
@@ -203,7 +248,7 @@ def _checkpoint_hint(directory: Path) -> str:
     return f"; it has checkpoints: `zipvoice average --exp-dir {directory}` makes the weights from them"
 
 
-def infer_variant(state: Mapping[str, Tensor]) -> Variant:
+def infer_variant(state: Container[str]) -> Variant:
     """Which of the four models these weights are, by the parameters that only one of them has."""
     if "fm_decoder.guidance_scale_embed.weight" in state:
         return "zipvoice_distill"
@@ -215,19 +260,21 @@ def infer_variant(state: Mapping[str, Tensor]) -> Variant:
 # ---------------------------------------------------------------- surgery: weights of one model -> weights of the next
 
 
-def distilled_from_base(base: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> Weights:
+def distilled_from_base(base: Mapping[str, "Tensor"], fresh: Mapping[str, "Tensor"]) -> "Weights":
     """A base model's weights, and the guidance-scale embedding of a freshly initialised distilled model."""
     _require_variant(base, "zipvoice", "distillation")
     new = "fm_decoder.guidance_scale_embed.weight"
     return _fitted({**base, new: fresh[new]}, fresh, "the base model")
 
 
-def dialog_from_base(base: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> Weights:
+def dialog_from_base(base: Mapping[str, "Tensor"], fresh: Mapping[str, "Tensor"]) -> "Weights":
     """A base model's weights, and what a freshly initialised dialogue model has beyond them.
 
     New are the speaker-turn embedding and the last rows of the token embedding (the tags that the longer token table
     adds at its end).
     """
+    import torch
+
     _require_variant(base, "zipvoice", "a dialogue model")
     known, wanted = base["embed.weight"], fresh["embed.weight"]
     if len(known) > len(wanted):
@@ -236,8 +283,10 @@ def dialog_from_base(base: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) ->
     return _fitted({**base, **new}, fresh, "the base model")
 
 
-def stereo_from_dialog(dialog: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> Weights:
+def stereo_from_dialog(dialog: Mapping[str, "Tensor"], fresh: Mapping[str, "Tensor"]) -> "Weights":
     """A dialogue model's weights with its projections doubled: stream 0 for two channels, stream 1 as before."""
+    import torch
+
     _require_variant(dialog, "zipvoice_dialog", "a stereo model")
     w_in, b_in = dialog["fm_decoder.in_proj.weight"], dialog["fm_decoder.in_proj.bias"]
     w_out, b_out = dialog["fm_decoder.out_proj.weight"], dialog["fm_decoder.out_proj.bias"]
@@ -257,14 +306,16 @@ def stereo_from_dialog(dialog: Mapping[str, Tensor], fresh: Mapping[str, Tensor]
     return _fitted(weights, fresh, "the dialogue model")
 
 
-def _require_variant(weights: Mapping[str, Tensor], variant: Variant, goal: str) -> None:
+def _require_variant(weights: Mapping[str, "Tensor"], variant: Variant, goal: str) -> None:
     found = infer_variant(weights)
     if found != variant or "embed.weight" not in weights or "fm_decoder.in_proj.weight" not in weights:
         what = f"those of a {found} model" if "embed.weight" in weights else "not those of a ZipVoice model"
         raise ValueError(f"{goal} starts from the weights of a {variant} model; these are {what}")
 
 
-def _fitted(weights: Mapping[str, Tensor], fresh: Mapping[str, Tensor], origin: str) -> Weights:
+def _fitted(weights: Mapping[str, "Tensor"], fresh: Mapping[str, "Tensor"], origin: str) -> "Weights":
     """`weights` in the order of `fresh`, once they are known to fit."""
+    from zipvoice.weights import check_fit, shapes
+
     check_fit(weights, shapes(fresh), origin)
     return {name: weights[name] for name in fresh}

@@ -36,26 +36,24 @@ class Machine:
     vocoder: str | None = None
     """A Vocos directory, vocos_small (of the package), or griffin-lim, which needs no weights. By default griffin-lim
     for models of the package, and the published Vocos, downloaded once, for all others."""
+    runtime: str = "auto"
+    """What computes: torch, or auto for the best that is installed."""
     device: str | None = None
-    """cpu, cuda, cuda:1, mps; by default the best there is."""
+    """cpu, cuda, cuda:1, mps; by default the best there is, and under torchrun a GPU for each process."""
     dtype: str = "float32"
     """Arithmetic of the model: float32, bfloat16 or float16."""
     skip_unknown: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Leave out what the model cannot speak, with a warning, rather than refuse the text."""
 
     def load(self) -> "Synthesizer":
-        import torch
-
         from zipvoice.synthesis.synthesizer import load
 
-        known = ("float32", "bfloat16", "float16")
-        if self.dtype not in known:
-            raise ValueError(f"dtype {self.dtype!r} is not known{suggestion(self.dtype, known)}")
         return load(
             self.model,
             vocoder=self.vocoder,
+            runtime=self.runtime,
             device=self.device,
-            dtype=getattr(torch, self.dtype),
+            dtype=self.dtype,
             skip_unknown=self.skip_unknown,
             revision=self.revision,
         )
@@ -227,7 +225,7 @@ def batch(arguments: list[str]) -> int:
 
     utterances = read_list(command.list)
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    synthesizer = _on_own_device(command.machine).load()
+    synthesizer = command.machine.load()
     check_list(command.list, utterances, synthesizer, command.options)
     if command.dry_run:
         note(f"{command.list}: all {len(utterances)} utterances can be spoken")
@@ -245,17 +243,6 @@ def batch(arguments: list[str]) -> int:
     if not command.quiet:
         _summarise(failed, len(mine))
     return EXIT_SOME_FAILED if failed else 0
-
-
-def _on_own_device(machine: Machine) -> Machine:
-    """Under torchrun each process of a computer takes a GPU of its own."""
-    from dataclasses import replace
-
-    import torch
-
-    if machine.device is None and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
-        return replace(machine, device=f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}")
-    return machine
 
 
 def _watched(outcomes: Iterable["Outcome"], total: int, quiet: bool) -> Iterable["Outcome"]:

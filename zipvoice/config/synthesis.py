@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a text is spoken."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from zipvoice.config.model import Variant
 
@@ -74,17 +75,27 @@ class SynthesisOptions:
         if self.raw and self.duration is not None:
             raise ValueError("raw speech has the length that the model predicts; leave out duration or raw")
 
-    def filled(self, variant: Variant, sampling: SamplingConfig | None = None) -> "SynthesisOptions":
-        """A copy in which what was left open has the value that suits the model, by default the published one."""
-        suits = sampling or PUBLISHED_SAMPLING[variant]
-        return replace(
-            self,
-            num_steps=suits.num_steps if self.num_steps is None else self.num_steps,
-            guidance_scale=suits.guidance_scale if self.guidance_scale is None else self.guidance_scale,
-            t_shift=suits.t_shift if self.t_shift is None else self.t_shift,
-            temperature=suits.temperature if self.temperature is None else self.temperature,
-            max_chunk_seconds=self.max_chunk_seconds or (40.0 if "dialog" in variant else 25.0),
-        )
+    def resolved(self, variant: Variant, sampling: SamplingConfig) -> "ResolvedOptions":
+        """A copy in which what was left open has the value that suits a model of a variant and its `sampling`."""
+        suits: dict[str, Any] = {**asdict(sampling), "max_chunk_seconds": 40.0 if "dialog" in variant else 25.0}
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return ResolvedOptions(**{**suits, **given})
+
+
+@dataclass(frozen=True)
+class ResolvedOptions(SynthesisOptions):
+    """Options that leave nothing of a model open; see `SynthesisOptions.resolved`."""
+
+    num_steps: int = field(kw_only=True)
+    guidance_scale: float = field(kw_only=True)
+    t_shift: float = field(kw_only=True)
+    temperature: float = field(kw_only=True)
+    max_chunk_seconds: float = field(kw_only=True)
+
+    @property
+    def sampling(self) -> SamplingConfig:
+        """What a solver needs of them."""
+        return SamplingConfig(self.num_steps, self.guidance_scale, self.t_shift, self.temperature)
 
 
 PUBLISHED_SAMPLING: dict[Variant, SamplingConfig] = {
@@ -93,4 +104,4 @@ PUBLISHED_SAMPLING: dict[Variant, SamplingConfig] = {
     "zipvoice_dialog": SamplingConfig(16, 1.5),
     "zipvoice_dialog_stereo": SamplingConfig(16, 1.5),
 }
-"""What each released model is used with."""
+"""What each released model is used with, and each other model that does not say otherwise in its model.json."""

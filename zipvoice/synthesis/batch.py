@@ -11,20 +11,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import soundfile
 
 from zipvoice.config.strict_json import from_dict
-from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
-from zipvoice.synthesis.chunk_planner import Chunk, Voice
+from zipvoice.synthesis.chunk_planner import EncodedPrompt, SpeechChunk
 from zipvoice.synthesis.crossfade import Piece
 from zipvoice.synthesis.output import write_parts
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.synthesis.synthesizer import Synthesizer, batches
 
 SHOWN_ERRORS = 20
+
+Options = TypeVar("Options", bound=SynthesisOptions)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Utterance:
     seed: int | None = None
     """Instead of the one of the options."""
 
-    def options(self, common: SynthesisOptions) -> SynthesisOptions:
+    def options(self, common: Options) -> Options:
         """The options of this utterance. Raises ValueError for a value out of range."""
         own = {name: getattr(self, name) for name in ("duration", "speed", "seed")}
         return replace(common, **{name: value for name, value in own.items() if value is not None})
@@ -210,7 +212,7 @@ def speak_list(
 
     Raises OSError when files cannot be written; what is wrong with one utterance is its outcome.
     """
-    work = _Work(synthesizer, Path(output_dir), synthesizer.filled(options))
+    work = _Work(synthesizer, Path(output_dir), synthesizer.resolved(options))
     todo = [utterance for utterance in utterances if not work.path(utterance.id).exists()]
     yield from work.outcomes(todo)
 
@@ -219,7 +221,7 @@ def speak_list(
 class _Work:
     synthesizer: Synthesizer
     output_dir: Path
-    options: SynthesisOptions
+    options: ResolvedOptions
 
     def path(self, name: str) -> Path:
         return self.output_dir / f"{name}.wav"
@@ -239,7 +241,7 @@ class _Work:
         while failed:
             yield failed.pop(0)
 
-    def _chunks(self, utterances: Iterable[Utterance], failed: list[Outcome]) -> Iterator[Chunk]:
+    def _chunks(self, utterances: Iterable[Utterance], failed: list[Outcome]) -> Iterator[SpeechChunk]:
         """The chunks of all utterances; those that cannot be planned are put among the failed ones."""
         voice = lru_cache(maxsize=64)(self._voice)
         for utterance in utterances:
@@ -252,10 +254,10 @@ class _Work:
             else:
                 yield from plan
 
-    def _voice(self, audio: str | tuple[str, ...], text: str | tuple[str, ...]) -> Voice:
+    def _voice(self, audio: str | tuple[str, ...], text: str | tuple[str, ...]) -> EncodedPrompt:
         return self.synthesizer.voice(make_prompt(self.synthesizer, audio, text, self.options))
 
-    def _spoken(self, group: Sequence[Chunk]) -> Iterator[tuple[Chunk, Piece | Exception]]:
+    def _spoken(self, group: Sequence[SpeechChunk]) -> Iterator[tuple[SpeechChunk, Piece | Exception]]:
         """The sound of each chunk. When a batch fails its chunks are tried alone, to find the one at fault."""
         try:
             yield from zip(group, self.synthesizer.pieces(group, self.options), strict=True)

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
-from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.synthesis import ResolvedOptions
 from zipvoice.model.duration import SHORT_SECONDS, predicted_frames, short_text_floor
 from zipvoice.synthesis.prompt import Prompt
-from zipvoice.text.chunking import Chunk as TokenChunk
-from zipvoice.text.chunking import chunks as token_chunks
+from zipvoice.text.chunking import Chunk, chunks
 from zipvoice.text.markup import pause_seconds, pause_token
 from zipvoice.text.punctuation import add_punctuation
 from zipvoice.text.token_table import SPEAKER_TAGS
@@ -36,7 +35,7 @@ MIN_FRAMES = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Voice:
+class EncodedPrompt:
     """A prompt and the ids of its tokens in one model."""
 
     prompt: Prompt
@@ -44,10 +43,10 @@ class Voice:
 
 
 @dataclass(frozen=True, eq=False)
-class Chunk:
+class SpeechChunk:
     """The unit of sampling. What it sounds like depends on nothing but this and the options."""
 
-    voice: Voice
+    voice: EncodedPrompt
     ids: tuple[int, ...]
     """Token ids; none for a chunk that is just its pause."""
     num_frames: int
@@ -66,7 +65,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Planner:
+class ChunkPlanner:
     """Plans texts for one model.
 
     Lengths, prompt included, are rounded up to `frame_multiple`, the largest down-sampling factor of the model. A
@@ -83,13 +82,13 @@ class Planner:
     frame_multiple: int = 1
     dialogue: bool = False
 
-    def plan(self, text: Text, voice: Voice, options: SynthesisOptions, name: str = "") -> Iterator[Chunk]:
+    def plan(self, text: Text, voice: EncodedPrompt, options: ResolvedOptions, name: str = "") -> Iterator[SpeechChunk]:
         """The chunks of a text. Raises ValueError, at the chunk in question, for what cannot be spoken."""
         if options.raw:
             yield self._raw(text, voice, options, name)
             return
         if options.duration is not None:
-            yield from self._exactly(list(self._paragraphs(text)), voice, options, name)
+            yield from self._exactly(options.duration, list(self._paragraphs(text)), voice, options, name)
             return
         yield from self._chunks(self._paragraphs(text), voice, options, name)
 
@@ -98,7 +97,7 @@ class Planner:
         for _ in self._paragraphs(text):
             pass
 
-    def _raw(self, text: Text, voice: Voice, options: SynthesisOptions, name: str) -> Chunk:
+    def _raw(self, text: Text, voice: EncodedPrompt, options: ResolvedOptions, name: str) -> SpeechChunk:
         """The whole text in one go, of the predicted length."""
         whole = _whole(text)
         ids = tuple(self.ids(_spoken(self._tokens(whole))))
@@ -106,7 +105,7 @@ class Planner:
             raise ValueError(f"the text has nothing that can be spoken: {whole[:80]!r}")
         before, length = voice.prompt.num_frames, self.length(voice.ids)
         frames = predicted_frames(before, length, self.length(ids), options.speed)
-        return _checked(Chunk(voice, ids, max(frames, MIN_FRAMES), 0.0, (options.seed, name, 0)))
+        return _checked(SpeechChunk(voice, ids, max(frames, MIN_FRAMES), 0.0, (options.seed, name, 0)))
 
     def _paragraphs(self, text: Text) -> Iterator[list[str]]:
         """The tokens of each paragraph, with its pause as the last token; a dialogue is one paragraph."""
@@ -131,20 +130,22 @@ class Planner:
         return merged_turns(tokens) if self.dialogue else tokens
 
     def _chunks(
-        self, paragraphs: Iterable[list[str]], voice: Voice, options: SynthesisOptions, name: str
-    ) -> Iterator[Chunk]:
+        self, paragraphs: Iterable[list[str]], voice: EncodedPrompt, options: ResolvedOptions, name: str
+    ) -> Iterator[SpeechChunk]:
         sizes = ChunkSizes.of(voice.prompt, options, self.dialogue)
         budgets = iter(sizes)
         parts = (part for tokens in paragraphs for part in _cut(tokens, budgets, sizes, self.dialogue))
         for index, part in enumerate(parts):
             yield self._chunk(part, voice, options, (options.seed, name, index))
 
-    def _chunk(self, part: TokenChunk, voice: Voice, options: SynthesisOptions, seed: tuple[int, str, int]) -> Chunk:
+    def _chunk(
+        self, part: Chunk, voice: EncodedPrompt, options: ResolvedOptions, seed: tuple[int, str, int]
+    ) -> SpeechChunk:
         ids = tuple(self.ids(part.tokens)) if any(token not in SPEAKER_TAGS for token in part.tokens) else ()
         frames = self._num_frames(voice, self.length(ids), options) if ids else 0
-        return _checked(Chunk(voice, ids, frames, part.pause_seconds, seed))
+        return _checked(SpeechChunk(voice, ids, frames, part.pause_seconds, seed))
 
-    def _num_frames(self, voice: Voice, length: float, options: SynthesisOptions) -> int:
+    def _num_frames(self, voice: EncodedPrompt, length: float, options: ResolvedOptions) -> int:
         """Frames for a text at the voice's rate, with the floor for short texts, rounded up."""
         before, prompt_length = voice.prompt.num_frames, self.length(voice.ids)
         natural = predicted_frames(before, prompt_length, length) * HOP / SAMPLING_RATE
@@ -153,17 +154,14 @@ class Planner:
         return frames + -(before + frames) % self.frame_multiple
 
     def _exactly(
-        self, paragraphs: list[list[str]], voice: Voice, options: SynthesisOptions, name: str
-    ) -> Iterator[Chunk]:
-        """Chunks that fill `options.duration` to the sample: the time without pauses in proportion to their texts."""
-        assert options.duration is not None
+        self, duration: float, paragraphs: list[list[str]], voice: EncodedPrompt, options: ResolvedOptions, name: str
+    ) -> Iterator[SpeechChunk]:
+        """Chunks that last `duration` seconds to the sample: the time without pauses in proportion to their texts."""
         tokens = [token for paragraph in paragraphs for token in paragraph]
         pauses = [seconds for token in tokens if (seconds := pause_seconds(token)) is not None]
-        speech = options.duration - sum(pauses)
+        speech = duration - sum(pauses)
         if speech <= 0:
-            raise ValueError(
-                f"a duration of {options.duration:g} s leaves no time to speak: the pauses take {sum(pauses):g} s"
-            )
+            raise ValueError(f"a duration of {duration:g} s leaves no time to speak: the pauses take {sum(pauses):g} s")
         natural = voice.prompt.seconds / self.length(voice.ids) * self.length(self.ids(_spoken(tokens)))
         even = replace(options, speed=natural / speech, short_text_floor=False)
         chunks = list(self._chunks(paragraphs, voice, even, name))
@@ -174,7 +172,7 @@ class Planner:
             yield self._of_length(chunk, end - start)
             start = end
 
-    def _of_length(self, chunk: Chunk, num_samples: int) -> Chunk:
+    def _of_length(self, chunk: SpeechChunk, num_samples: int) -> SpeechChunk:
         if not chunk.ids:
             return replace(chunk, num_samples=0)
         frames = max(MIN_FRAMES, 1 + -(-num_samples // HOP))
@@ -182,7 +180,7 @@ class Planner:
         return _checked(replace(chunk, num_frames=frames, num_samples=num_samples))
 
 
-def _checked(chunk: Chunk) -> Chunk:
+def _checked(chunk: SpeechChunk) -> SpeechChunk:
     if chunk.num_frames < len(chunk.ids):
         raise ValueError(
             f"there are more tokens ({len(chunk.ids)}) than frames ({chunk.num_frames}) to speak them in; "
@@ -204,9 +202,8 @@ class ChunkSizes:
     """A chunk of fewer tokens is not cut off for the sake of the first sizes; the floor would slow it down."""
 
     @classmethod
-    def of(cls, prompt: Prompt, options: SynthesisOptions, dialogue: bool = False) -> "ChunkSizes":
+    def of(cls, prompt: Prompt, options: ResolvedOptions, dialogue: bool = False) -> "ChunkSizes":
         """Sizes such that prompt and chunk last about `options.max_chunk_seconds`."""
-        assert options.max_chunk_seconds is not None
         token_seconds = prompt.seconds / len(prompt.tokens) / options.speed
         room = max(options.max_chunk_seconds - prompt.seconds, LEAST_ROOM * options.max_chunk_seconds)
         smallest = 3 if dialogue else 1
@@ -222,10 +219,10 @@ class ChunkSizes:
         yield from itertools.repeat(self.largest)
 
 
-def _cut(tokens: list[str], budgets: Iterator[int], sizes: ChunkSizes, dialogue: bool) -> Iterator[TokenChunk]:
+def _cut(tokens: list[str], budgets: Iterator[int], sizes: ChunkSizes, dialogue: bool) -> Iterator[Chunk]:
     """Chunks of one paragraph, each of the next size."""
     for size in budgets:
-        parts = token_chunks(tokens, size, dialogue)
+        parts = chunks(tokens, size, dialogue)
         while (
             len(parts) > 1
             and len(parts[0].tokens) < sizes.least
@@ -233,7 +230,7 @@ def _cut(tokens: list[str], budgets: Iterator[int], sizes: ChunkSizes, dialogue:
             and size < sizes.largest
         ):
             size = min(max(size + 1, len(parts[0].tokens) + len(parts[1].tokens)), sizes.largest)
-            parts = token_chunks(tokens, size, dialogue)
+            parts = chunks(tokens, size, dialogue)
         if size >= sizes.largest or len(parts) <= 1:
             yield from parts
             return
@@ -241,7 +238,7 @@ def _cut(tokens: list[str], budgets: Iterator[int], sizes: ChunkSizes, dialogue:
         tokens = merged_turns([token for part in parts[1:] for token in _with_pause(part)])
 
 
-def _with_pause(part: TokenChunk) -> list[str]:
+def _with_pause(part: Chunk) -> list[str]:
     return [*part.tokens, pause_token(part.pause_seconds)] if part.pause_seconds else part.tokens
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from zipvoice.audio.files import Audio
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.config.strict_json import suggestion
-from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.synthesis.synthesizer import Synthesizer
 
@@ -178,8 +178,8 @@ def _spoken(synthesizer: Synthesizer, cue: Cue, prompt: Prompt, options: Synthes
     return audio, Fit(cue, natural)
 
 
-def _natural(synthesizer: Synthesizer, options: SynthesisOptions) -> SynthesisOptions:
-    return synthesizer.filled(replace(options, duration=None, short_text_floor=False))
+def _natural(synthesizer: Synthesizer, options: SynthesisOptions) -> ResolvedOptions:
+    return synthesizer.resolved(replace(options, duration=None, short_text_floor=False))
 
 
 def _check_speaker(cue: Cue, voices: Mapping[str | None, Prompt]) -> None:

@@ -1,83 +1,82 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text and a voice in, speech out: the one object behind the command line and the Python interface."""
 
-import contextlib
-import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from zipvoice import builtin
 from zipvoice.audio.files import Audio, read, resample
 from zipvoice.audio.loudness import normalize_rms
 from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE, features
 from zipvoice.config.model import Variant
-from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.model.duration import text_length
-from zipvoice.model.sampling import sample
-from zipvoice.pretrained import Pretrained, find_vocoder, load_pretrained
+from zipvoice.pretrained import find_vocoder, read_directory
+from zipvoice.runtime.base import AcousticModel, Floats, Vocoder
+from zipvoice.runtime.select import load_model, load_vocoder
+from zipvoice.seeds import standard_normal, synthesis_seed
 from zipvoice.synthesis import dialogue
-from zipvoice.synthesis.chunk_planner import Chunk, Planner, Text, Voice, punctuated
+from zipvoice.synthesis.chunk_planner import ChunkPlanner, EncodedPrompt, SpeechChunk, Text, punctuated
 from zipvoice.synthesis.crossfade import Joiner, Piece, cut_to, join_exactly
 from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
+from zipvoice.synthesis.sampling import sample
 from zipvoice.text.markup import pause_seconds
-from zipvoice.vocoder.load import load_vocoder
+from zipvoice.text.token_table import TokenTable
+from zipvoice.text.tokenizers import build_tokenizer
 
 FIRST_CHUNK_SECONDS = 3.0
 """Of a stream, unless the options say otherwise."""
 
 Recording = str | os.PathLike[str] | Audio
-Vocoder = Callable[[Tensor], Tensor]
-"""Log-mel features (B, F, T) -> samples (B, N)."""
 
 logger = logging.getLogger(__name__)
 
-# On a CPU torch and oneDNN keep the code made for each new shape, 1024 pieces each, which grew to 700 MB over texts of
-# all lengths. The limits are read when the caches are first used.
-for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-    os.environ.setdefault(_cache, "128")
-
 
 class Synthesizer:
-    """Speaks texts in the voice of prompts, with one model and one vocoder on one device.
+    """Speaks texts in the voice of prompts, with one acoustic model and one vocoder of any runtime.
 
     Nothing in it changes after it is made: several threads may use it at once.
+
+    Args:
+        model: the acoustic model.
+        vocoder: from its features to sound.
+        tokenizer: what the model was trained with.
+        table: the tokens that the model knows.
+
+    Example:
+        >>> synthesizer = zipvoice.load("zipvoice")
+        >>> prompt = synthesizer.prompt("me.wav", "What me.wav says.")
+        >>> synthesizer.synthesize("Hello from my own voice.", prompt, speed=1.1).save("out.wav")
     """
 
-    def __init__(
-        self,
-        pretrained: Pretrained,
-        vocoder: nn.Module,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self.device = torch.device(device)
-        self.dtype = dtype
-        self.model = pretrained.model.to(self.device).eval()
-        self.vocoder = vocoder.to(self.device).eval()
-        self.tokenizer = pretrained.tokenizer
-        assert pretrained.file.tokenizer is not None
-        self.tokenizer_config = pretrained.file.tokenizer
-        self.table = pretrained.table
-        self.feature = pretrained.file.feature
-        self.sampling = pretrained.file.sampling
-        self.is_dialogue = "dialog" in pretrained.variant
-        self.num_channels = 2 if pretrained.variant == "zipvoice_dialog_stereo" else 1
-        factors = self.model.config.fm_decoder_downsampling_factor
-        length = partial(text_length, durations=self.model.vocabulary.durations)
-        self.planner = Planner(self.tokenizer.tokens, self._ids, length, max(factors), self.is_dialogue)
+    def __init__(self, model: AcousticModel, vocoder: Vocoder, tokenizer: TokenizerConfig, table: TokenTable) -> None:
+        description = model.description
+        self.model = model
+        self.vocoder = vocoder
+        self.tokenizer = build_tokenizer(tokenizer, table.tags)
+        self.tokenizer_config = tokenizer
+        self.table = table
+        self.feature = description.feature
+        self.is_dialogue = description.is_dialogue
+        self.num_channels = description.num_channels
+        self.planner = ChunkPlanner(
+            self.tokenizer.tokens,
+            self._ids,
+            partial(text_length, durations=description.vocabulary.durations),
+            description.frame_multiple,
+            self.is_dialogue,
+        )
 
-    def filled(self, options: SynthesisOptions | None = None) -> SynthesisOptions:
+    def resolved(self, options: SynthesisOptions | None = None) -> ResolvedOptions:
         """The options, with what suits the model where they say nothing."""
-        return (options or SynthesisOptions()).filled(self.model.variant, self.sampling)
+        return (options or SynthesisOptions()).resolved(self.model.description.variant, self.model.description.sampling)
 
     # ------------------------------------------------------------ voices
 
@@ -157,7 +156,7 @@ class Synthesizer:
     def _ids(self, tokens: Sequence[str]) -> list[int]:
         return self.table.ids(tokens, self.tokenizer_config.skip_unknown)
 
-    def voice(self, prompt: Prompt) -> Voice:
+    def voice(self, prompt: Prompt) -> EncodedPrompt:
         """The prompt for this model. Raises ValueError if it was made for one with other channels or tokens."""
         channels = prompt.features.shape[1] // NUM_MELS
         if channels != self.num_channels:
@@ -166,7 +165,7 @@ class Synthesizer:
             )
         if prompt.tokenizer != self.tokenizer_config:
             prompt = replace(prompt, tokens=self._transcript_tokens(prompt.text, raw=False))
-        return Voice(prompt, tuple(self._ids(prompt.tokens)))
+        return EncodedPrompt(prompt, tuple(self._ids(prompt.tokens)))
 
     # ------------------------------------------------------------ speech
 
@@ -193,7 +192,7 @@ class Synthesizer:
         """
         if not self.is_dialogue:
             raise ValueError(
-                f"a {self.model.variant} model has one voice; "
+                f"a {self.model.description.variant} model has one voice; "
                 "load zipvoice_dialog or zipvoice_dialog_stereo for dialogues"
             )
         return self.synthesize(text, prompt, options, name=name, **changes)
@@ -223,11 +222,11 @@ class Synthesizer:
 
         As many chunks at a time as `max_batch_seconds` allows, or `one_by_one`.
         """
-        options = self.filled(replace(options or SynthesisOptions(), **changes))
-        chunks = self.planner.plan(text, self.voice(prompt), options, name)
-        groups = ([chunk] for chunk in chunks) if one_by_one else batches(chunks, options.max_batch_seconds)
-        pieces = (piece for group in groups for piece in self.pieces(group, options))
-        return self.joined_pieces(pieces, options)
+        resolved = self.resolved(replace(options or SynthesisOptions(), **changes))
+        chunks = self.planner.plan(text, self.voice(prompt), resolved, name)
+        groups = ([chunk] for chunk in chunks) if one_by_one else batches(chunks, resolved.max_batch_seconds)
+        pieces = (piece for group in groups for piece in self.pieces(group, resolved))
+        return self.joined_pieces(pieces, resolved)
 
     def joined_pieces(self, pieces: Iterable[Piece], options: SynthesisOptions) -> Iterator[Audio]:
         """The pieces of one utterance put together."""
@@ -238,59 +237,47 @@ class Synthesizer:
             return join_exactly(pieces, round(options.duration * rate), rate)
         return Joiner(rate, options.remove_long_silence or options.speed < 1).join(pieces)
 
-    def pieces(self, chunks: Sequence[Chunk], options: SynthesisOptions) -> list[Piece]:
-        """The sounds of chunks, made at the same time. `options` must be filled in."""
+    def pieces(self, chunks: Sequence[SpeechChunk], options: ResolvedOptions) -> list[Piece]:
+        """The sounds of chunks, made at the same time."""
         spoken = [chunk for chunk in chunks if chunk.ids]
         mels = iter(self.mels(spoken, options))
         return [self._piece(chunk, next(mels) if chunk.ids else None) for chunk in chunks]
 
-    @torch.no_grad()
-    def mels(self, chunks: Sequence[Chunk], options: SynthesisOptions) -> list[Tensor]:
+    def mels(self, chunks: Sequence[SpeechChunk], options: ResolvedOptions) -> list[Floats]:
         """Log-mel features (T, C) of chunks, sampled at the same time."""
         if not chunks:
             return []
-        assert options.num_steps is not None and options.guidance_scale is not None
-        assert options.t_shift is not None and options.temperature is not None
-        with self._autocast():
-            sampled = sample(
-                self.model,
-                [chunk.ids for chunk in chunks],
-                [chunk.voice.ids for chunk in chunks],
-                _padded([chunk.voice.prompt.features for chunk in chunks]).to(self.device) * self.feature.scale,
-                [chunk.voice.prompt.num_frames for chunk in chunks],
-                num_steps=options.num_steps,
-                guidance_scale=options.guidance_scale,
-                t_shift=options.t_shift,
-                temperature=options.temperature,
-                num_frames=[chunk.num_frames for chunk in chunks],
-                noise=_padded([initial_noise(chunk) for chunk in chunks]).to(self.device),
-            )
-        if not all(mel.isfinite().all() for mel in sampled):
+        scale = np.float32(self.feature.scale)
+        sampled = sample(
+            self.model,
+            [chunk.ids for chunk in chunks],
+            [chunk.voice.ids for chunk in chunks],
+            [chunk.voice.prompt.features * scale for chunk in chunks],
+            [chunk.num_frames for chunk in chunks],
+            [initial_noise(chunk) for chunk in chunks],
+            options.sampling,
+        )
+        if not all(np.isfinite(mel).all() for mel in sampled):
             raise ValueError("the model produced NaN or infinite features; its weights are damaged or of another model")
-        return [mel.float() / self.feature.scale for mel in sampled]
+        return [mel / scale for mel in sampled]
 
-    @torch.no_grad()
-    def _piece(self, chunk: Chunk, mel: Tensor | None) -> Piece:
+    def _piece(self, chunk: SpeechChunk, mel: Floats | None) -> Piece:
         """The sound of one chunk: each chunk is vocoded at its own length, and each channel by itself."""
         if mel is None:
             return Piece(np.zeros((self.num_channels, 0), np.float32), chunk.pause)
-        channels = torch.stack(mel.split(NUM_MELS, dim=1))  # (channels, T, F)
-        samples = torch.cat([self.vocoder(channel.T[None]) for channel in channels])  # (channels, N)
-        piece = Piece((samples / chunk.voice.prompt.gain).clamp(-1, 1).float().cpu().numpy(), chunk.pause)
+        channels = np.split(mel.T, self.num_channels)  # (F, T) each
+        samples = np.concatenate([self.vocoder(channel[None]) for channel in channels])  # (channels, N)
+        piece = Piece((samples / np.float32(chunk.voice.prompt.gain)).clip(-1, 1), chunk.pause)
         return piece if chunk.num_samples is None else cut_to(piece, chunk.num_samples)
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.dtype == torch.float32:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, self.dtype)
 
 
 def load(
     source: str | os.PathLike[str] = builtin.MODELS[0],
     *,
     vocoder: str | os.PathLike[str] | None = None,
-    device: str | torch.device | None = None,
-    dtype: torch.dtype = torch.float32,
+    runtime: str = "auto",
+    device: str | None = None,
+    dtype: str = "float32",
     weights: str | os.PathLike[str] | None = None,
     variant: Variant | None = None,
     tokenizer: TokenizerConfig | None = None,
@@ -299,33 +286,35 @@ def load(
 ) -> Synthesizer:
     """A synthesizer from a model directory or the name of a model, by default the one that comes with the package.
 
-    `vocoder` is a directory of Vocos weights, the name of the package's ("vocos_small"), or "griffin-lim", which needs
-    no weights; by default it is the latter for models of the package and the published Vocos, downloaded once, for all
-    others. `device` is by default the best there is; `dtype` is the arithmetic of the model,
-    such as torch.bfloat16. The other arguments are those of `zipvoice.pretrained.load_pretrained`.
+    Args:
+        source: a directory, or the name of a model of the package or of a released one, which is downloaded once.
+        vocoder: a directory of Vocos weights, the name of the package's ("vocos_small"), or "griffin-lim", which needs
+            no weights; by default the latter for models of the package and the published Vocos, downloaded once, for
+            all others.
+        runtime: what computes: "torch", or "auto" for the best that is installed.
+        device: cpu, cuda, cuda:1, mps; by default the best there is.
+        dtype: arithmetic of the model: "float32", "bfloat16" or "float16".
+        weights: see `zipvoice.pretrained.load_network`.
+        variant: see `zipvoice.pretrained.load_network`.
+        tokenizer: instead of the one that the model directory names.
+        skip_unknown: leave out what the model cannot speak, with a warning, rather than refuse the text.
+        revision: branch, tag or commit of a released model.
+
+    Example:
+        >>> zipvoice.load("zipvoice_distill", device="cuda", dtype="float16")
     """
-    pretrained = load_pretrained(
-        source,
-        weights=weights,
-        variant=variant,
-        tokenizer=tokenizer,
-        skip_unknown=skip_unknown,
-        revision=revision,
+    directory = read_directory(source, revision)
+    model = load_model(directory, runtime, device=device, dtype=dtype, weights=weights, variant=variant)
+    tokenizer = directory.tokenizer(model.description.variant, tokenizer, skip_unknown)
+    return Synthesizer(
+        model, load_vocoder(vocoder or find_vocoder(source), runtime, device=device), tokenizer, directory.table
     )
-    return Synthesizer(pretrained, load_vocoder(vocoder or find_vocoder(source)), device or best_device(), dtype)
 
 
-def best_device() -> torch.device:
-    """CUDA, else Apple's MPS, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def batches(chunks: Iterable[Chunk], max_seconds: float) -> Iterator[list[Chunk]]:
+def batches(chunks: Iterable[SpeechChunk], max_seconds: float) -> Iterator[list[SpeechChunk]]:
     """Consecutive chunks that last so long together, prompts and padding included; one alone may be longer."""
     max_frames = max_seconds * SAMPLING_RATE / HOP
-    batch: list[Chunk] = []
+    batch: list[SpeechChunk] = []
     longest = 0
     for chunk in chunks:
         longest = max(longest, chunk.total_frames)
@@ -343,21 +332,9 @@ def joined(parts: Iterable[Audio]) -> Audio:
     return Audio(np.concatenate([part.samples for part in parts], axis=1), parts[0].sampling_rate)
 
 
-def initial_noise(chunk: Chunk) -> Tensor:
-    """The state (T, C) that sampling starts from, drawn on the CPU so that all devices have the same."""
-    shape = (chunk.total_frames, chunk.voice.prompt.features.shape[1])
-    return torch.randn(shape, generator=seeded_generator(*chunk.seed))
-
-
-def seeded_generator(seed: int, name: str = "", chunk: int = 0) -> torch.Generator:
-    """A generator on the CPU seeded by what is being spoken, whatever is spoken beside it."""
-    digest = hashlib.sha256(f"{seed}\0{name}\0{chunk}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def _padded(items: Sequence[Any]) -> Tensor:
-    """Matrices (T, C) as one tensor (B, T, C), zero behind each."""
-    return nn.utils.rnn.pad_sequence([torch.as_tensor(item) for item in items], batch_first=True)
+def initial_noise(chunk: SpeechChunk) -> Floats:
+    """The state (T, C) that sampling starts from, the same on all runtimes and devices."""
+    return standard_normal((chunk.total_frames, chunk.voice.prompt.features.shape[1]), synthesis_seed(*chunk.seed))
 
 
 def _sound(recording: Recording) -> Audio:

@@ -22,6 +22,7 @@ from zipvoice.data.segments import SegmentBatch, SegmentBatches, Segments, recor
 from zipvoice.data.vocabulary import token_table
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import Pretrained
+from zipvoice.runtime.select import load_vocoder
 from zipvoice.seeds import seed_of
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
@@ -47,7 +48,6 @@ from zipvoice.training.observation.logger import MetricLogger, Samples, log_to
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 from zipvoice.training.trainer import Batches, StopReason, Trainer
 from zipvoice.vocoder.discriminators import Discriminators
-from zipvoice.vocoder.load import load_vocoder
 from zipvoice.vocoder.vocos import Vocos, load_vocos, save_vocos
 
 NUM_COPIES = 3
@@ -268,7 +268,7 @@ class ModelRun:
             raise ValueError("sample_every needs validation data (data.dev) to make samples of; set it to 0 without")
         if config.variant == "zipvoice_dialog_stereo":
             batch = channels(batch, slice(0, 2))
-        vocoder = load_vocoder(config.vocoder)
+        vocoder = load_vocoder(config.vocoder, device="cpu")
         trainer.show = Samples(batch, metrics, config.feature, self.sampling, vocoder, config.sample_every)
 
     def publish(self) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from zipvoice.audio.files import Audio, read, resample
+from zipvoice.audio.griffin_lim import griffin_lim
 from zipvoice.audio.mel import log_mel
 from zipvoice.config.strict_json import read_json
 from zipvoice.config.synthesis import SynthesisOptions
@@ -26,12 +27,12 @@ from zipvoice.config.training import RunConfig
 from zipvoice.data.dataset import ValidationData
 from zipvoice.evaluation.mel_distance import mel_distance
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.pretrained import load_pretrained
+from zipvoice.pretrained import Pretrained, load_pretrained
+from zipvoice.runtime.torch import TorchModel
 from zipvoice.synthesis.synthesizer import Synthesizer
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
-from zipvoice.vocoder.load import GRIFFIN_LIM, load_vocoder
 
 CORPUS = Path("corpus")
 PROMPT = "arctic_a0036_1592747765"  # a held-out recording: the voice to speak in
@@ -64,7 +65,7 @@ def main(exp_dir: Path, results: Path) -> None:
     trained = load_pretrained(exp_dir)
     torch.manual_seed(0)
     untrained = replace(trained, model=ZipVoice(trained.file.model, trained.table.vocabulary).eval())
-    spoken = speak(*(Synthesizer(one, load_vocoder(GRIFFIN_LIM)) for one in (trained, untrained)))
+    spoken = speak(synthesizer(trained), synthesizer(untrained))
     for item in spoken:
         for kind in ("real", "trained", "untrained"):
             getattr(item, kind).save(results / kind / f"{item.recording.name}.wav")
@@ -75,6 +76,11 @@ def main(exp_dir: Path, results: Path) -> None:
 
 
 # ---------------------------------------------------------------- speaking
+
+
+def synthesizer(pretrained: Pretrained) -> Synthesizer:
+    model = TorchModel(pretrained.model, pretrained.file, "cpu")
+    return Synthesizer(model, griffin_lim, pretrained.file.tokenizer, pretrained.table)
 
 
 def read_list(name: str) -> list[Recording]:

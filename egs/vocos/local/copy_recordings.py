@@ -21,7 +21,7 @@ from zipvoice.audio.files import Audio, read, resample
 from zipvoice.audio.mel import SAMPLING_RATE, features
 from zipvoice.evaluation.mel_distance import mel_distance
 from zipvoice.files import write_text
-from zipvoice.vocoder.load import load_vocoder
+from zipvoice.runtime.select import load_vocoder
 
 PESQ_RATE = 16_000
 

@@ -4,7 +4,7 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from zipvoice.files import write_text
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.solver import euler, time_grid
 from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.runtime.base import Vocoder
 from zipvoice.training.distributed import ALONE, World
 from zipvoice.training.objectives import condition
 
@@ -103,7 +104,7 @@ class Samples:
         metrics: where pictures and sounds go.
         feature: scale and rate of the features.
         sampling: how the model is sampled, as in synthesis.
-        vocoder: makes samples (B, N) of log-mel features (B, F, T), on the CPU.
+        vocoder: of any runtime.
         every: steps between samples.
     """
 
@@ -113,7 +114,7 @@ class Samples:
         metrics: MetricLogger,
         feature: FeatureConfig,
         sampling: SamplingConfig,
-        vocoder: Callable[[Tensor], Tensor],
+        vocoder: Vocoder,
         every: int = 1,
     ) -> None:
         self.batch = _first(batch, NUM_SAMPLES)
@@ -133,7 +134,7 @@ class Samples:
             channels = log_mels.split(model.config.feat_dim, dim=1)
             for number, log_mel in enumerate(channels):
                 tag = f"samples/{name}" + (f"/channel{number}" if len(channels) > 1 else "")
-                audio = self.vocoder(log_mel.T[None])  # (1, N)
+                audio = self.vocoder(log_mel.T[None].numpy())  # (1, N)
                 self.metrics.writer.add_figure(tag, _picture(log_mel), step)
                 self.metrics.writer.add_audio(tag, audio, step, self.feature.sampling_rate)
 

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speech without PyTorch: everything up to the runtime, in processes where torch cannot be imported."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from closed_form_model import ClosedFormModel, speech_of
+from tiny_models import LETTERS, make_model, tone
+
+import zipvoice
+from zipvoice.audio.files import read, write
+from zipvoice.audio.griffin_lim import griffin_lim
+from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.model.duration import uniform_alignment
+from zipvoice.pretrained import read_directory
+from zipvoice.runtime.base import ModelDescription
+from zipvoice.synthesis.synthesizer import Synthesizer
+
+TESTS = Path(__file__).parent
+PACKAGE = Path(zipvoice.__file__).parent
+TORCH_FREE = ("config", "text", "audio", "synthesis", "cli")
+"""Rooms that work without PyTorch."""
+
+
+BLOCK = f"""
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Block())
+sys.path.insert(0, {str(TESTS)!r})
+"""
+
+
+def without_torch(code: str, *arguments: str, cwd: Path = TESTS) -> subprocess.CompletedProcess[str]:
+    """Run Python code where importing torch is an ImportError."""
+    return subprocess.run([sys.executable, "-c", BLOCK + code, *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+def test_the_public_names_are_there_without_torch():
+    done = without_torch("import zipvoice; [getattr(zipvoice, name) for name in dir(zipvoice)]; print(dir(zipvoice))")
+    names = ["Audio", "Prompt", "SynthesisOptions", "Synthesizer", "__version__", "load"]
+    assert done.stdout.strip() == str(names), done.stderr
+
+
+def test_these_rooms_are_imported_without_torch():
+    files = [PACKAGE / "pretrained.py", PACKAGE / "seeds.py", *(PACKAGE / "runtime").glob("[!t]*.py")]
+    files += [path for room in TORCH_FREE for path in (PACKAGE / room).rglob("*.py")]
+    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in files]
+    done = without_torch("from importlib import import_module\nfor name in sys.argv[1:]: import_module(name)", *names)
+    assert done.returncode == 0, done.stderr
+
+
+SAY = """
+import closed_form_model
+from zipvoice.cli import main
+closed_form_model.register()
+sys.exit(main(sys.argv[1:]))
+"""
+VOICE = ("--voice", "me.wav", "--voice-text", "a low tone")
+SPOKEN_BY = ("--model", "model", "--vocoder", "griffin-lim", "--runtime", "closed_form")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speech")
+    make_model(folder / "model")
+    write(folder / "me.wav", tone(0.8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def synthesizer(folder):
+    directory = read_directory(folder / "model")
+    model = ClosedFormModel(ModelDescription.of(directory.file, "zipvoice", LETTERS.vocabulary))
+    return Synthesizer(model, griffin_lim, TokenizerConfig("simple"), LETTERS)
+
+
+def test_a_text_is_spoken_without_torch(folder):
+    """Text, prompt, planning, solver and Griffin-Lim, against what the closed form says."""
+    done = without_torch(SAY, "say", "good day", *VOICE, *SPOKEN_BY, "--raw", "--num-steps", "3", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    prompt, text = LETTERS.ids(list("a low tone")), LETTERS.ids(list("good day"))
+    frames = 75 + 60  # 0.8 s for 10 tokens, and as much for each of 8
+    alignment = uniform_alignment(np.array([18]), np.array([frames]), frames)[0]
+    mel = speech_of(np.array([*prompt, *text, 0])[alignment], scale=1.0)[75:]
+    np.testing.assert_allclose(read(folder / "out.wav").samples, griffin_lim(mel.T[None]), atol=2 / 32768)
+
+
+def test_chunks_pauses_and_durations_are_made_without_torch(folder, synthesizer):
+    text = "one two three, four five six. [pause 500ms] seven eight nine ten! eleven twelve?"
+    options = ["--max-chunk-seconds", "3", "--duration", "7.5", "--num-steps", "2"]
+    done = without_torch(SAY, "say", text, *VOICE, *SPOKEN_BY, *options, "--json", cwd=folder)
+    assert json.loads(done.stdout)["seconds"] == 7.5, done.stderr
+    prompt = synthesizer.prompt(folder / "me.wav", "a low tone")
+    expected = synthesizer.synthesize(text, prompt, SynthesisOptions(num_steps=2), max_chunk_seconds=3.0, duration=7.5)
+    np.testing.assert_allclose(read(folder / "out.wav").samples, expected.samples, atol=2 / 32768)
+
+
+def test_pytorch_is_asked_for_with_one_line_that_says_how_to_get_it(folder):
+    machine = [*SPOKEN_BY[:-1], "torch"]
+    done = without_torch(SAY, "say", "hello", *VOICE, *machine, cwd=folder)
+    assert done.stderr == "zipvoice: the PyTorch runtime needs torch: pip install 'torch>=2.6'\n"
+    assert done.returncode == 1

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The PyTorch runtime: the networks on one device, in float32 or half precision."""
+
+import contextlib
+import os
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zipvoice.config.model import Variant
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.strict_json import suggestion
+from zipvoice.model.condition import Condition, padding_mask
+from zipvoice.model.guidance import guided_velocity
+from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.pretrained import ModelDirectory, load_network
+from zipvoice.runtime.base import Floats, Integers, ModelDescription
+from zipvoice.vocoder.vocos import load_vocos
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+# On a CPU torch and oneDNN keep the code made for each new shape, 1024 pieces each, which grew to 700 MB over texts of
+# all lengths. The limits are read when the caches are first used.
+for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    os.environ.setdefault(_cache, "128")
+
+
+class TorchModel:
+    """A network as an acoustic model; see `zipvoice.runtime.base.AcousticModel`.
+
+    Args:
+        network: any variant; it is moved to the device and put into evaluation mode.
+        file: the model.json that goes with it.
+        device: cpu, cuda, cuda:1, mps; by default the best there is.
+        dtype: arithmetic of products, one of `DTYPES`; what needs float32 stays in it.
+
+    Example:
+        >>> model = TorchModel(load_network(read_directory("exp/run")), ModelFile(), device="cuda", dtype="bfloat16")
+    """
+
+    def __init__(self, network: ZipVoice, file: ModelFile, device: str | None = None, dtype: str = "float32") -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype {dtype!r} is not known{suggestion(dtype, DTYPES)}")
+        self.description = ModelDescription.of(file, network.variant, network.vocabulary)
+        self.device = torch.device(device or best_device())
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.network = network.to(self.device).eval()
+
+    @torch.inference_mode()
+    def condition(self, tokens: Integers, num_tokens: Integers, num_frames: Integers, speech: Floats) -> Condition:
+        with self._autocast():
+            ids, lengths, frames = map(self.array, (tokens, num_tokens, num_frames))
+            text = self.network.frame_text(ids, lengths, frames, speech.shape[1])
+        is_padded = num_frames.min() < speech.shape[1]
+        mask = self.array(padding_mask(num_frames, speech.shape[1])) if is_padded else None
+        return Condition(text, self.array(speech), mask)
+
+    @torch.inference_mode()
+    def velocity(self, t: float | Tensor, x: Tensor, condition: Condition, guidance_scale: float | Tensor) -> Tensor:
+        with self._autocast():
+            velocity: Tensor = guided_velocity(self.network, guidance_scale)(t, x, condition)
+            return velocity
+
+    def array(self, values: Any) -> Tensor:
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
+
+    def numpy(self, array: Tensor) -> Floats:
+        values: Floats = array.float().cpu().numpy()
+        return values
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+
+class TorchVocoder:
+    """A network as a vocoder; see `zipvoice.runtime.base.Vocoder`.
+
+    Args:
+        network: log-mel features (B, F, T) to samples (B, N).
+        device: as for `TorchModel`.
+    """
+
+    def __init__(self, network: nn.Module, device: str | None = None) -> None:
+        self.device = torch.device(device or best_device())
+        self.network = network.to(self.device).eval()
+
+    @torch.inference_mode()
+    def __call__(self, log_mel: Floats) -> Floats:
+        samples: Floats = self.network(torch.from_numpy(log_mel).to(self.device)).float().cpu().numpy()
+        return samples
+
+
+def load_model(
+    directory: ModelDirectory,
+    *,
+    device: str | None = None,
+    dtype: str = "float32",
+    weights: str | os.PathLike[str] | None = None,
+    variant: Variant | None = None,
+) -> TorchModel:
+    """See `zipvoice.runtime.select.load_model`."""
+    return TorchModel(load_network(directory, weights, variant), directory.file, device, dtype)
+
+
+def load_vocoder(folder: str | os.PathLike[str], *, device: str | None = None) -> TorchVocoder:
+    """Vocos from a folder; see `zipvoice.vocoder.vocos.load_vocos`."""
+    return TorchVocoder(load_vocos(folder), device)
+
+
+def best_device() -> str:
+    """CUDA, and under torchrun a GPU for each process of a computer; else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
