@@ -4,6 +4,7 @@
 import gzip
 import json
 import os
+import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zipvoice.data.schema import CUT, FEATURES, RECORDING, check_fields, shown
-from zipvoice.data.sources import check_sources, require_file
+from zipvoice.data.sources import SOURCE_KEYS, check_sources, is_permitted, require_file
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -80,10 +81,16 @@ def description_of(data: bytes, kind: str) -> Any:
 def _parsed(line: bytes) -> dict[str, Any]:
     """The content of a line, in which all sources are files or placeholders of a shard."""
     try:
-        content = json.loads(line, object_pairs_hook=_object, parse_constant=_constant)
+        text = line.decode("utf-8-sig")
+        content, named = _DECODER.decoded(text)
         if not isinstance(content, dict):
             raise ValueError(f"expected an object that describes a cut, found {shown(content)}")
-        check_sources(content)
+        if not all(map(is_permitted, named)):
+            check_sources(content)
+        if "\\u" in text:
+            json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("it holds half of a surrogate pair (\\ud800 to \\udfff), which is no text") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"not valid JSON ({error}); if the file was copied, copy it again") from None
     except RecursionError:
@@ -91,12 +98,26 @@ def _parsed(line: bytes) -> dict[str, Any]:
     return content
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        doubled = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"the key {doubled!r} stands there twice")
-    return content
+class _Decoder(threading.local):
+    """Decodes JSON, and collects the objects of any depth that name sources; made once, as that takes a while."""
+
+    def __init__(self) -> None:
+        self._named: list[dict[str, Any]] = []
+        self._decode = json.JSONDecoder(object_pairs_hook=self._object, parse_constant=_constant).decode
+
+    def decoded(self, text: str) -> tuple[Any, list[dict[str, Any]]]:
+        """The content of a line, and the objects in it that have one of `SOURCE_KEYS`."""
+        self._named = []
+        return self._decode(text), self._named
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            doubled = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+            raise ValueError(f"the key {doubled!r} stands there twice")
+        if not SOURCE_KEYS.isdisjoint(content):
+            self._named.append(content)
+        return content
 
 
 def _constant(name: str) -> None:
@@ -111,3 +132,6 @@ def _made(content: dict[str, Any]) -> Any:
         return deserialize_item(content)
     except Exception as error:
         raise ValueError(f"lhotse cannot read it ({type(error).__name__}: {error}); write it again") from None
+
+
+_DECODER = _Decoder()

@@ -20,6 +20,8 @@ STORED_FILES = ("lilcom_chunky", "lilcom_files", "numpy_files")
 """lhotse's kinds of feature storage that are read: one file of many matrices, or a folder of files."""
 TRANSFORMS = ("Resample",)
 """lhotse's transforms of a recording that are read; all sound is resampled to 24 kHz anyway."""
+SOURCE_KEYS = frozenset(("sources", "storage_type", "storage_path", "storage_key"))
+"""An object that has one of these keys is made into a recording, or into stored features or arrays."""
 REMEDY = "only files, and folders of shards, are sources: store the data in files and name those"
 
 
@@ -41,13 +43,26 @@ def check_sources(item: Any, where: tuple[str | int, ...] = ()) -> None:
         ValueError: sources[0]: the data are of type 'command' ('cat a.wav'); only files, ...
     """
     if isinstance(item, dict):
-        if "sources" in item:
-            _check_recording(item, where)
-        if "storage_type" in item or "storage_path" in item or "storage_key" in item:
-            _check_stored(item, where)
+        _check_object(item, where)
     for key, value in item.items() if isinstance(item, dict) else enumerate(item):
-        if isinstance(value, dict | list):
+        if type(value) is dict or type(value) is list:  # as json makes them; most values are neither
             check_sources(value, (*where, key))
+
+
+def is_permitted(item: Mapping[str, Any]) -> bool:
+    """Whether what an object itself names as a source is one, whatever may be in its fields."""
+    try:
+        _check_object(item, ())
+    except ValueError:
+        return False
+    return True
+
+
+def _check_object(item: Mapping[str, Any], where: tuple[str | int, ...]) -> None:
+    if "sources" in item:
+        _check_recording(item, where)
+    if "storage_type" in item or "storage_path" in item or "storage_key" in item:
+        _check_stored(item, where)
 
 
 def _check_recording(recording: Mapping[str, Any], where: tuple[str | int, ...]) -> None:
