@@ -79,11 +79,11 @@ def parse() -> argparse.Namespace:
 class Training:
     """A model, an optimizer and a batch."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, config: ModelConfig | None = None) -> None:
         keep_freed_memory()  # as a training run does
         torch.manual_seed(0)
         self.arguments, self.device = arguments, torch.device(arguments.device)
-        self.model = ZipVoice(ModelConfig(), Vocabulary(360)).to(self.device).train()
+        self.model = ZipVoice(config or ModelConfig(), Vocabulary(360)).to(self.device).train()
         if arguments.compile:
             compile_elementwise(self.device)
         self.objective = FlowMatching(ConditionMask(BASE_MASK, "span"))

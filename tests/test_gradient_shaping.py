@@ -8,10 +8,10 @@ from reference_models import reference
 from safetensors.torch import load_file
 
 from zipvoice.model import attention, layers, zipformer
-from zipvoice.model.gradients import Balance, balance, limit, whiten, whitening_metric
+from zipvoice.model.balancer import BALANCE_GRAD_SCALE, Balance, Balancer, balance, limit
 from zipvoice.model.kernels.relative_attention import penalty_gradient
-from zipvoice.model.scheduled_float import Progress, Schedule
-from zipvoice.model.shaping import BALANCE_GRAD_SCALE, Balancer, Whitener
+from zipvoice.model.scheduled_float import Progress, ScheduledFloat
+from zipvoice.model.whiten import Whitener, whiten, whitening_metric
 
 FOLDER = Path(__file__).parent / "data" / "modules"
 KNOWN = json.loads((FOLDER / "modules.json").read_text())["tests"]
@@ -162,7 +162,7 @@ def value(model, name, batch_count):
         hooks = [*submodule._forward_hooks.values(), *submodule._forward_pre_hooks.values()]
         (hook,) = (hook for hook in hooks if isinstance(hook, kind))
         found = hook_value(hook, setting)
-        return found(progress) if isinstance(found, Schedule) else found
+        return found(progress) if isinstance(found, ScheduledFloat) else found
     if setting == "skip_rate":
         return model.get_submodule(place).skip_rate(progress)
     return LAYER_SCHEDULES[setting](progress)
@@ -193,5 +193,5 @@ def test_constant_equals_reference(name):
 
 
 def test_schedule_before_training():
-    assert Schedule((0, 0.5), (10, 0.1))(Progress()) == 0.0
-    assert not Schedule((0, 1.0)).happens(Progress())
+    assert ScheduledFloat((0, 0.5), (10, 0.1))(Progress()) == 0.0
+    assert not ScheduledFloat((0, 1.0)).happens(Progress())

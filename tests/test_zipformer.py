@@ -7,14 +7,15 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
-from zipvoice.model.activations import Swoosh, _in_one_pass, activate, swoosh_l, swoosh_r
+from zipvoice.model.activations import swoosh_l, swoosh_r
 from zipvoice.model.attention import relative_positions
 from zipvoice.model.decoder import sinusoid
 from zipvoice.model.kernels.depthwise import depthwise_convolution
 from zipvoice.model.kernels.linear import Linear
 from zipvoice.model.kernels.relative_attention import MASKED_SCORE, attention_weights, relative_shift, softmax_gradient
+from zipvoice.model.kernels.swoosh import _in_one_pass, activate, with_slope
 from zipvoice.model.layers import BiasNorm, Bypass, kept
-from zipvoice.model.scheduled_float import Progress, Schedule
+from zipvoice.model.scheduled_float import Progress, ScheduledFloat
 from zipvoice.model.zipformer import Downsample, Stack, Widths, Zipformer
 
 DATA = Path(__file__).parent / "data"
@@ -27,21 +28,21 @@ def random(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("with_slope", [Swoosh.with_slope, _in_one_pass])
-def test_swoosh_equals_reference(with_slope):
+@pytest.mark.parametrize("value_and_slope", [with_slope, _in_one_pass])
+def test_swoosh_equals_reference(value_and_slope):
     grid = MODULES["swoosh.grid"]
     for name, swoosh in (("left", swoosh_l), ("right", swoosh_r)):
-        value, slope = with_slope(swoosh, grid, torch.ones(1))
+        value, slope = value_and_slope(swoosh, grid, torch.ones(1))
         torch.testing.assert_close(swoosh(grid), MODULES[f"swoosh.{name}"], atol=3e-5, rtol=1e-6)
         torch.testing.assert_close(value, MODULES[f"swoosh.{name}"], atol=3e-5, rtol=1e-6)
         torch.testing.assert_close(slope, MODULES[f"swoosh.{name}_derivative"], atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("with_slope", [Swoosh.with_slope, _in_one_pass])
-def test_swoosh_does_not_overflow(with_slope):
+@pytest.mark.parametrize("value_and_slope", [with_slope, _in_one_pass])
+def test_swoosh_does_not_overflow(value_and_slope):
     x = torch.tensor([1e4, -1e4, 90.0])
     for swoosh, expected in ((swoosh_l, [9195.965, 799.965, 78.765]), (swoosh_r, [9198.686738, 799.686738, 81.486738])):
-        value, slope = with_slope(swoosh, x, torch.ones(1))
+        value, slope = value_and_slope(swoosh, x, torch.ones(1))
         assert swoosh(x).tolist() == pytest.approx(expected)
         assert value.tolist() == pytest.approx(expected)
         assert slope.tolist() == pytest.approx([0.92, -0.08, 0.92])
@@ -250,7 +251,7 @@ def test_bypass_mixes_channels():
 
 
 def test_bypass_skips_utterances():
-    bypass = Bypass(3, Progress(0.0), skip_rate=Schedule((0, 0.5))).train()
+    bypass = Bypass(3, Progress(0.0), skip_rate=ScheduledFloat((0, 0.5))).train()
     torch.manual_seed(0)
     mixed = bypass(torch.zeros(400, 1, 3), torch.ones(400, 1, 3))
     assert set(mixed.flatten().tolist()) == {0.0, 0.5}
@@ -304,7 +305,7 @@ def test_training_routes_agree_with_evaluation():
 
 def test_time_per_frame():
     """One time for all frames is the same as that time at every frame."""
-    stack = Stack(WIDTHS, 3, [Schedule((0, 0))], time_embed_dim=6, progress=Progress()).eval()
+    stack = Stack(WIDTHS, 3, [ScheduledFloat((0, 0))], time_embed_dim=6, progress=Progress()).eval()
     x, time = random(2, 9, 16), random(2, 1, 6, seed=1)
     torch.testing.assert_close(stack(x, time, None), stack(x, time.expand(-1, 9, -1), None))
 
@@ -312,7 +313,7 @@ def test_time_per_frame():
 def test_dropout_is_shared_over_time():
     mask, x = MODULES["shared_dropout.uniform_draws"] > 0.3, MODULES["shared_dropout.x"]
     torch.testing.assert_close(x * mask / 0.7, MODULES["shared_dropout.output"])
-    feed_forward = Stack(WIDTHS, 3, [Schedule((0, 0))], None, Progress(0.0)).layers[0].feed_forward1.train()
+    feed_forward = Stack(WIDTHS, 3, [ScheduledFloat((0, 0))], None, Progress(0.0)).layers[0].feed_forward1.train()
     torch.manual_seed(0)
     channels = feed_forward._channel_mask(torch.zeros(64, 5, 16))
     assert channels.shape == (64, 1, 18)

@@ -1,28 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Swoosh activations of Zipformer (Yao et al., 2024, section 3.5), with dropout of channels.
-
-In training the derivative is computed along with the value, which it shares its only exponential with, and is kept
-instead of the input. Shapes: B batch, T frames, C channels.
-"""
+"""The Swoosh activations of Zipformer (Yao et al., 2024, section 3.5)."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zipvoice.model.kernels.blocks import by_hand, row_blocks
-from zipvoice.model.kernels.fusion import fusible, is_fused
-
 SLOPE = 0.08
-TINY = torch.finfo(torch.float32).tiny
-ELEMENTS_PER_THREAD = 2**18
-LOG_1P = (
-    0.999999971, -0.499995015, 0.333192713, -0.248443699, 0.191114311,
-    -0.136747697, 0.078361668, -0.0295885074, 0.0052534578,
-)  # fmt: skip
-"""log(1 + s) / s as a polynomial in s from 0 to 1, the lowest power first; log(1 + s) to 2.1e-8."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +20,6 @@ class Swoosh:
         x = x.float()
         return F.softplus(x - self.shift).sub_(x, alpha=SLOPE).sub_(self.offset)
 
-    def with_slope(
-        self, x: Tensor, scale: Tensor, out: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)
-    ) -> tuple[Tensor, Tensor]:
-        """The value and the derivative σ(x - shift) - 0.08, both times a scale.
-
-        From the one logistic function σ(-z), z = x - shift: log(1 + exp(z)) = -log σ(-z) and σ(z) = 1 - σ(-z).
-        """
-        minus_z = self.shift - x.float()
-        logistic = minus_z.sigmoid()
-        slope = torch.addcmul((1 - SLOPE) * scale, logistic, -scale, out=out[1])
-        log = torch.minimum(logistic.clamp_(min=TINY).log_(), minus_z)  # which it is where exp(z) overflows
-        value = log.sub_(minus_z, alpha=SLOPE).add_(SLOPE * self.shift + self.offset)
-        return torch.mul(value, -scale, out=out[0]), slope
-
 
 swoosh_l = Swoosh(shift=4.0, offset=0.035)
 swoosh_r = Swoosh(shift=1.0, offset=0.313261687)
@@ -60,67 +30,3 @@ class SwooshR(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return swoosh_r(x)
-
-
-def activate(swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None = None) -> Tensor:
-    """swoosh(x) · channel_mask.
-
-    Args:
-        swoosh: the activation.
-        x: (B, T, C).
-        channel_mask: (B, 1, C), for dropout of channels.
-
-    Returns:
-        (B, T, C), in the dtype of x.
-    """
-    if not (torch.is_grad_enabled() or by_hand(x)):
-        return swoosh(x).to(x.dtype) if channel_mask is None else (swoosh(x) * channel_mask).to(x.dtype)
-    scale = torch.ones(1, 1, x.shape[2], device=x.device) if channel_mask is None else channel_mask
-    # Without a gradient the same on a CPU, for the sake of the same rounding; it takes no longer.
-    return _Activation.apply(swoosh, x, scale) if torch.is_grad_enabled() else _by_blocks(swoosh, x, scale)[0]
-
-
-class _Activation(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, swoosh: Swoosh, x: Tensor, scale: Tensor) -> Tensor:
-        y, slope = _by_blocks(swoosh, x, scale)
-        ctx.save_for_backward(slope)
-        return y
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (slope,) = ctx.saved_tensors
-        return None, grad * slope, None
-
-
-def _by_blocks(swoosh: Swoosh, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The value and the derivative times scale, in blocks of rows unless they are compiled."""
-    rows_per_thread = max(1, ELEMENTS_PER_THREAD // (x.shape[0] * x.shape[2]))
-    blocks = [slice(None)] if is_fused() else row_blocks(x.shape[1], rows_per_thread, x)
-    if len(blocks) == 1:
-        return _at_once(swoosh, x, scale)
-    y, slope = torch.empty_like(x, dtype=torch.float32), torch.empty_like(x, dtype=torch.float32)
-    for rows in blocks:
-        swoosh.with_slope(x[:, rows], scale, out=(y[:, rows], slope[:, rows]))
-    return y.to(x.dtype), slope.to(x.dtype)
-
-
-def _at_once(swoosh: Swoosh, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    y, slope = _in_one_pass(swoosh, x, scale) if is_fused() else swoosh.with_slope(x, scale)
-    return y.to(x.dtype), slope.to(x.dtype)
-
-
-@fusible
-def _in_one_pass(swoosh: Swoosh, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """`Swoosh.with_slope` by more operations, but fewer of the slow ones, which are what counts in compiled code."""
-    x = x.float()
-    z = x - swoosh.shift
-    small = (-z.abs()).exp()
-    larger = 1 / (1 + small)  # of σ(z) and σ(-z)
-    log = torch.full_like(small, LOG_1P[-1])
-    for coefficient in LOG_1P[-2::-1]:
-        log = log * small + coefficient
-    value = z.clamp(min=0) + log * small - SLOPE * x - swoosh.offset
-    slope = torch.where(z >= 0, larger, small * larger) - SLOPE
-    return value * scale, slope * scale

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from zipvoice.model.kernels.fusion import fusible
 from zipvoice.model.kernels.linear import Linear
 from zipvoice.model.kernels.relative_attention import Attention, attention_weights
-from zipvoice.model.scheduled_float import Progress, Schedule
+from zipvoice.model.scheduled_float import Progress, ScheduledFloat
 
 SCORE_PENALTY = 1e-4
-SCORE_PENALTY_RATE = Schedule((0, 0.1))
-POSITION_SKIP = Schedule((0, 0.5), (4000, 0.0))
+SCORE_PENALTY_RATE = ScheduledFloat((0, 0.1))
+POSITION_SKIP = ScheduledFloat((0, 0.5), (4000, 0.0))
 
 
 def relative_positions(num_frames: int, dim: int, device: torch.device | None = None) -> Tensor:
@@ -41,7 +41,7 @@ def relative_positions(num_frames: int, dim: int, device: torch.device | None = 
 
 
 class AttentionWeights(nn.Module):
-    """Who listens to whom: softmax over source frames j of q_i · k_j + p_i · R_(j - i)."""
+    """Attention weights of target frames i: softmax over source frames j of q_i · k_j + p_i · R_(j - i)."""
 
     def __init__(
         self, dim: int, num_heads: int, query_head_dim: int, pos_head_dim: int, pos_dim: int, progress: Progress

@@ -5,20 +5,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zipvoice.model.activations import activate, swoosh_l, swoosh_r
-from zipvoice.model.gradients import limit
-from zipvoice.model.kernels.blocks import row_blocks
+from zipvoice.model.activations import swoosh_l, swoosh_r
+from zipvoice.model.balancer import limit
+from zipvoice.model.kernels.blocks import rowwise
 from zipvoice.model.kernels.depthwise import depthwise_convolution
 from zipvoice.model.kernels.fusion import fusible
 from zipvoice.model.kernels.linear import Linear
-from zipvoice.model.scheduled_float import Progress, Schedule
+from zipvoice.model.kernels.swoosh import activate
+from zipvoice.model.scheduled_float import Progress, ScheduledFloat
 
-ROWS_PER_THREAD = 312  # of a feed-forward module at once, where nothing is kept for a gradient
-LIMIT_RATE = Schedule((0, 0.6))
+LIMIT_RATE = ScheduledFloat((0, 0.6))
 LOG_SCALE_LIMIT = 1.5
-BYPASS_MINIMUM = Schedule((0, 0.9), (20000, 0.2))
+BYPASS_MINIMUM = ScheduledFloat((0, 0.9), (20000, 0.2))
 BYPASS_MAXIMUM = 1.0
-FEED_FORWARD_DROPOUT = Schedule((0, 0.3), (20000, 0.1))
+FEED_FORWARD_DROPOUT = ScheduledFloat((0, 0.3), (20000, 0.1))
 
 
 class FeedForward(nn.Module):
@@ -33,13 +33,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         mask = self._channel_mask(x) if self.training else None
-        if torch.is_grad_enabled():
-            return self._block(x, mask)
-        blocks = [x[:, rows] for rows in row_blocks(x.shape[1], ROWS_PER_THREAD, x)]
-        return torch.cat([self._block(block, mask) for block in blocks], dim=1)
-
-    def _block(self, x: Tensor, channel_mask: Tensor | None) -> Tensor:
-        return self.out_proj(activate(swoosh_l, self.in_proj(x), channel_mask))
+        return rowwise(lambda rows: self.out_proj(activate(swoosh_l, self.in_proj(rows), mask)), x)
 
     def _channel_mask(self, x: Tensor) -> Tensor:
         """(B, 1, hidden), zero for dropped channels."""
@@ -91,7 +85,7 @@ class BiasNorm(nn.Module):
 class Bypass(nn.Module):
     """A learned mixture of a module's input and output, one scale per channel."""
 
-    def __init__(self, dim: int, progress: Progress, skip_rate: Schedule | None = None) -> None:
+    def __init__(self, dim: int, progress: Progress, skip_rate: ScheduledFloat | None = None) -> None:
         super().__init__()
         self.progress = progress
         self.skip_rate = skip_rate
@@ -131,7 +125,7 @@ def _mixed(before: Tensor, after: Tensor, scale: Tensor) -> Tensor:
 
 
 def plus(x: Tensor, y: Tensor, kept: Tensor | None = None) -> Tensor:
-    """The sum x + kept · y, for a y that nobody else uses."""
+    """The sum x + kept · y; without gradients y may be overwritten."""
     if kept is not None:
         y = y * kept
     return x + y if torch.is_grad_enabled() or x.dtype != y.dtype else y.add_(x)

@@ -15,11 +15,11 @@ class Progress:
     """Batches seen so far, adjusted to a reference batch size; None before training, when every rate is zero."""
 
 
-class Schedule:
+class ScheduledFloat:
     """A piecewise-linear function of the batch count, constant outside its end points.
 
-    `Schedule((0, 0.2), (4000, 0.05), (16000, 0))` falls from 0.2 to 0.05 over the first 4000 batches, then to 0;
-    `Schedule((0, 0.1))` is always 0.1. Before a batch count is known every schedule is zero.
+    `ScheduledFloat((0, 0.2), (4000, 0.05), (16000, 0))` falls from 0.2 to 0.05 over the first 4000 batches, then to 0;
+    `ScheduledFloat((0, 0.1))` is always 0.1. Before a batch count is known every schedule is zero.
     """
 
     def __init__(self, *points: tuple[float, float]) -> None:

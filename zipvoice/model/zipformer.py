@@ -18,13 +18,13 @@ from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAtte
 from zipvoice.model.kernels.linear import Linear
 from zipvoice.model.kernels.relative_attention import Attention
 from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward, kept, plus
-from zipvoice.model.scheduled_float import Progress, Schedule
+from zipvoice.model.scheduled_float import Progress, ScheduledFloat
 
-ATTENTION_SKIP = Schedule((0, 0.2), (4000, 0.05), (16000, 0.0))
-CONVOLUTION_SKIP = Schedule((0, 0.2), (4000, 0.05), (16000, 0.0))
-FEED_FORWARD_SKIP = Schedule((0, 0.1), (4000, 0.01), (50000, 0.0))
-UNIFORM_ATTENTION = Schedule((0, 0.25), (4000, 0.025))
-POSITION_DROPOUT = Schedule((0, 0.15))
+ATTENTION_SKIP = ScheduledFloat((0, 0.2), (4000, 0.05), (16000, 0.0))
+CONVOLUTION_SKIP = ScheduledFloat((0, 0.2), (4000, 0.05), (16000, 0.0))
+FEED_FORWARD_SKIP = ScheduledFloat((0, 0.1), (4000, 0.01), (50000, 0.0))
+UNIFORM_ATTENTION = ScheduledFloat((0, 0.25), (4000, 0.025))
+POSITION_DROPOUT = ScheduledFloat((0, 0.15))
 LAYER_SKIP_WARMUP = 4000
 LAYER_SKIP_START = 0.5
 LAYER_SKIP_END = 0.035
@@ -50,7 +50,7 @@ class Widths:
 class EncoderLayer(nn.Module):
     """One Zipformer layer: attention, convolution and feed-forward modules, bypassed half-way and as a whole."""
 
-    def __init__(self, widths: Widths, kernel: int, layer_skip: Schedule, progress: Progress) -> None:
+    def __init__(self, widths: Widths, kernel: int, layer_skip: ScheduledFloat, progress: Progress) -> None:
         super().__init__()
         dim, hidden = widths.dim, widths.feedforward_dim
         self.progress = progress
@@ -98,7 +98,7 @@ class EncoderLayer(nn.Module):
         x = plus(x, self.feed_forward3(x), self._kept(x, FEED_FORWARD_SKIP))
         return self.bypass(before, self.norm(x))
 
-    def _kept(self, x: Tensor, skip_rate: Schedule) -> Tensor | None:
+    def _kept(self, x: Tensor, skip_rate: ScheduledFloat) -> Tensor | None:
         """In training, zero for the utterances that skip a module this time, else one."""
         return kept(x, skip_rate(self.progress)) if self.training else None
 
@@ -114,7 +114,7 @@ class Stack(nn.Module):
         self,
         widths: Widths,
         kernel: int,
-        layer_skips: Sequence[Schedule],
+        layer_skips: Sequence[ScheduledFloat],
         time_embed_dim: int | None,
         progress: Progress,
     ) -> None:
@@ -253,11 +253,12 @@ def _check_stacks(factors: Sequence[int], num_layers: Sequence[int], kernels: Se
         raise ValueError(f"numbers of layers {list(num_layers)}: each stack needs at least one layer")
 
 
-def layer_skips(stack: int, num_stacks: int, num_layers: int, factor: int) -> list[Schedule]:
+def layer_skips(stack: int, num_stacks: int, num_layers: int, factor: int) -> list[ScheduledFloat]:
     """How often each layer of a stack is skipped: half of the time at first, later stacks and layers for longer."""
     start = LAYER_SKIP_WARMUP * (stack + 1) / (num_stacks + 1)
     span = LAYER_SKIP_WARMUP / (num_stacks + 1) / num_layers
     end_rate = LAYER_SKIP_END * math.sqrt(factor)
     return [
-        Schedule((start + i * span, LAYER_SKIP_START), (start + (i + 1) * span, end_rate)) for i in range(num_layers)
+        ScheduledFloat((start + i * span, LAYER_SKIP_START), (start + (i + 1) * span, end_rate))
+        for i in range(num_layers)
     ]

@@ -16,7 +16,7 @@ from zipvoice.model.condition import Condition, pad_tokens, padding_mask
 from zipvoice.model.decoder import VelocityDecoder
 from zipvoice.model.duration import check_frames, timed_alignment, uniform_alignment, upsample
 from zipvoice.model.scheduled_float import Progress
-from zipvoice.model.shaping import shape_gradients
+from zipvoice.model.training_hooks import attach_training_hooks
 from zipvoice.model.zipformer import Widths, Zipformer
 
 
@@ -49,7 +49,7 @@ class ZipVoice(nn.Module):
         self._whiteners = {
             f"{name}.{place}": whitener
             for name, network in [("fm_decoder", self.fm_decoder), ("text_encoder", self.text_encoder)]
-            for place, whitener in shape_gradients(network, self.progress).items()
+            for place, whitener in attach_training_hooks(network, self.progress).items()
         }
 
     @property
@@ -80,7 +80,7 @@ class ZipVoice(nn.Module):
         self.progress.batch_count = count
 
     def training_state(self) -> dict[str, float]:
-        """What steers the randomness of training besides the batch count, for checkpoints."""
+        """Probabilities of whitening, which adapt themselves in training, for checkpoints."""
         return {name: whitener.probability for name, whitener in self._whiteners.items()}
 
     def load_training_state(self, state: Mapping[str, float]) -> None:

@@ -42,7 +42,7 @@ class Attention:
         return _Average.apply(value, self._link, self.weights, self._factors)
 
     def uniform(self) -> "Attention":
-        """One head with the same weight for all source frames that the first head listens to at all."""
+        """One head with the same weight for all source frames that are not masked in the first head."""
         allowed = (self.weights[:, :1].detach() > 0).to(self.weights.dtype)
         return Attention(allowed / allowed.sum(dim=-1, keepdim=True))
 
@@ -62,7 +62,7 @@ def attention_weights(
         key: (B, H, T, d).
         position: position queries (B, H, T, p).
         table: R, one row per offset -(T - 1) … T - 1 (1, H, 2 T - 1, p).
-        padding_mask: (B, T), True at source frames that nobody listens to.
+        padding_mask: (B, T), True at source frames to be ignored.
         penalty: weight of a loss Σ relu(|score| - 25), which exists only as a gradient.
     """
     if not torch.is_grad_enabled():  # all below is written for being without gradients
@@ -175,7 +175,7 @@ class _AttentionWeights(torch.autograd.Function):
         grad_key, grad_table = torch.zeros_like(key, dtype=torch.float32), torch.zeros_like(table, dtype=torch.float32)
         for rows in row_blocks(query.shape[2], ROWS_PER_THREAD, query):
             grad_weights = _product(factors, rows)
-            assert grad_weights.shape[1] == weights.shape[1], "somebody averages with all heads"
+            assert grad_weights.shape[1] == weights.shape[1], "no module averaged values with all heads"
             grad_scores = softmax_gradient(grad_weights, weights[:, :, rows])  # zero where the weights are
             if ctx.penalty:
                 content, by_offset = _scores(query, key, position, table, rows)
