@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many sentences of tests/data/text/reading_en.json are read right, by kind: ours and others side by side.
+"""How many sentences of tests/data/text/reading_en.json or reading_zh.json are read right, by kind, ours and others.
 
-    python benchmarks/reading.py [--readers ours wetext nemo espeak num2words inflect] [--wrong ours]
+    python benchmarks/reading.py [--language en] [--readers ours wetext nemo espeak num2words inflect] [--wrong ours]
 
 The others are asked only if they are installed: `pip install wetext nemo_text_processing num2words inflect`, best in an
 environment of their own. `espeak` is the text as it is, as the engine hears it; `num2words` and `inflect` replace each
@@ -24,8 +24,6 @@ from zipvoice.text.g2p.espeak import phonemes
 from zipvoice.text.normalizer.english.letters import for_the_engine
 from zipvoice.text.tokenizers import build_tokenizer
 
-TABLE = "reading_en.json"
-
 
 def ours() -> Reader:
     tokenizer = build_tokenizer(TokenizerConfig("emilia"))
@@ -38,10 +36,14 @@ def compatible() -> Reader:
     return lambda text: "".join(piece.text for piece in tokenizer.pieces(text) if piece.tokens)
 
 
-def wetext() -> Reader:
+def wetext(language: str = "en") -> Reader:
     from wetext import Normalizer
 
-    return Normalizer(lang="en", operator="tn").normalize
+    return Normalizer(lang=language, operator="tn").normalize
+
+
+def wetext_zh() -> Reader:
+    return wetext("zh")
 
 
 def nemo() -> Reader:
@@ -68,7 +70,7 @@ def inflect() -> Reader:
 
 
 READERS: dict[str, Callable[[], Reader]] = {
-    f.__name__: f for f in (ours, compatible, wetext, nemo, espeak, num2words, inflect)
+    f.__name__: f for f in (ours, compatible, wetext, wetext_zh, nemo, espeak, num2words, inflect)
 }
 
 
@@ -76,10 +78,11 @@ def sound(text: str) -> list[str]:
     return phonemes(for_the_engine(text), "en-us")
 
 
-def shares(name: str, part: str, show_wrong: bool) -> dict[str, tuple[int, int]]:
+def shares(name: str, language: str, part: str, show_wrong: bool) -> dict[str, tuple[int, int]]:
     """Right and all rows of each kind."""
     counts: dict[str, list[bool]] = defaultdict(list)
-    for row, spoken, right in verdicts(rows(TABLE, part), READERS[name](), sound):
+    heard = sound if language == "en" else list  # the English voice has one sound for all Chinese characters
+    for row, spoken, right in verdicts(rows(f"reading_{language}.json", part), READERS[name](), heard):
         counts[row.kind].append(right)
         if show_wrong and not right:
             print(f"{part} {row.kind}: {row.text!r}\n    read {spoken!r}\n    not  {row.read!r}")
@@ -94,12 +97,16 @@ def percent(counts: dict[str, tuple[int, int]], kind: str | None = None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--language", choices=["en", "zh"], default="en")
     parser.add_argument("--readers", nargs="+", choices=READERS, default=["ours"])
     parser.add_argument("--wrong", choices=READERS, help="print what this reader gets wrong")
     parser.add_argument("--part", nargs="+", choices=["tuned", "held_out"], default=["tuned", "held_out"])
     options = parser.parse_args()
     for part in options.part:
-        table = {name: shares(name, part, name == options.wrong) for name in options.readers}
+        table = {
+            name: shares(name, f"reading_{options.language}.json", part, name == options.wrong)
+            for name in options.readers
+        }
         kinds = next(iter(table.values()))
         print(f"\n| {part} | sentences | " + " | ".join(table) + " |\n| --- |" + " --- |" * (len(table) + 1))
         for kind, (_, total) in kinds.items():

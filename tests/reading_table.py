@@ -49,6 +49,7 @@ def words(text: str) -> str:
         text = re.sub(r"\b[A-Z]{2,5}\b", lambda m: " ".join(m[0]), text)
     plain = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("'", "")
     plain = " ".join(re.sub(r"[^\w]|_", " ", plain).split())
+    plain = re.sub(r" ?([\u4e00-\u9fff]) ?", r"\1", plain)  # spaces beside Chinese characters have no sound
     return re.sub(r"\boh\b", "zero", re.sub(r"\b(hundred|thousand|million|billion) and\b", r"\1", plain))
 
 
