@@ -103,10 +103,7 @@ def main() -> None:
     parser.add_argument("--part", nargs="+", choices=["tuned", "held_out"], default=["tuned", "held_out"])
     options = parser.parse_args()
     for part in options.part:
-        table = {
-            name: shares(name, f"reading_{options.language}.json", part, name == options.wrong)
-            for name in options.readers
-        }
+        table = {name: shares(name, options.language, part, name == options.wrong) for name in options.readers}
         kinds = next(iter(table.values()))
         print(f"\n| {part} | sentences | " + " | ".join(table) + " |\n| --- |" + " --- |" * (len(table) + 1))
         for kind, (_, total) in kinds.items():

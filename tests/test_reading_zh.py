@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from reading_table import rows, verdicts
 
 from zipvoice.config.text import TokenizerConfig
+from zipvoice.text.explain import explanations, inspect_text
 from zipvoice.text.language_segments import segments
 from zipvoice.text.markup import parse
 from zipvoice.text.normalizer.chinese import readings, spoken
@@ -75,3 +76,13 @@ def test_time_is_linear(unit):
         spoken(unit * (size // len(unit)))
         seconds.append(time.process_time() - start)
     assert seconds[1] < 9 * seconds[0] + 0.1
+
+
+def test_the_explanation_names_what_was_written():
+    text = "G102次列车9:00开，全价¥100元，See you at 5 there，3-5天。"
+    inspection = inspect_text(text, build_tokenizer(TokenizerConfig("emilia")))
+    found = [(e.rule, e.written, e.spoken) for piece in inspection.pieces for e in explanations(piece)]
+    assert ("time", "9:00", "九点") in found
+    assert ("quantity", "102", "幺零二") in found
+    assert ("range", "3-5", "三到五") in found
+    assert not any(written == "5" and spoken == "五" for _, written, spoken in found)

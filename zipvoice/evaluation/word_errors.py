@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zipvoice.text.characters import fold
-from zipvoice.text.normalizer import english
+from zipvoice.text.normalizer.english import reader as english
 from zipvoice.text.normalizer.libritts import to_ascii
 
 

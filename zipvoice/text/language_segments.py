@@ -23,6 +23,8 @@ class Segment:
     text: str
     start: int
     """Where it starts in the input."""
+    written: str = ""
+    """For the first Chinese segment of some sentences: what the Chinese normaliser was given, English left blank."""
 
 
 def segments(elements: Sequence[Element]) -> list[Segment]:
@@ -65,9 +67,11 @@ def _parts(elements: Sequence[Element]) -> Iterator[Segment]:
         for passage, written in _passages(element.content, language):
             language = passage
             text, origins = _said(written) if language == "zh" else (written, [(0, 0)])
+            given = _without_english(written) if language == "zh" else ""
             for match in _RUN.finditer(text):
                 kind = match.lastgroup if match.lastgroup in ("zh", "en") else "other"
-                yield Segment(str(kind), match[0], start + _origin(match.start(), origins))
+                yield Segment(str(kind), match[0], start + _origin(match.start(), origins), given * (kind == "zh"))
+                given = "" if kind == "zh" else given
             start += len(written)
 
 
@@ -123,6 +127,13 @@ def _said(sentence: str) -> tuple[str, list[tuple[int, int]]]:
     return "".join(parts), origins
 
 
+def _without_english(sentence: str) -> str:
+    """The sentence as the Chinese normaliser reads it, with spaces for its English stretches."""
+    for first, last in _english_stretches(sentence):
+        sentence = sentence[:first] + " " * (last - first) + sentence[last:]
+    return chinese.half_width(sentence)
+
+
 def _english_stretches(sentence: str) -> Iterator[tuple[int, int]]:
     """Where a Chinese sentence has English text, as against a name or abbreviation."""
     for match in _NOT_HAN.finditer(sentence):
@@ -153,4 +164,5 @@ def _merged(parts: Iterable[Segment]) -> Iterator[Segment]:
 
 
 def _joined(parts: Sequence[Segment]) -> Segment:
-    return replace(parts[0], text="".join(part.text for part in parts))
+    text, written = ("".join(values) for values in zip(*((part.text, part.written) for part in parts), strict=True))
+    return replace(parts[0], text=text, written=written)

@@ -140,7 +140,8 @@ class EmiliaTokenizer(MarkupTokenizer):
         texts = (self._speakable(element) if element.kind == "text" else element for element in named)
         folded = [replace(e, content=fold(e.content)) if e.kind == "text" else e for e in texts]
         for segment in segments(folded):
-            yield self._piece(segment.kind, segment.text, segment.start)
+            piece = self._piece(segment.kind, segment.text, segment.start)
+            yield replace(piece, written=segment.written) if segment.written else piece
 
     def _piece(self, kind: str, text: str, start: int) -> Piece:
         if kind == "zh":

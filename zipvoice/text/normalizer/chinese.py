@@ -8,23 +8,12 @@ decide, in `chinese_context`. docs/text.md has the readings by kind.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from zipvoice.text.normalizer import chinese_context as context
 from zipvoice.text.normalizer.chinese_numbers import cardinal, digit_by_digit, number, telephone
 from zipvoice.text.normalizer.chinese_quantities import NUMBER, QUANTITY, RANGE, parsed, range_said, said
 from zipvoice.text.normalizer.chinese_units import UNIT, is_measured, unit_name
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What one stretch of the text is read as."""
-
-    rule: str
-    """The kind of expression, a key of the grammar."""
-    start: int
-    end: int
-    words: str
+from zipvoice.text.normalizer.reading import Reading
 
 
 def readings(text: str) -> Iterator[Reading]:
@@ -34,6 +23,11 @@ def readings(text: str) -> Iterator[Reading]:
         yield Reading(rule, match.start(), match.end(), _SAY[rule](match))
 
 
+def half_width(text: str) -> str:
+    """`text` with the signs that the grammar knows in their narrow forms, each in its place."""
+    return text.translate(_HALF_WIDTH)
+
+
 def spoken(text: str) -> str:
     """`text` with everything written in digits as words; the rest is unchanged."""
     return spoken_with_origins(text)[0]
@@ -41,7 +35,7 @@ def spoken(text: str) -> str:
 
 def spoken_with_origins(text: str) -> tuple[str, list[tuple[int, int]]]:
     """As `spoken`, with (position in the result, position in `text`) wherever their distance changes."""
-    text = text.translate(_HALF_WIDTH)
+    text = half_width(text)
     parts: list[str] = []
     origins = [(0, 0)]
     length = end = 0
