@@ -49,7 +49,7 @@ def normalize(text: str) -> str:
     """
     text = fold(text)
     if _IN_DIGITS.search(text):
-        text = english.spoken(text if any(map(str.islower, text)) else text.lower())
+        text = english.spoken(text if any(map(str.islower, text)) else text.lower(), for_engine=False)
     text = to_ascii(text).lower().replace("&", " and ")
     words = (_TITLES.get(word, word) for word in _WORD.findall(text))
     return _AND_IN_NUMBER.sub(" ", " ".join(words))

@@ -45,7 +45,13 @@ def abbreviation(text: str, start: int) -> Said | None:
 def _title(text: str, start: int, end: int, lower: str, dotted: bool) -> Said | None:
     """Doctor before a name, drive behind one."""
     after = text[end + dotted : end + dotted + 16]
-    if lower == "dr" and not _NAME_AHEAD.match(after) and _CAPITALISED_BEFORE.search(text, max(0, start - 32), start):
+    is_owned = text[start - 3 : start] == "'s "
+    if (
+        lower == "dr"
+        and not is_owned
+        and not _NAME_AHEAD.match(after)
+        and _CAPITALISED_BEFORE.search(text, max(0, start - 32), start)
+    ):
         return Said(_end(text, end, dotted), "drive", "street")
     return Said(end + dotted, _TITLES[lower], "title")
 
@@ -66,6 +72,8 @@ def initials(text: str, start: int) -> Said | None:
     if found := _DEGREE.match(text, start):
         words = " ".join(found[0].replace(".", ""))
         return Said(_end(text, found.end() - 1, True), _DEGREES.get(found[0], words), "letters")
+    if found := _LATIN.match(text, start):
+        return Said(found.end(), _LATINS[found[0][0].lower()], "abbreviation")
     if found := _DOTTED.match(text, start):
         return _dotted(text, found)
     found = _INITIAL.match(text, start)
@@ -79,6 +87,8 @@ def initials(text: str, start: int) -> Said | None:
 
 def _dotted(text: str, found: re.Match[str]) -> Said | None:
     """U.S. keeps its last full stop at the end of a sentence; J.K. Rowling has none."""
+    if found[0].endswith("s"):
+        return Said(found.end(), f"{' '.join(found[0][:-1].replace('.', ''))}'s", "letters")
     letters = found[0].replace(".", "")
     if letters.lower() in ("am", "pm"):
         return None
@@ -98,68 +108,18 @@ _STREET_END = re.compile(r"\s*(?:[,;)]|\Z|(?:NW|NE|SW|SE|N|S|E|W)\b)")
 _AFTER_NAME = re.compile(r"[\w)],? \Z")
 _INITIAL = re.compile(r"[A-Z]\.(?=\s[A-Za-z])")
 _NEXT_WORD = re.compile(r"\s?([A-Za-z][\w']*)")
-_DOTTED = re.compile(r"(?:[A-Z]\.){2,6}(?!\w)")
+_LATINS = {"e": "for example", "i": "that is"}
+_LATIN = re.compile(r"(?:e\.g\.|i\.e\.)(?!\w)")
+_DOTTED = re.compile(r"(?:[A-Z]\.){2,6}(?:s\b|(?!\w))")
 _LETTER_OF = re.compile(
     r"\b(?:[Pp]lan|[Vv]itamin|[Oo]ption|[Tt]ype|[Gg]rade|[Gg]roup|[Tt]eam|[Cc]lass|[Bb]lock|and|or|,)\s\Z"
 )
-_STARTERS = frozenset(
-    [
-        "The",
-        "This",
-        "That",
-        "These",
-        "Those",
-        "It",
-        "He",
-        "She",
-        "We",
-        "You",
-        "They",
-        "I",
-        "A",
-        "An",
-        "In",
-        "On",
-        "At",
-        "But",
-        "And",
-        "So",
-        "If",
-        "When",
-        "While",
-        "As",
-        "For",
-        "To",
-        "My",
-        "His",
-        "Her",
-        "Our",
-        "Their",
-        "There",
-        "Here",
-        "What",
-        "Who",
-        "Why",
-        "How",
-        "Is",
-        "Are",
-        "Was",
-        "Were",
-        "Do",
-        "Does",
-        "Did",
-        "No",
-        "Yes",
-        "Then",
-        "Now",
-        "Not",
-        "After",
-        "Before",
-        "By",
-        "With",
-        "From",
-    ]
-)
+_STARTERS = frozenset((
+    "The", "This", "That", "These", "Those", "It", "He", "She", "We", "You", "They", "I", "A", "An", "In", "On", "At",
+    "But", "And", "So", "If", "When", "While", "As", "For", "To", "My", "His", "Her", "Our", "Their", "There", "Here",
+    "What", "Who", "Why", "How", "Is", "Are", "Was", "Were", "Do", "Does", "Did", "No", "Yes", "Then", "Now", "Not",
+    "After", "Before", "By", "With", "From",
+))  # fmt: skip
 _DEGREES = {"Ph.D.": "P H D", "M.Sc.": "M S C", "B.Sc.": "B S C", "Ph.D": "P H D"}
 _DEGREE = re.compile(r"Ph\.D\.?|[MB]\.Sc\.|Ed\.D\.|Psy\.D\.|LL\.[MB]\.|Pharm\.D\.")
 
@@ -206,40 +166,10 @@ _ANYWHERE = {
     "wwii": "World War Two", "wwi": "World War One", "messrs": "messers", "fwd": "forward", "addl": "additional",
     "dia": "diameter", "ht": "height",
 }  # fmt: skip
-_WITHOUT_DOT = frozenset(
-    [
-        "jr",
-        "esq",
-        "ltd",
-        "etc",
-        "btw",
-        "vs",
-        "approx",
-        "dept",
-        "univ",
-        "avg",
-        "govt",
-        "bros",
-        "mgmt",
-        "tbsp",
-        "tsp",
-        "yoy",
-        "qoq",
-        "ppl",
-        "wwii",
-        "wwi",
-        "bldg",
-        "blvd",
-        "lbs",
-        "hrs",
-        "yrs",
-        "mins",
-        "qty",
-        "misc",
-        "pkg",
-        "asst",
-    ]
-)
+_WITHOUT_DOT = frozenset((
+    "jr", "esq", "ltd", "etc", "btw", "vs", "approx", "dept", "univ", "avg", "govt", "bros", "mgmt", "tbsp", "tsp",
+    "yoy", "qoq", "ppl", "wwii", "wwi", "bldg", "blvd", "lbs", "hrs", "yrs", "mins", "qty", "misc", "pkg", "asst",
+))  # fmt: skip
 _IN_CAPITALS = frozenset(
     ("etc", "jr", "ltd", "vs", "inc", "corp", "wwii", "wwi", "ave", "blvd", "hwy", "btw", "apt", "co")
 )

@@ -14,7 +14,12 @@ def telephone(text: str, start: int) -> Said | None:
     for pattern in _TELEPHONES:
         found = pattern.match(text, start)
         if found and (found[0][0] not in "(+" or sum(map(str.isdigit, found[0])) > 6):
-            return Said(found.end(), _grouped(found[0]), "telephone")
+            extension = _EXTENSION.match(text, found.end())
+            words = _grouped(found[0])
+            if extension:
+                digits = extension[1]
+                words += f", extension {name(digits) if len(digits) < 3 else digit_by_digit(digits)}"
+            return Said((extension or found).end(), words, "telephone")
     return None
 
 
@@ -33,6 +38,7 @@ _TELEPHONES = tuple(
         r"\d{1,6}(?:-\d{1,7}){2,6}",
     )
 )
+_EXTENSION = re.compile(r",? ?(?:x|ext\.?|extension) ?(\d{1,5})(?!\w)")
 _GROUP = re.compile(r"\d+|[A-Z]+|\+")
 
 
@@ -87,39 +93,11 @@ def _word_before(text: str, start: int) -> str:
     return found[1].lower() if last in _LINKS and found[1].lower() in _CODES else last
 
 
-_CODES = frozenset(
-    [
-        "pin",
-        "code",
-        "passcode",
-        "password",
-        "otp",
-        "zip",
-        "postcode",
-        "card",
-        "serial",
-        "ssn",
-        "account",
-        "tracking",
-        "id",
-        "extension",
-        "ext",
-        "isbn",
-        "phone",
-        "tel",
-        "fax",
-        "mobile",
-        "cell",
-        "invoice",
-        "booking",
-        "confirmation",
-        "reference",
-        "ref",
-        "vin",
-        "iban",
-        "badge",
-    ]
-)
+_CODES = frozenset((
+    "pin", "code", "passcode", "password", "otp", "zip", "postcode", "card", "serial", "ssn", "account", "tracking",
+    "id", "extension", "ext", "isbn", "phone", "tel", "fax", "mobile", "cell", "invoice", "booking", "confirmation",
+    "reference", "ref", "vin", "iban", "badge",
+))  # fmt: skip
 _CALLS = frozenset(["call", "dial", "text", "ring", "phone", "dialed", "called", "order"])
 _EMERGENCY = ("911", "999", "112", "101", "111", "311", "411", "988", "211")
 _OR_EMERGENCY = re.compile(r"(?:911|999|112),? or \Z")

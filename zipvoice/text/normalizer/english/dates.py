@@ -77,7 +77,8 @@ def numeric(text: str, start: int) -> Said | None:
         first, second, year = found[1], found[3], found[4]
         words = _date(_century(year), first, second) or _date(_century(year), second, first)
         return Said(found.end(), words, "date") if words else None
-    if (found := _MONTH_AND_DAY.match(text, start)) and _ON.search(text, max(0, start - 8), start):
+    found = _MONTH_AND_DAY.match(text, start)
+    if found and (found[2] in _DAYS_ONLY or _ON.search(text, max(0, start - 8), start)):
         words = _date("", found[1], found[2])
         return Said(found.end(), words, "date") if words else None
     return None
@@ -95,7 +96,9 @@ _ISO = re.compile(
     r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ](\d\d):(\d\d)(?::\d\d(?:\.\d{1,9})?)?(?:(Z)|[+-]\d\d:?\d\d)?)?(?![\d-])"
 )
 _SLASHED = re.compile(r"(\d{1,2})([/.])(\d{1,2})\2(\d{4}|\d\d)(?![\d/]|\.\d)(?<!\.\d\d)")
-_MONTH_AND_DAY = re.compile(r"(\d{1,2})/(\d{1,2})(?![\d/]|[.,]\d|\s?(?:of|cup|in|\"|lb|kg|mile))")
+_MONTH_AND_DAY = re.compile(r"(\d{1,2})/(\d{1,2})(?![\d/]|[.,]\d|\s?(?:of|correct|points|stars|cup|in|\"|lb|kg|mile))")
+_DAYS_ONLY = frozenset(["13", "14", "15", "17", "18", "19", "21", "22", "23", "26", "27", "28", "29", "31"])
+"""Days that are hardly ever denominators: 3/15 is a date."""
 _ON = re.compile(r"\b(?:on|by|until|since|from|before|after)\s\Z", re.IGNORECASE)
 
 
@@ -205,7 +208,7 @@ def decade(text: str, start: int) -> Said | None:
     if not found:
         return None
     digits = found[1]
-    if len(digits) == 2 and not _IN_THE.search(text, max(0, start - 12), start):
+    if len(digits) == 2 and "'" not in found[0] and not _IN_THE.search(text, max(0, start - 12), start):
         return None  # seconds
     words = plural(year_like(digits) if len(digits) == 4 else cardinal(digits))
     return Said(found.end(), words, "decade")

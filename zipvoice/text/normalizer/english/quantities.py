@@ -4,14 +4,15 @@
     expression = [comparison] (range | quantity {joint quantity})      joint: by, times, minus, plus or minus, ratio
     range      = quantity dash quantity       what the left one lacks it has from the right: $1-2 million, 10-15 %
     quantity   = [sign] [currency] number [magnitude] [currency | unit] ["/" period]
-    number     = [digits] digits "/" digits | digits [decimals] ["e" exponent]
 
-`units` has the words that may stand beside a number; `saying` turns what is found here into words.
+`numerals` has the numbers themselves, `units` the words that may stand beside one; `saying` turns what is found here
+into words.
 """
 
 import re
 from dataclasses import dataclass, replace
 
+from zipvoice.text.normalizer.english.numerals import Number, parse_number
 from zipvoice.text.normalizer.english.units import (
     AFTER,
     CODES,
@@ -22,27 +23,6 @@ from zipvoice.text.normalizer.english.units import (
     Currency,
     powered,
 )
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number as written."""
-
-    whole: str = ""
-    """Digits, without the commas of thousands."""
-    decimals: str = ""
-    above: str = ""
-    """Numerator of a fraction; with `whole` it is mixed, two and a half."""
-    below: str = ""
-    exponent: str = ""
-    """Power of ten, of 2e-5."""
-    grouping: str = ""
-    """comma for 1,234; indian for 1,00,000."""
-
-    @property
-    def is_plain(self) -> bool:
-        """Digits and nothing else."""
-        return not (self.decimals or self.below or self.exponent or self.grouping)
 
 
 @dataclass(frozen=True)
@@ -111,7 +91,7 @@ _COMPARISONS = {
     "<~": "less than about", ">~": "greater than about",
 }  # fmt: skip
 _COMPARISON = re.compile(r"[<>]~|<=|>=|[<>≤≥~≈≃]\s?")
-_DASH = re.compile(r"\s?[-–—−]\s?|-to-(?=\d)")
+_DASH = re.compile(r"-to-(?=\d)|\s?[-–—−]\s?")
 _SPACED_HYPHEN_AS_MINUS = re.compile(r"\s*(?:[=)\],;.!?]|\Z|[-+*/]\s?\d)")
 _BY = re.compile(r"\s?[x×]\s?(?=\d)")
 _PLUS_MINUS = re.compile(r"\s?(?:±|\+/-|\+-)\s?(?=\d)")
@@ -147,6 +127,8 @@ def _after_dash(text: str, dash: re.Match[str], first: Quantity) -> tuple[str, Q
         return "minus", last, end
     if dash[0].endswith(" ") and not dash[0].startswith(" "):
         return None
+    if first.is_bare and last.is_bare and first.number == last.number == Number("50"):
+        return "", last, end  # 50-50
     return "to", last, end
 
 
@@ -187,7 +169,7 @@ _UNIT = re.compile(
     rf"(?:[·⋅*](?P<times>{_alternatives(UNITS)})(?!\w))?"
     rf"(?:/(?P<per>{_alternatives(UNITS)}|{_alternatives(PERIODS)})(?P<below>\^?[23]|[²³])?(?!\w))?"
 )
-_PERIOD = re.compile(rf"\s?/\s?({_alternatives(PERIODS)})(?!\w)|\s?p\.?/?a\.(?=\W)")
+_PERIOD = re.compile(rf"\s?/\s?({_alternatives(PERIODS)}|[a-z]{{3,12}})(?![\w/])|\s?p\.?/?a\.(?=\W)")
 _INCH = re.compile(r"\"|''|″|[ -]?in\.(?=\s+[a-z(]|\s*\Z|\s*[,;)])|-in(?=[\s-])|-inch(?=\W)")
 _UNIT_DOT = re.compile(r"\.(?=\s+[a-z\d(]|[,;:)])")
 
@@ -200,19 +182,29 @@ def _quantity(text: str, start: int) -> tuple[Quantity, int] | None:
         currency = SIGNS.get(found[1]) or CODES[found[1]]
         inner, sign_after = _sign(text, found.end())
         position, sign = inner, sign or sign_after
-    parsed = _number(text, position)
+    parsed = parse_number(text, position)
     if parsed is None:
         return None
     number, end = parsed
     quantity = Quantity(number, sign, currency)
     quantity, end = _magnitude(text, end, quantity)
     quantity, end = _measure(text, end, quantity)
-    if quantity.unit and _is_before_noun(text, start, end):
+    if (quantity.unit or quantity.currency) and _is_before_noun(text, start, end, quantity):
         quantity = replace(quantity, before_noun=True)
     period = _PERIOD.match(text, end)
-    if period and (quantity.currency or period[1] not in ("d", "s", "h", "g", "m")):
-        quantity, end = replace(quantity, period=PERIODS[period[1]] if period[1] else "year"), period.end()
+    if period and _is_rate(quantity, period[1]):
+        quantity, end = (
+            replace(quantity, period=PERIODS.get(period[1], period[1]) if period[1] else "year"),
+            period.end(),
+        )
     return quantity, end
+
+
+def _is_rate(quantity: Quantity, period: str | None) -> bool:
+    """True if what follows the slash is what the quantity is counted by: $5/kg, 12 oz/can, 3/day but not 3/d."""
+    if quantity.currency:
+        return True
+    return period is not None and (len(period) > 1 if period in PERIODS else bool(quantity.unit))
 
 
 def _sign(text: str, position: int) -> tuple[int, str]:
@@ -234,7 +226,7 @@ def _magnitude(text: str, end: int, quantity: Quantity) -> tuple[Quantity, int]:
     letter = found["letter"]
     if not quantity.currency and not _counts(text, end, letter, quantity.number):
         return quantity, end
-    if quantity.currency and found[0] != letter and len(letter) == 1:
+    if quantity.currency and found[0] != letter and letter in ("b", "B", "t", "T"):
         return quantity, end
     return replace(quantity, magnitude=MAGNITUDES[letter]), found.end()
 
@@ -319,16 +311,21 @@ def _with_unit(text: str, end: int, quantity: Quantity, found: re.Match[str]) ->
     return replace(quantity, unit=name, before_noun=hyphen), stop
 
 
-def _is_before_noun(text: str, start: int, end: int) -> bool:
-    """A 5 kg bag, a 27" monitor."""
-    if _NOUNS.match(text, end):
+def _is_before_noun(text: str, start: int, end: int, quantity: Quantity) -> bool:
+    """A 5 kg bag, a $500 fine, a 27" monitor, 35mm film, 45° angle."""
+    mark = text[end - 2 : end]
+    if quantity.unit and (_NOUNS.match(text, end) or (quantity.unit == "degree" and _ANGLES.match(text, end))):
         return True
+    if (mark[-1:] == '"' or (mark == "mm" and text[end - 3].isdigit())) and _NOUN.match(text, end):
+        return not _ADVERB.match(text, end)
     return bool(_ARTICLE.search(text, max(0, start - 6), start) and _NOUN.match(text, end))
 
 
 _NOUNS = re.compile(
     r" (?!(?:is|was|has|as|his|this|plus|less|across|towards|always|its|thus|us|yes)\b)[a-z]{2,}[^s\W]s\b"
 )
+_ANGLES = re.compile(r" (?:angle|turn|view|bend|rotation|weather|heat|day|slope|lens)")
+_ADVERB = re.compile(r" (?:long|tall|wide|high|deep|thick|apart|away|across|below|above|in|x|he|she|it|i)\b")
 _ARTICLE = re.compile(r"(?i)\b(?:an?|each)\s\Z")
 _NOUN = re.compile(r"\s(?!(?:of|or|and|to|in|per|is|was|from|for|at|on|by|with|above|below)\b)[a-zA-Z]")
 _VOLTS = re.compile(r"\d ?[mk]?[VW],? (?:and |at )?\d*\Z")
@@ -347,52 +344,3 @@ def _is_meant(symbol: str, found: re.Match[str], quantity: Quantity, text: str) 
     if symbol in ("ac", "ha", "mo", "deg", "bar", "pt"):
         return found["gap"] != "-"
     return True
-
-
-# ---------------------------------------------------------------- the number itself
-
-_GROUPED = r"\d{1,3}(?:,\d{3})+(?!\d|,\d)"
-_INDIAN = r"\d{1,2}(?:,\d{2})+,\d{3}(?!\d|,\d)"
-_SPACED = r"\d{1,3}(?: \d{3}){2,}(?!\d|[ ]\d)"
-_NUMBER = re.compile(
-    rf"(?P<comma>{_GROUPED})(?P<d1>\.\d+)?|(?P<indian>{_INDIAN})(?P<d2>\.\d+)?|(?P<spaced>{_SPACED})"
-    r"|(?P<plain>\d+)(?P<d3>\.\d+(?!\.\d))?|(?P<d4>\.\d+)"
-)
-_EURO_DECIMALS = re.compile(r",(\d\d)(?=\s?(?:€|EUR\b|kr\b))")
-_EXPONENT = re.compile(r"[eE]([+-]?\d{1,3})(?![\w.])|\s?[x×*·]\s?10(?:\^|\*\*)([-−+]?\d{1,3})(?!\d)")
-_MIXED = re.compile(r"(?: {1,2}|-|\s?&\s?| and )(\d{1,2})/(\d{1,3})(?![\d/.]|,\d)(?: (?=[,.;!?)]))?")
-_FRACTION = re.compile(r"/(\d{1,36})(?![\d/]|[.,]\d)(?: (?=[,.;!?)]))?")
-MAX_FRACTION = 36
-
-
-def _number(text: str, start: int) -> tuple[Number, int] | None:
-    found = _NUMBER.match(text, start)
-    if not found:
-        return None
-    decimals = (found["d1"] or found["d2"] or found["d3"] or found["d4"] or "")[1:]
-    whole = found["comma"] or found["indian"] or found["spaced"] or found["plain"] or ""
-    grouping = "comma" if found["comma"] or found["spaced"] else "indian" if found["indian"] else ""
-    number = Number(whole.replace(",", "").replace(" ", ""), decimals, grouping=grouping)
-    end = found.end()
-    if found["plain"] and not decimals:
-        if euro := _EURO_DECIMALS.match(text, end):
-            return replace(number, decimals=euro[1]), euro.end()
-        return _with_fraction(text, end, number)
-    return _with_exponent(text, end, number)
-
-
-def _with_fraction(text: str, end: int, number: Number) -> tuple[Number, int]:
-    mixed = _MIXED.match(text, end)
-    if mixed and 0 < int(mixed[1]) < int(mixed[2]):
-        return replace(number, above=mixed[1], below=mixed[2]), mixed.end()
-    fraction = _FRACTION.match(text, end)
-    if fraction and len(number.whole) <= MAX_FRACTION:
-        return Number(above=number.whole, below=fraction[1]), fraction.end()
-    return _with_exponent(text, end, number)
-
-
-def _with_exponent(text: str, end: int, number: Number) -> tuple[Number, int]:
-    found = _EXPONENT.match(text, end)
-    if not found:
-        return number, end
-    return replace(number, exponent=(found[1] or found[2]).replace("−", "-")), found.end()

@@ -4,7 +4,8 @@
 from dataclasses import replace
 
 from zipvoice.text.normalizer.english.numbers import cardinal, digit_by_digit, ordinal, plural, year_like
-from zipvoice.text.normalizer.english.quantities import Expression, Number, Quantity
+from zipvoice.text.normalizer.english.numerals import Number
+from zipvoice.text.normalizer.english.quantities import Expression, Quantity
 from zipvoice.text.normalizer.english.units import plural_unit
 
 MAX_QUANTITY_DIGITS = 7
@@ -16,7 +17,7 @@ def expression(found: Expression) -> str:
     words = [found.comparison, quantity(found.first)]
     for between, other in found.rest:
         words += [between, quantity(other)]
-    return " ".join(words).strip()
+    return " ".join(filter(None, words))
 
 
 def quantity(found: Quantity) -> str:
@@ -85,7 +86,8 @@ def _money(found: Quantity) -> str:
     main, cents = int(given.whole or 0), int(given.decimals or 0)
     if main or not cents:
         words = number(replace(given, decimals=""), True) or "zero"
-        parts.append(f"{words} {currency.one if main == 1 else currency.many}")
+        is_one = main == 1 or (found.before_noun and not cents)
+        parts.append(f"{words} {currency.one if is_one else currency.many}")
     if cents:
         parts.append(f"{cardinal(given.decimals)} {currency.cent if cents == 1 else currency.cents}")
     return ", ".join(parts)
@@ -132,9 +134,11 @@ def fraction(above: str, below: str) -> str:
         return _PAIRS[above, below]
     if len(above) > 9 or len(below) > 9:
         return f"{whole(above, True)} over {whole(below, True)}"
+    a, b = int(above), int(below)
+    if a + b == 100 or above == below == "50":
+        return f"{cardinal(above)} {cardinal(below)}"
     if above == below:
         return f"{cardinal(above)} {'out of ' if above in _OUT_OF else ''}{cardinal(below)}"
-    a, b = int(above), int(below)
     if b in (10, 100) and 1 < a < b:
         return f"{cardinal(above)} out of {cardinal(below)}"
     if not a or (b not in _NAMED_BELOW and a != 1) or b < 2 or (a > b and b > 16):

@@ -58,7 +58,7 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
     ("arithmetic", re.compile(r"<=|≤"), "less than or equal to"),
     ("arithmetic", re.compile(r">=|≥"), "greater than or equal to"),
     ("arithmetic", re.compile(r"\+=(?=\s)"), "plus equals"),
-    ("arithmetic", re.compile(r"(?<=[\w)\]%\s])=(?=[\s\w.$(√-])"), "equals"),
+    ("arithmetic", re.compile(r"(?<=[\w)\]%\s])=(?=[\s\w.$(√+-])"), "equals"),
     ("arithmetic", re.compile(r"\*\*(?=\s?\d)(?<=[\w\s)]\*\*)\s?(\d{1,3})(?!\w)"), _power),
     ("arithmetic", re.compile(r"(?<=[\d)])[*×·⋅]\s?(?=[\w(])|(?<=[\w)%] )[*×·⋅]\s(?=[\w(])"), "times"),
     ("arithmetic", re.compile(r"(?<=\w)×(?=\w)"), "by"),
@@ -149,7 +149,9 @@ def many(text: str, start: int) -> Said | None:
 
 _HUNDREDS = re.compile(r"1(0{1,3})'?s(?= of\b)|(?<=of )1(0{2,3})s\b")
 _OUT_OF = re.compile(r"(\d{1,3})/(\d{1,3})(?=\s(?:stars?|points?|correct|would)\b)")
-_TIMES = re.compile(r"(?:(\d{1,4})\s?[-–]\s?)?(\d{1,4}(?:\.\d{1,3})?)x(?![\w^²³])(?!\s?[-+*/=]|\s\d)(?<![=+*/-] \dx)")
+_TIMES = re.compile(
+    r"(?:(\d{1,4})\s?[-–]\s?)?(\d{1,4}(?:\.\d{1,3})?)[xX](?![\w^²³])(?!\s?[-+*/=]|\s\d)(?<![=+*/-] \dx)"
+)
 
 
 def feet_and_inches(text: str, start: int) -> Said | None:
@@ -158,12 +160,15 @@ def feet_and_inches(text: str, start: int) -> Said | None:
     if not found:
         return None
     feet, inches = found[1], found[2] or found[3]
+    if not inches and _OPEN_QUOTE.search(text, max(0, start - 100), start):
+        return None
     words = f"{cardinal(feet)} {'foot' if feet == '1' or inches else 'feet'}"
     return Said(found.end(), words + (f" {cardinal(inches)}" if inches else ""), "length")
 
 
+_OPEN_QUOTE = re.compile(r"(?:\A|\s)'[^']*\Z")
 _FEET = re.compile(
-    r"(\d{1,3})(?:['′]\s?(\d{1,2})(?![\d'])(?:[\"″]|'')?|['′](?=\s(?:tall|long|wide|high|deep|x|by|of)\b|\s?[x×])|\s?ft\s?(\d{1,2})(?!\w))"
+    r"(\d{1,3})(?:['′]\s?(\d{1,2})(?![\d'])(?:[\"″]|'')?|['′](?=\s[a-z]|\s(?:tall|long|wide|high|deep|x|by|of)\b|\s?[x×])|\s?ft\s?(\d{1,2})(?!\w))"
 )
 
 
@@ -181,7 +186,7 @@ _BOOK = re.compile(
     r"\b(?:Genesis|Exodus|Leviticus|Numbers|Deuteronomy|Joshua|Judges|Ruth|Samuel|Kings|Chronicles|Ezra|Nehemiah|Esther|Job"
     r"|Psalms?|Proverbs|Ecclesiastes|Isaiah|Jeremiah|Ezekiel|Daniel|Hosea|Joel|Amos|Micah|Matthew|Mark|Luke|John|Acts"
     r"|Romans|Corinthians|Galatians|Ephesians|Philippians|Colossians|Thessalonians|Timothy|Titus|Hebrews|James|Peter"
-    r"|Jude|Revelation|Rev\.|Matt\.|Cor\.|Rom\.|Ps\.|Surah|Quran) \Z"
+    r"|Jude|Revelation|Gen\.|Rev\.|Matt\.|Cor\.|Rom\.|Ps\.|Surah|Quran) \Z"
 )
 
 
