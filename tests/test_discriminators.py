@@ -22,7 +22,7 @@ def noise(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def verdict(score, *features):
+def output(score, *features):
     return DiscriminatorOutput(torch.full((2, 3), score), [torch.full((2, 4), value) for value in features])
 
 
@@ -31,11 +31,11 @@ def verdict(score, *features):
 
 @torch.no_grad()
 @pytest.mark.parametrize("period", [2, 3, 7])
-def test_a_period_is_judged_as_its_interleaved_parts_one_by_one(period):
-    judge, single = PeriodDiscriminator(period, (4, 8)), PeriodDiscriminator(1, (4, 8))
-    single.load_state_dict(judge.state_dict())
+def test_a_period_discriminator_treats_interleaved_parts_one_by_one(period):
+    discriminator, single = PeriodDiscriminator(period, (4, 8)), PeriodDiscriminator(1, (4, 8))
+    single.load_state_dict(discriminator.state_dict())
     wave = noise(2, 40 * period)
-    together = judge(wave).scores  # (B, 1, n, P)
+    together = discriminator(wave).scores  # (B, 1, n, P)
     for start in range(period):
         alone = single(wave[:, start::period]).scores[..., 0]
         torch.testing.assert_close(together[..., start], alone)
@@ -43,8 +43,8 @@ def test_a_period_is_judged_as_its_interleaved_parts_one_by_one(period):
 
 @torch.no_grad()
 def test_an_incomplete_period_is_filled_with_silence():
-    judge, wave = PeriodDiscriminator(5, (4, 8)), noise(2, 123)
-    assert torch.equal(judge(wave).scores, judge(F.pad(wave, (0, 2))).scores)
+    discriminator, wave = PeriodDiscriminator(5, (4, 8)), noise(2, 123)
+    assert torch.equal(discriminator(wave).scores, discriminator(F.pad(wave, (0, 2))).scores)
 
 
 def test_the_magnitude_of_a_sine_is_half_the_windows_sum():
@@ -70,18 +70,18 @@ def test_only_the_spectral_ones_are_deaf_to_the_sign():
 
 
 @torch.no_grad()
-def test_each_wave_of_a_batch_is_judged_alone():
-    judges, waves = Discriminators(SMALL), noise(3, 500)
-    together = judges(waves)
+def test_each_wave_of_a_batch_is_treated_alone():
+    discriminators, waves = Discriminators(SMALL), noise(3, 500)
+    together = discriminators(waves)
     for number, wave in enumerate(waves):
-        for all_waves, alone in zip(together, judges(wave[None]), strict=True):
+        for all_waves, alone in zip(together, discriminators(wave[None]), strict=True):
             torch.testing.assert_close(all_waves.scores[number], alone.scores[0], atol=1e-6, rtol=1e-4)
 
 
 def test_the_published_multi_period_discriminator_has_41_million_weights():
     with torch.device("meta"):
-        judges = Discriminators(DiscriminatorConfig(windows=()))
-    shapes = [p.shape for name, p in judges.named_parameters() if not name.endswith("original0")]  # the norms
+        discriminators = Discriminators(DiscriminatorConfig(windows=()))
+    shapes = [p.shape for name, p in discriminators.named_parameters() if not name.endswith("original0")]  # the norms
     assert sum(shape.numel() for shape in shapes) == 5 * 8_218_433
 
 
@@ -91,15 +91,15 @@ def test_each_kind_has_its_weight_however_many_there_are():
 
 def test_they_learn_to_tell_a_tone_from_noise():
     torch.manual_seed(0)
-    judges = Discriminators(SMALL)
-    optimizer = torch.optim.AdamW(judges.parameters(), 3e-3)
+    discriminators = Discriminators(SMALL)
+    optimizer = torch.optim.AdamW(discriminators.parameters(), 3e-3)
     tone = torch.sin(0.2 * torch.arange(512) + torch.arange(4.0)[:, None])
     for step in range(60):
-        loss = discriminator_loss(judges(tone), judges(noise(4, 512, seed=step)))
+        loss = discriminator_loss(discriminators(tone), discriminators(noise(4, 512, seed=step)))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    for real, fake in zip(judges(tone), judges(noise(4, 512, seed=1000)), strict=True):
+    for real, fake in zip(discriminators(tone), discriminators(noise(4, 512, seed=1000)), strict=True):
         assert real.scores.mean() > 0 > fake.scores.mean()
 
 
@@ -113,16 +113,16 @@ def test_impossible_sizes_are_refused(wrong):
 
 
 def test_the_hinge_is_closed_beyond_one():
-    assert discriminator_loss([verdict(1.0)], [verdict(-1.0)]) == 0
-    assert discriminator_loss([verdict(3.0)], [verdict(-2.0)]) == 0
-    assert discriminator_loss([verdict(0.0)], [verdict(0.0)]) == 2
-    assert discriminator_loss([verdict(0.0), verdict(-1.0)], [verdict(0.0), verdict(1.0)]) == 3
-    assert adversarial_loss([verdict(1.5), verdict(-1.0)], [7.0, 0.5]) == 1
+    assert discriminator_loss([output(1.0)], [output(-1.0)]) == 0
+    assert discriminator_loss([output(3.0)], [output(-2.0)]) == 0
+    assert discriminator_loss([output(0.0)], [output(0.0)]) == 2
+    assert discriminator_loss([output(0.0), output(-1.0)], [output(0.0), output(1.0)]) == 3
+    assert adversarial_loss([output(1.5), output(-1.0)], [7.0, 0.5]) == 1
 
 
 def test_feature_differences_add_up_over_layers_by_weight():
-    real = [verdict(0.0, 1.0, 2.0), verdict(0.0, 5.0)]
-    fake = [verdict(0.0, 1.5, 0.0), verdict(0.0, 4.0)]
+    real = [output(0.0, 1.0, 2.0), output(0.0, 5.0)]
+    fake = [output(0.0, 1.5, 0.0), output(0.0, 4.0)]
     assert feature_loss(real, fake, [1.0, 0.1]) == pytest.approx(2.5 + 0.1)
 
 

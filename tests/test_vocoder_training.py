@@ -182,8 +182,8 @@ def test_missing_recordings_are_named(train, message, tmp_path, monkeypatch):
 def test_the_features_of_a_segment_are_those_of_the_whole_recording(tmp_path):
     wave = torch.from_numpy(read(CORPUS / "arctic_a0098_1592746254.ogg").samples[0])
     first = 10
-    crop = wave[first * HOP - CONTEXT : first * HOP + 2048 + CONTEXT]
-    mel, real = new_trainer(run_config(tmp_path)).objective.examples(crop[None])
+    segment = wave[first * HOP - CONTEXT : first * HOP + 2048 + CONTEXT]
+    mel, real = new_trainer(run_config(tmp_path)).objective.examples(segment[None])
     assert torch.equal(real[0], wave[first * HOP : first * HOP + 2048])
     torch.testing.assert_close(mel[0].T, LogMel()(wave)[first : first + 9], atol=1e-3, rtol=0)
 

@@ -32,7 +32,7 @@ class VocoderObjective(Objective[Vocos, SegmentBatch]):
 
     The loss is the mel distance, the multi-resolution spectral loss and, once the discriminators take part, the
     adversarial and the feature-matching loss. Each call then also makes one update of the discriminators, by an
-    optimizer of their own. Validation judges the exponential moving average of the vocoder's weights, the result.
+    optimizer of their own. Validation uses the exponential moving average of the vocoder's weights, the result.
 
         objective = VocoderObjective(config, vocos, Discriminators(config.discriminators))
         loss = objective(vocos, batch, generator)

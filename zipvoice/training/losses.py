@@ -61,7 +61,7 @@ class Objective(Generic[ModelT, BatchT]):
         """Called after each update of the model."""
 
     def result(self, model: ModelT) -> Mapping[str, Tensor]:
-        """The weights that validation judges."""
+        """The weights that validation evaluates."""
         return model.state_dict()
 
     def state_dict(self) -> dict[str, Any]:

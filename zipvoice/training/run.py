@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 
@@ -100,38 +100,33 @@ def at_next_step(config: RunConfig) -> Trainer:
     return trainer
 
 
-class Run(Protocol):
-    """What differs between the runs of different kinds of models."""
+class Run:
+    """What differs between runs of different kinds of models.
 
-    @property
-    def config(self) -> LoopConfig:
-        """The description of the run, complete."""
-        ...
+    Attributes:
+        config: the description of the run, complete.
+        fixed: settings that a run cannot change once it has checkpoints.
+    """
 
-    @property
-    def fixed(self) -> tuple[str, ...]:
-        """Settings that a run cannot change once it has checkpoints."""
-        ...
+    config: LoopConfig
+    fixed: tuple[str, ...]
 
     def differences(self, exp_dir: Path) -> list[str]:
         """What differs from the run whose checkpoints are in a folder, `fixed` settings apart."""
-        ...
+        return []
 
     def trainer(self, world: World) -> Trainer:
         """A trainer of this process, at step 0."""
-        ...
+        raise NotImplementedError
 
     def describe(self) -> None:
         """Write the files that make the folder of the run a model directory, weights apart."""
-        ...
 
     def observe(self, trainer: Trainer, metrics: MetricLogger) -> None:
         """Let the trainer of the first process record what is particular to these models."""
-        ...
 
     def publish(self) -> None:
         """Write the result of a run that has ended."""
-        ...
 
 
 def assemble(run: Run, world: World, state: Mapping[str, Any] | None) -> Trainer:
@@ -213,10 +208,12 @@ def _short(value: object) -> str:
 # ---------------------------------------------------------------- the four models
 
 
-class ModelRun:
+class ModelRun(Run):
     """A run of one of the four models."""
 
     fixed = ("variant", "model", "feature", "tokenizer", "lora", "average_period")
+
+    config: RunConfig
 
     def __init__(self, config: RunConfig) -> None:
         self.source = source_model(config)
@@ -330,16 +327,15 @@ def build_objective(
 # ---------------------------------------------------------------- vocoders
 
 
-class VocoderRun:
+class VocoderRun(Run):
     """A run of a vocoder."""
 
     fixed = ("vocos", "discriminators")
 
+    config: VocoderRunConfig
+
     def __init__(self, config: VocoderRunConfig) -> None:
         self.config = config
-
-    def differences(self, exp_dir: Path) -> list[str]:
-        return []
 
     def trainer(self, world: World) -> Trainer:
         config = self.config
@@ -351,9 +347,6 @@ class VocoderRun:
         batches = SegmentBatches(Segments(config), world.rank, world.size)
         dev = whole_recordings(config.dev) if world.is_first else []
         return vocoder_trainer(config, vocos.to(world.device), discriminators.to(world.device), batches, dev, world)
-
-    def describe(self) -> None:
-        pass  # `save_vocos` writes all there is
 
     def observe(self, trainer: Trainer, metrics: MetricLogger) -> None:
         objective = cast(VocoderObjective, trainer.objective)
@@ -367,9 +360,6 @@ class VocoderRun:
 
         trainer.show = copies
         trainer.saved = lambda: save_vocos(objective.averaged, self.config.exp_dir)
-
-    def publish(self) -> None:
-        pass  # the newest checkpoint's has been written with it
 
 
 def vocoder_trainer(

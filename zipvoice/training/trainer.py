@@ -231,7 +231,8 @@ class Trainer:
             self.metrics.scalars("train", self.step, {k: v for k, v in values.items() if math.isfinite(v)})
             for kind, scalars in report.scalars().items():
                 self.metrics.scalars(kind, self.step, scalars)
-            logger.info("step %d: loss %.5f, mean %.5f, %s", self.step, values["loss"], means["loss"], report)
+            shown = ", ".join(f"mean {name} {mean:.5f}" for name, mean in means.items())
+            logger.info("step %d: loss %.5f, %s, %s", self.step, values["loss"], shown, report)
 
     def save(self) -> None:
         """Write a checkpoint and delete those that are not needed any longer."""

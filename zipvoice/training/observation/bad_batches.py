@@ -86,7 +86,8 @@ class BadBatches:
             raise ValueError(
                 f"{self.in_a_row} updates in a row were skipped (max_bad_batches); at step {step} {reason}, on the "
                 f"utterances {ids}. The batches are in {self.folder}. If nothing is wrong with their audio and texts "
-                "the model has diverged: lower optim.base_lr and go on from an earlier checkpoint (resume)"
+                "the model has diverged: lower the learning rate (optim.base_lr, or lr of a vocoder) and continue from "
+                "an earlier checkpoint (resume)"
             )
 
     def updated(self) -> None:
