@@ -13,8 +13,9 @@ import torch
 from tiny_models import FAST, RATE, make_model, make_synthesizer, make_vocoder, tone
 
 from zipvoice.audio.files import read, write
-from zipvoice.synthesis.batch import Utterance, check_list, read_list, share, speak_list
+from zipvoice.synthesis.batch import check_list, share, speak_list
 from zipvoice.synthesis.synthesizer import Synthesizer
+from zipvoice.utterances import Utterance, read_list
 
 
 @pytest.fixture(scope="module")

@@ -19,13 +19,13 @@ from zipvoice.config.strict_json import read_json, write_json
 from zipvoice.config.vocoder import DiscriminatorConfig, VocoderRunConfig, VocosConfig
 from zipvoice.data.prepare import prepare
 from zipvoice.data.segments import CONTEXT, SegmentBatch, SegmentBatches, Segments
-from zipvoice.synthesis.batch import read_list
 from zipvoice.training import checkpoint
 from zipvoice.training.distributed import ALONE
 from zipvoice.training.lr_scheduler import cosine
 from zipvoice.training.observation.logger import MetricLogger
 from zipvoice.training.run import train_vocoder, vocoder_trainer
 from zipvoice.training.trainer import Trainer
+from zipvoice.utterances import read_list
 from zipvoice.vocoder.discriminators import Discriminators
 from zipvoice.vocoder.log_mel import LogMel
 from zipvoice.vocoder.vocos import Vocos, load_vocos, save_vocos

@@ -30,7 +30,7 @@ class Evaluate:
 def evaluate(arguments: list[str]) -> None:
     command = parse(Evaluate, "evaluate", arguments)
     from zipvoice.evaluation.scores import Expected, score, table
-    from zipvoice.synthesis.batch import read_list
+    from zipvoice.utterances import read_list
 
     expected = []
     for number, utterance in read_list(command.list).items():

@@ -221,7 +221,8 @@ class Batch:
 
 def batch(arguments: list[str]) -> int:
     command = parse(Batch, "batch", arguments)
-    from zipvoice.synthesis.batch import check_list, read_list, share, speak_list
+    from zipvoice.synthesis.batch import check_list, share, speak_list
+    from zipvoice.utterances import read_list
 
     utterances = read_list(command.list)
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))

@@ -15,7 +15,7 @@ from pathlib import Path
 from zipvoice.audio.files import read
 from zipvoice.evaluation.recognition import Dictation
 from zipvoice.evaluation.word_errors import WordErrors, word_errors
-from zipvoice.synthesis.batch import Utterance, read_list
+from zipvoice.utterances import Utterance, read_list
 
 
 def main(path: str, results: Path) -> None:
