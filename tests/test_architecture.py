@@ -2,6 +2,7 @@
 """Who may import whom, read from the sources."""
 
 import ast
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,7 @@ MAY_IMPORT = {
         "runtime",
         "vocoder",
     },
+    "export": {"__init__", "audio", "config", "files", "model", "pretrained", "runtime", "vocoder"},
     "synthesis": {
         "builtin",
         "config",
@@ -62,6 +64,7 @@ MAY_IMPORT = {
         "training",
         "synthesis",
         "evaluation",
+        "export",
         "__init__",
     },
     "__init__": {"config", "audio", "synthesis"},
@@ -69,6 +72,8 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "lhotse": {"data"},
+    "onnx": {"export"},
+    "onnxruntime": {"export", "runtime"},
     "peft": {"training"},
     "tensorboard": {"training"},
     "tyro": {"cli"},
@@ -76,7 +81,7 @@ ONLY_IN = {
     "resemblyzer": {"evaluation"},
     "speechmos": {"evaluation"},
 }
-WITH_TORCH = {"model", "vocoder", "data", "training", "weights", "runtime/torch.py"}
+WITH_TORCH = {"model", "vocoder", "data", "export", "training", "weights", "runtime/torch.py"}
 """Rooms and files that need PyTorch; those below import it in functions at most, all others not at all."""
 WITH_TORCH_WHEN_CALLED = {"pretrained"}
 TORCH_FREE_MODEL = ("arrays", "condition", "duration", "guidance", "solver")
@@ -142,3 +147,9 @@ def test_every_room_is_in_the_table():
 
 def test_no_room_is_called_utils():
     assert not [path for path in ROOT.rglob("*") if path.stem in {"utils", "util", "helpers", "common", "misc"}]
+
+
+def test_the_picture_is_drawn_from_the_imports():
+    drawing = runpy.run_path(str(ROOT.parent / "docs" / "draw_architecture.py"))
+    stored = (ROOT.parent / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    assert drawing["svg"](drawing["imports"]()) == stored, "run python docs/draw_architecture.py"

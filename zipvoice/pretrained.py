@@ -49,6 +49,11 @@ class ModelDirectory:
         config = given or self.file.tokenizer or published_tokenizer(variant)
         return replace(config, skip_unknown=skip_unknown or config.skip_unknown)
 
+    def write_description(self, output: Path, variant: Variant) -> None:
+        """Write all but the weights into another model directory, with variant and tokenizer filled in."""
+        write_json(replace(self.file, variant=variant, tokenizer=self.tokenizer(variant)), output / "model.json")
+        self.table.write(output / "tokens.txt")
+
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -225,6 +230,11 @@ def _check_download(path: Path) -> None:
         path.unlink()
         blob.unlink(missing_ok=True)
         raise OSError(f"{path.name} arrived damaged and was removed; try again")
+
+
+def has_weights(directory: Path) -> bool:
+    """Whether a model directory holds weights, which make a network."""
+    return any((directory / name).is_file() for name in WEIGHT_FILES)
 
 
 def _existing(path: Path) -> Path:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from zipvoice.cli import check, diagnose, evaluation, synthesis, text, training, vocoder
+from zipvoice.cli import check, diagnose, evaluation, export, synthesis, text, training, vocoder
 from zipvoice.cli.parsing import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, note
 from zipvoice.config.strict_json import suggestion
 
@@ -36,6 +36,7 @@ COMMANDS = {
     "train": Command("train a model as a run file describes", training.train),
     "finetune": Command("fine-tune a model on other data", training.finetune),
     "merge": Command("make a model of a model and an adapter", training.merge),
+    "export": Command("make graphs of a model, which speak without PyTorch", export.export),
     "diagnose": Command("look into a training run: statistics, values that are not finite, memory", diagnose.diagnose),
     "average": Command("make a model from the checkpoints of a training run", training.average),
     "evaluate": Command("score speech: intelligibility, voice, quality", evaluation.evaluate),

@@ -37,7 +37,8 @@ class Machine:
     """A Vocos directory, vocos_small (of the package), or griffin-lim, which needs no weights. By default griffin-lim
     for models of the package, and the published Vocos, downloaded once, for all others."""
     runtime: str = "auto"
-    """What computes: torch, or auto for the best that is installed."""
+    """What computes: torch, onnx (graphs that `zipvoice export` wrote, on a CPU), or auto for what the model directory
+    and the installed packages allow."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; by default the best there is, and under torchrun a GPU for each process."""
     dtype: str = "float32"

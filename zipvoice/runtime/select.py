@@ -3,16 +3,22 @@
 
 import os
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from zipvoice import builtin
 from zipvoice.audio.griffin_lim import griffin_lim
 from zipvoice.config.model import Variant
 from zipvoice.config.strict_json import suggestion
-from zipvoice.pretrained import ModelDirectory
+from zipvoice.pretrained import ModelDirectory, has_weights
 from zipvoice.runtime.base import AcousticModel, Vocoder
+from zipvoice.runtime.onnx import graph_file, has_graphs
 
-RUNTIMES = {"torch": ("the PyTorch runtime", "torch", "torch>=2.6")}
+RUNTIMES = {
+    "torch": ("the PyTorch runtime", "torch", "torch>=2.6"),
+    "onnx": ("the ONNX runtime", "onnxruntime", "onnxruntime"),
+}
 """By name: what it is, the library that it needs, and what pip installs for it."""
 GRIFFIN_LIM = "griffin-lim"
 
@@ -35,7 +41,7 @@ def load_model(
     Example:
         >>> model = load_model(read_directory("zipvoice_small"), "torch", device="cpu")
     """
-    module = _module("torch" if runtime == "auto" else runtime)
+    module = _module(_best(directory) if runtime == "auto" else runtime)
     model: AcousticModel = module.load_model(directory, device=device, dtype=dtype, weights=weights, variant=variant)
     return model
 
@@ -43,14 +49,25 @@ def load_model(
 def load_vocoder(source: str | os.PathLike[str], runtime: str = "auto", *, device: str | None = None) -> Vocoder:
     """Griffin-Lim or the package's own Vocos by name, else Vocos from a folder; only Vocos needs a runtime.
 
+    "auto" takes a folder's graph, if it has one, and else PyTorch.
+
     Example:
         >>> samples = load_vocoder("griffin-lim")(log_mel)  # (B, F, T) -> (B, N)
     """
     if source == GRIFFIN_LIM:
         return griffin_lim
     folder = builtin.folder(builtin.VOCODER) if source == builtin.VOCODER else source
-    vocoder: Vocoder = _module("torch" if runtime == "auto" else runtime).load_vocoder(folder, device=device)
+    if runtime == "auto":
+        runtime = "onnx" if (Path(folder) / graph_file("vocoder")).is_file() else "torch"
+    vocoder: Vocoder = _module(runtime).load_vocoder(folder, device=device)
     return vocoder
+
+
+def _best(directory: ModelDirectory) -> str:
+    """PyTorch where there are weights and it is installed, since it has every option; else graphs, if there are any."""
+    if not has_graphs(directory.path) or (has_weights(directory.path) and find_spec("torch")):
+        return "torch"
+    return "onnx"
 
 
 def _module(runtime: str) -> Any:

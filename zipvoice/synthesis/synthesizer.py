@@ -291,7 +291,8 @@ def load(
         vocoder: a directory of Vocos weights, the name of the package's ("vocos_small"), or "griffin-lim", which needs
             no weights; by default the latter for models of the package and the published Vocos, downloaded once, for
             all others.
-        runtime: what computes: "torch", or "auto" for the best that is installed.
+        runtime: what computes: "torch", "onnx" for graphs that `zipvoice export` wrote, or "auto" for what the
+            directory and the installed packages allow.
         device: cpu, cuda, cuda:1, mps; by default the best there is.
         dtype: arithmetic of the model: "float32", "bfloat16" or "float16".
         weights: see `zipvoice.pretrained.load_network`.

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Graphs give the numbers of the networks they were exported from, at every length; other files are refused."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from tiny_models import FIVE_STACKS, make_model, make_vocoder
+
+import zipvoice
+from zipvoice import Audio, builtin
+from zipvoice.cli import main
+from zipvoice.config.export import ExportOptions
+from zipvoice.export.onnx import export_onnx
+from zipvoice.pretrained import read_directory
+from zipvoice.runtime.select import load_model, load_vocoder
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("zipvoice_distill", "zipvoice_dialog")]
+LENGTHS = (1, 2, 3, 4, 5, 37, 101)
+
+
+@pytest.fixture(scope="module", params=["zipvoice", "zipvoice_dialog_stereo", *SLOW])
+def folder(request, tmp_path_factory):
+    """A tiny model and, in `graphs`, its graphs."""
+    folder = tmp_path_factory.mktemp(request.param)
+    make_model(folder / "model", request.param, FIVE_STACKS)
+    export_onnx(ExportOptions(str(folder / "model"), str(folder / "graphs")))
+    return folder
+
+
+def differences(network_directory, graph_directory, batch, frames, seed=0):
+    """Largest differences of text condition and velocities, in both halves of the way, with guidance and without."""
+    network = load_model(read_directory(network_directory), "torch", device="cpu")
+    graphs = load_model(read_directory(graph_directory), "onnx")
+    rng = np.random.default_rng(seed)
+    lengths = np.array([max(1, frames - 2 * i) for i in range(batch)])
+    num_tokens = np.maximum(1, lengths // 3)
+    tokens = np.zeros((batch, num_tokens.max() + 1), np.int64)
+    for row, count in zip(tokens, num_tokens, strict=True):
+        row[:count] = rng.integers(1, network.description.vocabulary.size, count)
+    channels = 100 * network.description.num_channels
+    x, speech = rng.standard_normal((2, batch, frames, channels), dtype=np.float32)
+    conditions = [runtime.condition(tokens, num_tokens, lengths, 0.3 * speech) for runtime in (network, graphs)]
+    real = (np.arange(frames) < lengths[:, None])[:, :, None]
+    found = [np.abs(real * (network.numpy(conditions[0].text) - conditions[1].text)).max()]
+    for t, scale in ((0.2, 1.5), (0.9, 1.5), (0.4, 0.0)):
+        wanted = network.numpy(network.velocity(t, network.array(x), conditions[0], scale))
+        found.append(np.abs(real * (wanted - graphs.velocity(t, x, conditions[1], scale))).max())
+    return found
+
+
+@pytest.mark.parametrize("frames", LENGTHS)
+def test_graphs_give_the_numbers_of_the_network(folder, frames):
+    for batch in (1, 2, 3):
+        assert max(differences(folder / "model", folder / "graphs", batch, frames)) < 2e-5
+
+
+SPEAK = """
+import sys
+sys.modules["torch"] = None  # importing it now raises ImportError
+import numpy as np, zipvoice
+synthesizer = zipvoice.load(sys.argv[1], vocoder=sys.argv[1])
+voice = synthesizer.prompt(zipvoice.Audio(np.load(sys.argv[2]), 24000), "spoken by nobody")
+np.save(sys.argv[3], synthesizer.synthesize("Hello there, this is it.", voice, num_steps=2, guidance_scale=1.0).samples)
+"""
+
+
+def test_without_torch_a_seed_keeps_its_sound(tmp_path):
+    make_model(tmp_path / "model")
+    make_vocoder(tmp_path / "vocos")
+    export_onnx(ExportOptions(str(tmp_path / "model"), str(tmp_path / "graphs"), vocoder=str(tmp_path / "vocos")))
+    noise = 0.1 * np.random.default_rng(0).standard_normal((1, 48000)).astype(np.float32)
+    np.save(tmp_path / "voice.npy", noise)
+    arguments = [tmp_path / "graphs", tmp_path / "voice.npy", tmp_path / "spoken.npy"]
+    subprocess.run([sys.executable, "-c", SPEAK, *arguments], check=True)
+    synthesizer = zipvoice.load(tmp_path / "model", vocoder=tmp_path / "vocos", runtime="torch", device="cpu")
+    voice = synthesizer.prompt(Audio(noise, 24000), "spoken by nobody")
+    wanted = synthesizer.synthesize("Hello there, this is it.", voice, num_steps=2, guidance_scale=1.0).samples
+    np.testing.assert_allclose(np.load(tmp_path / "spoken.npy"), wanted, atol=1e-4)
+
+    network, graph = load_vocoder(tmp_path / "vocos", "torch"), load_vocoder(tmp_path / "graphs", "onnx")
+    for frames in (2, 3, 40):
+        log_mel = np.random.default_rng(frames).standard_normal((2, 100, frames), dtype=np.float32) - 3
+        assert graph(log_mel).shape == (2, (frames - 1) * 256)
+        np.testing.assert_allclose(graph(log_mel), network(log_mel), atol=2e-5)
+
+
+# ---------------------------------------------------------------- files that cannot be used
+
+
+@pytest.fixture
+def graphs(folder, tmp_path):
+    """A copy of the graphs that may be spoilt."""
+    return shutil.copytree(folder / "graphs", tmp_path / "graphs")
+
+
+def foreign(path):
+    """A graph of somebody else's that does nothing."""
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N"]) for name in ("x", "y")]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "nothing", value[:1], value[1:])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def other_format(path):
+    graph = onnx.load(path)
+    onnx.helper.set_model_props(graph, {"zipvoice.graph": "velocity", "zipvoice.format": "99"})
+    onnx.save(graph, path)
+
+
+SPOILT = {
+    "cut short": (lambda path: path.write_bytes(path.read_bytes()[:2000]), "cannot be read as a graph"),
+    "no graph": (lambda path: path.write_text("velocity"), "cannot be read as a graph"),
+    "foreign": (foreign, "another program"),
+    "swapped": (lambda path: shutil.copy(path.with_name("condition.onnx"), path), "holds the condition graph"),
+    "other format": (other_format, "format 99, this version reads 1: export the model again"),
+    "missing": (lambda path: path.unlink(), "zipvoice export MODEL --output-dir"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+@pytest.mark.parametrize("folder", ["zipvoice"], indirect=True)
+def test_a_file_that_cannot_be_used_is_named(graphs, kind):
+    spoil, message = SPOILT[kind]
+    spoil(graphs / "velocity.onnx")
+    with pytest.raises((ValueError, OSError), match=message) as raised:
+        load_model(read_directory(graphs), "onnx")
+    assert str(graphs / "velocity.onnx") in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("folder", ["zipvoice"], indirect=True)
+def test_what_graphs_cannot_do_is_refused(folder):
+    directory = read_directory(folder / "graphs")
+    for change, message in (
+        ({"device": "cuda"}, "on the CPU, not on cuda"),
+        ({"dtype": "bfloat16"}, "not by dtype bfloat16"),
+        ({"weights": "epoch-3.pt"}, "hold their weights"),
+        ({"variant": "zipvoice_distill"}, "hold their weights and variant"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_model(directory, "onnx", **change)
+
+
+def test_the_command_writes_a_model_directory_with_a_card(tmp_path, capsys):
+    make_model(tmp_path / "model", "zipvoice_distill")
+    assert main(["export", str(tmp_path / "model"), "-o", str(tmp_path / "graphs"), "--int8"]) == 0
+    assert sorted(path.name for path in (tmp_path / "graphs").iterdir()) == [
+        "README.md", "condition.onnx", "model.json", "tokens.txt", "velocity.onnx",
+    ]  # fmt: skip
+    told = capsys.readouterr().err
+    assert "velocity.onnx: int8" in told and "condition.onnx: float32" in told
+    card = (tmp_path / "graphs" / "README.md").read_text(encoding="utf-8")
+    assert hashlib.sha256((tmp_path / "graphs" / "velocity.onnx").read_bytes()).hexdigest() in card
+
+    graph = onnx.load(tmp_path / "graphs" / "velocity.onnx").graph
+    weights = {initializer.name for initializer in graph.initializer}
+    assert not [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and weights & set(node.input)]
+    assert sum(node.op_type == "MatMulInteger" for node in graph.node) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", builtin.MODELS)
+def test_graphs_of_trained_models_give_their_numbers(tmp_path, name):
+    export_onnx(ExportOptions(name, str(tmp_path)))
+    for batch in (1, 2, 3):
+        for frames in (*LENGTHS, 500, 1218):
+            assert max(differences(name, tmp_path, batch, frames)) < 2e-5
+
+
+@pytest.mark.slow
+def test_the_graphs_of_the_package_in_8_bits_are_small_and_close(tmp_path):
+    velocity = export_onnx(ExportOptions(builtin.MODELS[0], str(tmp_path), int8=True))[1]
+    assert velocity.megabytes < 8
+    assert 1e-3 < velocity.difference < 0.05

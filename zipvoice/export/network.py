@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The networks in the form that graphs are traced from: the same numbers, no branch that depends on a size.
+
+A traced graph holds what was done at one length. So nothing here asks for a length in Python: offsets are made of sums,
+groups of frames are filled up without asking whether they need to be, and relative scores are shifted by one reshape.
+What evaluation does not need (schedules, dropout, gradients, blocks that fit into a processor's cache) is left out, and
+the constants of Swoosh are folded into the biases of the layers around it. The model itself is left as it is.
+
+Shapes: B batch, S tokens, T frames, D width, H heads, F mel bins, C mel bins of all channels.
+"""
+
+import copy
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zipvoice.model.activations import SLOPE, Swoosh, SwooshR, swoosh_l, swoosh_r
+from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention
+from zipvoice.model.decoder import GUIDANCE_SINUSOID_DIM, VelocityDecoder, sinusoid
+from zipvoice.model.duration import upsample
+from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward
+from zipvoice.model.zipformer import Downsample, DownsampledStack, EncoderLayer, Stack, Zipformer
+from zipvoice.model.zipvoice import ZipVoice
+
+EXP_LIMIT = 60.0
+"""exp(60) is far from overflow, and log(1 + exp(z)) is z long before."""
+MASKED_SCORE = -1000.0
+"""The limit of the attention scores of padded frames, as in the model."""
+NO_LIMIT = 3e38
+
+
+class TracedVelocity(nn.Module):
+    """The velocity of any variant, of (t, x, text, speech, padding_mask) and, if distilled, the guidance scale.
+
+    t and guidance_scale: (B); x and speech: (B, T, C); text: (B, T, F); padding_mask: (B, T), True at padding.
+    Gives (B, T, C).
+    """
+
+    def __init__(self, model: ZipVoice, channels: int = 1) -> None:
+        super().__init__()
+        decoder = _plain_copy(model.fm_decoder)
+        assert isinstance(decoder, VelocityDecoder)
+        self.decoder = decoder
+        self.network = TracedZipformer(decoder, (2 * channels + 1) * model.config.feat_dim)
+
+    def forward(
+        self,
+        t: Tensor,
+        x: Tensor,
+        text: Tensor,
+        speech: Tensor,
+        padding_mask: Tensor,
+        guidance_scale: Tensor | None = None,
+    ) -> Tensor:
+        embedding = sinusoid(t[:, None], self.decoder.time_embed_dim)
+        if guidance_scale is not None:
+            assert self.decoder.guidance_scale_embed is not None
+            scale = sinusoid(guidance_scale[:, None], GUIDANCE_SINUSOID_DIM)
+            embedding = embedding + self.decoder.guidance_scale_embed(scale)
+        time = self.decoder.time_embed(embedding)  # (B, 1, E)
+        return self.network(torch.cat([x, text, speech], dim=-1), padding_mask, time)
+
+
+class TracedTextEncoder(nn.Module):
+    """Token ids (B, S) and numbers of tokens (B) -> encoded text (B, S, F), the vectors of speakers included."""
+
+    def __init__(self, model: ZipVoice) -> None:
+        super().__init__()
+        self.embed, self.spk_embed = model.embed, model.spk_embed
+        self.vocabulary = model.vocabulary
+        self.network = TracedZipformer(_plain_copy(model.text_encoder), model.config.text_embed_dim)
+
+    def forward(self, tokens: Tensor, num_tokens: Tensor) -> Tensor:
+        padding_mask = _count(tokens) > num_tokens[:, None]
+        text = self.network(self.embed(tokens), padding_mask)
+        return text if self.spk_embed is None else text + self._speaker_vectors(self.spk_embed, tokens)
+
+    def _speaker_vectors(self, spk_embed: nn.Embedding, tokens: Tensor) -> Tensor:
+        """(B, S, F), chosen by the parity of the number of turn tags so far; zero at padding."""
+        first, second = self.vocabulary.spk_a_id, self.vocabulary.spk_b_id
+        assert first is not None and second is not None
+        is_tag = tokens.eq(first).logical_or(tokens.eq(second))
+        vectors = spk_embed(is_tag.long().cumsum(dim=1) % 2)
+        return vectors * tokens.ne(self.vocabulary.pad_id)[:, :, None].to(vectors.dtype)
+
+
+class TracedTextCondition(nn.Module):
+    """Token ids (B, S + 1), numbers of tokens and of frames (B) -> encoded text spread over the frames (B, T, F)."""
+
+    def __init__(self, model: ZipVoice) -> None:
+        super().__init__()
+        self.encoder, self.durations, self.alignment = TracedTextEncoder(model), model.durations, model.alignment
+
+    def forward(self, tokens: Tensor, num_tokens: Tensor, num_frames: Tensor) -> Tensor:
+        longest: Any = num_frames.max()  # a tensor, so that the graph holds for every length
+        return upsample(self.encoder(tokens, num_tokens), self.alignment(tokens, num_tokens, num_frames, longest))
+
+
+class TracedZipformer(nn.Module):
+    """A Zipformer whose input has a given width."""
+
+    def __init__(self, network: nn.Module, in_dim: int) -> None:
+        super().__init__()
+        assert isinstance(network, Zipformer)
+        self.in_proj, self.out_proj = network._stream(in_dim)
+        self.stacks = nn.ModuleList(map(_traced, network.encoders))
+
+    def forward(self, x: Tensor, padding_mask: Tensor, time: Tensor | None = None) -> Tensor:
+        x = self.in_proj(x)
+        for stack in self.stacks:
+            x = stack(x, padding_mask, time)
+        return self.out_proj(x)
+
+
+class TracedStack(nn.Module):
+    """As `Stack`: x (B, T, D), padding_mask (B, T), time (B, 1, E) or None."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__()
+        self.pos_dim, self.time_emb = stack.pos_dim, stack.time_emb
+        self.layers = nn.ModuleList(map(_traced, stack.layers))
+
+    def forward(self, x: Tensor, padding_mask: Tensor, time: Tensor | None = None) -> Tensor:
+        positions = relative_positions(x, self.pos_dim)
+        if self.time_emb is not None:
+            time = self.time_emb(time)
+        kept = (~padding_mask)[:, :, None].to(x.dtype)
+        highest = torch.where(padding_mask, MASKED_SCORE, NO_LIMIT)[:, None, None, :]
+        for layer in self.layers:
+            x = layer(x, positions, time, kept, highest)
+        return x
+
+
+class TracedDownsampledStack(nn.Module):
+    """As `DownsampledStack`; frames are repeated and what is over is cut off."""
+
+    def __init__(self, stack: DownsampledStack) -> None:
+        super().__init__()
+        self.factor = stack.factor
+        self.downsample, self.out_combiner = _traced(stack.downsample), _traced(stack.out_combiner)
+        self.encoder = _traced(stack.encoder)
+
+    def forward(self, x: Tensor, padding_mask: Tensor, time: Tensor | None = None) -> Tensor:
+        inner = self.encoder(self.downsample(x), padding_mask[:, :: self.factor], time)
+        batch, groups, dim = inner.shape
+        repeated = inner[:, :, None].expand(-1, -1, self.factor, -1).reshape(batch, groups * self.factor, dim)
+        return self.out_combiner(x, repeated[:, : x.shape[1]])
+
+
+class TracedDownsample(nn.Module):
+    """Fills up the last group by repeating the last frame as often as any length may need, and drops what is over."""
+
+    def __init__(self, downsample: Downsample) -> None:
+        super().__init__()
+        self.factor = downsample.factor
+        self.weights = nn.Parameter(downsample.bias.softmax(dim=0)[:, None], requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([x, x[:, -1:].expand(-1, self.factor - 1, -1)], dim=1)
+        groups = x.shape[1] // self.factor
+        x = x[:, : groups * self.factor].reshape(x.shape[0], groups, self.factor, x.shape[2])
+        return (x * self.weights).sum(dim=2)
+
+
+class TracedLayer(nn.Module):
+    """As `EncoderLayer`; kept (B, T, 1) is zero at padding, highest (B, 1, 1, T) limits the scores there."""
+
+    def __init__(self, layer: EncoderLayer) -> None:
+        super().__init__()
+        self.self_attn_weights = _traced(layer.self_attn_weights)
+        self.self_attn1, self.self_attn2 = _traced(layer.self_attn1), _traced(layer.self_attn2)
+        self.nonlin_attention = _traced(layer.nonlin_attention)
+        self.feed_forward1, self.feed_forward2 = _traced(layer.feed_forward1), _traced(layer.feed_forward2)
+        self.feed_forward3 = _traced(layer.feed_forward3)
+        self.conv_module1, self.conv_module2 = _traced(layer.conv_module1), _traced(layer.conv_module2)
+        self.norm, self.bypass, self.bypass_mid = map(_traced, (layer.norm, layer.bypass, layer.bypass_mid))
+
+    def forward(self, x: Tensor, positions: Tensor, time: Tensor | None, kept: Tensor, highest: Tensor) -> Tensor:
+        before, attention = x, self.self_attn_weights(x, positions, highest)
+        x = x if time is None else x + time
+        x = x + self.feed_forward1(x)
+        x = x + self.nonlin_attention(x, attention)
+        x = x + self.self_attn1(x, attention)
+        x = x if time is None else x + time
+        x = x + self.conv_module1(x, kept)
+        x = x + self.feed_forward2(x)
+        x = self.bypass_mid(before, x)
+        x = x + self.self_attn2(x, attention)
+        x = x if time is None else x + time
+        x = x + self.conv_module2(x, kept)
+        x = x + self.feed_forward3(x)
+        return self.bypass(before, self.norm(x))
+
+
+class TracedAttentionWeights(nn.Module):
+    """Attention weights (B, H, T, T) of all offsets at once."""
+
+    def __init__(self, weights: AttentionWeights) -> None:
+        super().__init__()
+        self.num_heads, self.widths = weights.num_heads, weights.widths
+        self.in_proj, self.linear_pos = weights.in_proj, weights.linear_pos
+
+    def forward(self, x: Tensor, positions: Tensor, highest: Tensor) -> Tensor:
+        query, key, position = (self._heads(part) for part in self.in_proj(x).split(self.widths, dim=-1))
+        table = self._heads(self.linear_pos(positions)[None])  # (1, H, 2 T, pos_head_dim)
+        scores = query @ key.transpose(-1, -2) + _shifted(position @ table.transpose(-1, -2))
+        return torch.minimum(scores, highest).softmax(dim=-1)  # (B, H, T, T)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], x.shape[1], self.num_heads, -1).transpose(1, 2)
+
+
+def _shifted(by_offset: Tensor) -> Tensor:
+    """Scores by offset 1 - T … T (B, H, T, 2 T) by source frame (B, H, T, T): y[i, j] = x[i, j - i + T - 1]."""
+    batch, heads, frames, _ = by_offset.shape
+    width = 2 * frames - 1
+    steps = by_offset.flatten(2)[:, :, frames - 1 : frames - 1 + frames * width]
+    return steps.reshape(batch, heads, frames, width)[..., :frames]
+
+
+def relative_positions(x: Tensor, dim: int) -> Tensor:
+    """As the model's `relative_positions`, with a row for the offset T as well: (2 T, dim), for x (B, T, D)."""
+    count = _count(x[:, :, 0])[0].to(torch.float32)  # 1 … T
+    offset = torch.cat([1.0 - count.flip(0), count])
+    compression = math.sqrt(dim)
+    compressed = compression * offset.sign() * ((offset.abs() + compression).log() - math.log(compression))
+    angles = (compressed * (2 * math.pi / dim)).atan()[:, None] * torch.arange(1, dim // 2 + 1)
+    features = torch.stack([angles.cos(), angles.sin()], dim=-1).flatten(1)
+    return torch.cat([features[:, :-1], torch.ones_like(features[:, :1])], dim=1)
+
+
+def _count(x: Tensor) -> Tensor:
+    """1 … N along the second axis of x (B, N), int64."""
+    return torch.ones_like(x, dtype=torch.int64).cumsum(dim=1)
+
+
+class TracedSelfAttention(nn.Module):
+    """As `SelfAttention`, of weights (B, H, T, T)."""
+
+    def __init__(self, attention: SelfAttention) -> None:
+        super().__init__()
+        self.num_heads = attention.num_heads
+        self.in_proj, self.out_proj = attention.in_proj, attention.out_proj
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        value = self.in_proj(x).reshape(x.shape[0], x.shape[1], self.num_heads, -1).transpose(1, 2)
+        return self.out_proj((weights @ value).transpose(1, 2).reshape(x.shape[0], x.shape[1], -1))
+
+
+class TracedNonlinAttention(nn.Module):
+    """As `NonlinAttention`, of the weights of the first head."""
+
+    def __init__(self, attention: NonlinAttention) -> None:
+        super().__init__()
+        self.in_proj, self.out_proj = attention.in_proj, attention.out_proj
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        gate, value, second_gate = self.in_proj(x).chunk(3, dim=-1)
+        return self.out_proj((weights[:, 0] @ (value * gate.tanh())) * second_gate)
+
+
+class TracedFeedForward(nn.Module):
+    """As `FeedForward`."""
+
+    def __init__(self, module: FeedForward) -> None:
+        super().__init__()
+        self.in_proj, self.out_proj = module.in_proj, module.out_proj
+        _fold(swoosh_l, self.in_proj, self.out_proj)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out_proj(_folded_swoosh(self.in_proj(x)))
+
+
+class TracedConvolution(nn.Module):
+    """As `Convolution`."""
+
+    def __init__(self, module: Convolution) -> None:
+        super().__init__()
+        self.in_proj, self.depthwise_conv, self.out_proj = module.in_proj, module.depthwise_conv, module.out_proj
+        _fold(swoosh_r, self.depthwise_conv, self.out_proj)
+
+    def forward(self, x: Tensor, kept: Tensor) -> Tensor:
+        x = F.glu(self.in_proj(x), dim=-1) * kept
+        conv = self.depthwise_conv
+        padding = conv.weight.shape[-1] // 2
+        x = F.conv1d(x.transpose(1, 2), conv.weight, conv.bias, padding=padding, groups=conv.groups).transpose(1, 2)
+        return self.out_proj(_folded_swoosh(x))
+
+
+def _fold(swoosh: Swoosh, before: nn.Module, after: nn.Module) -> None:
+    """Put the shift of a Swoosh into the bias before it, and its constants into the bias after it."""
+    assert isinstance(before.bias, Tensor) and isinstance(after.bias, Tensor) and isinstance(after.weight, Tensor)
+    before.bias.sub_(swoosh.shift)
+    after.bias.sub_(after.weight.sum(dim=1) * (swoosh.offset + SLOPE * swoosh.shift))
+
+
+def _folded_swoosh(z: Tensor) -> Tensor:
+    """log(1 + exp(z)) - 0.08 z.
+
+    ONNX Runtime's Softplus takes nearly four times as long, and its logistic function is zero where the logarithm needs
+    its tail.
+    """
+    return torch.maximum(z, (1.0 + z.clamp(max=EXP_LIMIT).exp()).log()) - SLOPE * z
+
+
+class TracedSwooshR(nn.Module):
+    """As `SwooshR`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = x - swoosh_r.shift
+        return _folded_swoosh(z) - (swoosh_r.offset + SLOPE * swoosh_r.shift)
+
+
+class TracedNorm(nn.Module):
+    """As `BiasNorm`."""
+
+    def __init__(self, norm: BiasNorm) -> None:
+        super().__init__()
+        self.bias, self.scale = norm.bias, float(norm.log_scale.exp())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * ((x - self.bias).square().mean(dim=-1, keepdim=True).rsqrt() * self.scale)
+
+
+class TracedBypass(nn.Module):
+    """As `Bypass`."""
+
+    def __init__(self, bypass: Bypass) -> None:
+        super().__init__()
+        self.scale = bypass.bypass_scale
+
+    def forward(self, before: Tensor, after: Tensor) -> Tensor:
+        return before + (after - before) * self.scale
+
+
+FORMS: dict[type[nn.Module], type[nn.Module]] = {
+    AttentionWeights: TracedAttentionWeights,
+    BiasNorm: TracedNorm,
+    Bypass: TracedBypass,
+    Convolution: TracedConvolution,
+    Downsample: TracedDownsample,
+    DownsampledStack: TracedDownsampledStack,
+    EncoderLayer: TracedLayer,
+    FeedForward: TracedFeedForward,
+    NonlinAttention: TracedNonlinAttention,
+    SelfAttention: TracedSelfAttention,
+    Stack: TracedStack,
+}
+"""What each part of a network is traced as."""
+
+
+def _traced(module: nn.Module) -> nn.Module:
+    return FORMS[type(module)](module)
+
+
+def _plain_copy(network: nn.Module) -> nn.Module:
+    """A copy whose parameters may be changed, without gradients, with Swoosh layers in their traced form."""
+    network = copy.deepcopy(network).float().cpu().eval().requires_grad_(False)
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, SwooshR):
+                setattr(module, name, TracedSwooshR())
+    return network

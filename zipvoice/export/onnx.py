@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Graphs for ONNX Runtime: a model directory in, one with graphs out, each compared with the network it came from.
+
+The older of PyTorch's two exporters traces them, in seconds where the other takes minutes. Needs the package onnx.
+Shapes: B batch, S tokens, T frames, F mel bins, C mel bins of all channels, N samples.
+"""
+
+import hashlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import zipvoice
+from zipvoice.config.export import ExportOptions
+from zipvoice.export.network import TracedTextCondition, TracedVelocity
+from zipvoice.export.vocoder import TracedVocos
+from zipvoice.files import whole_file, write_text
+from zipvoice.model.condition import Condition
+from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.pretrained import load_network, read_directory
+from zipvoice.runtime.onnx import FORMAT, graph_file, open_graph
+from zipvoice.vocoder.vocos import load_vocos
+
+OPSET = 17
+TRACED_FRAMES = 11
+PARITY_FRAMES = (2, 3, 5, 37, 300)
+"""Lengths at which each graph is compared with its network."""
+MOST_DIFFERENT = {"float32": 1e-3, "int8": 0.5}
+"""A graph that differs by more from its network, relative to its values, is not written."""
+
+logger = logging.getLogger(__name__)
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One network to be exported."""
+
+    name: str
+    """condition, velocity or vocoder."""
+    traced: nn.Module
+    reference: Callable[..., Tensor]
+    """The network itself, of the same arguments in the same order."""
+    example: Callable[[int], Tensors]
+    """Arguments by name for a number of frames, two utterances of different lengths."""
+    output: str
+    axes: Mapping[str, Mapping[int, str]]
+    """Names of the axes of arguments and output whose sizes vary."""
+    int8: bool = False
+    """Weights of matrix products in 8 bits."""
+
+
+@dataclass(frozen=True)
+class ExportedGraph:
+    """What is known of a written graph."""
+
+    file: str
+    precision: str
+    megabytes: float
+    sha256: str
+    difference: float
+    """Norm of the difference from the network relative to the norm of its values, the worst over `PARITY_FRAMES`."""
+
+
+def export_onnx(options: ExportOptions) -> list[ExportedGraph]:
+    """Write the graphs of a model, with model.json, tokens.txt and a card that tells hashes, versions and differences.
+
+    Raises ValueError where the model cannot be read or a graph differs from it, ImportError with the install command
+    where onnx is missing.
+
+    Example:
+        >>> export_onnx(ExportOptions("zipvoice_small", "exp/graphs", int8=True))
+    """
+    _require_onnx()
+    directory = read_directory(options.model)
+    network = load_network(directory, options.weights)
+    sources = [_condition(network), _velocity(network, options.int8)]
+    if options.vocoder is not None:
+        sources.append(_vocoder(options.vocoder))
+    output = Path(options.output_dir)
+    exported = [_write(source, output) for source in sources]
+    directory.write_description(output, network.variant)
+    write_text(output / "README.md", _card(options.model, exported))
+    return exported
+
+
+def _require_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise ImportError("export needs onnx: pip install onnx onnxruntime") from None
+
+
+# ---------------------------------------------------------------- what is exported
+
+
+def _condition(model: ZipVoice) -> Source:
+    def example(frames: int) -> Tensors:
+        num_tokens = torch.tensor([max(1, frames // 2), max(1, frames // 3)])
+        tokens = torch.randint(model.vocabulary.size, (2, int(num_tokens.max()) + 1), generator=_generator(frames))
+        tokens[torch.arange(tokens.shape[1]) >= num_tokens[:, None]] = model.vocabulary.pad_id
+        return {"tokens": tokens, "num_tokens": num_tokens, "num_frames": torch.tensor([frames, max(1, frames - 2)])}
+
+    def reference(tokens: Tensor, num_tokens: Tensor, num_frames: Tensor) -> Tensor:
+        return model.frame_text(tokens, num_tokens, num_frames, int(num_frames.max()))
+
+    axes = {"tokens": {0: "B", 1: "S"}, "num_tokens": {0: "B"}, "num_frames": {0: "B"}, "text": {0: "B", 1: "T"}}
+    return Source("condition", TracedTextCondition(model), reference, example, "text", axes)
+
+
+def _velocity(model: ZipVoice, int8: bool) -> Source:
+    channels = 2 if model.variant == "zipvoice_dialog_stereo" else 1
+
+    def example(frames: int) -> Tensors:
+        generator = _generator(frames)
+        x, speech = torch.randn(2, 2, frames, channels * model.config.feat_dim, generator=generator)
+        text = torch.randn(2, frames, model.config.feat_dim, generator=generator)
+        mask = torch.arange(frames) >= torch.tensor([[frames], [max(1, frames - 2)]])
+        inputs = {"t": torch.rand(2, generator=generator), "x": x, "text": 0.3 * text, "speech": 0.3 * speech}
+        inputs["padding_mask"] = mask
+        return inputs | ({"guidance_scale": torch.tensor([1.0, 3.0])} if model.is_distilled else {})
+
+    def reference(t: Tensor, x: Tensor, text: Tensor, speech: Tensor, mask: Tensor, *scale: Tensor) -> Tensor:
+        return model(t, x, Condition(text, speech, mask), *scale)
+
+    axes: dict[str, dict[int, str]] = {name: {0: "B", 1: "T"} for name in ("x", "text", "speech", "padding_mask")}
+    axes |= {"t": {0: "B"}, "guidance_scale": {0: "B"}, "velocity": {0: "B", 1: "T"}}
+    return Source("velocity", TracedVelocity(model, channels), reference, example, "velocity", axes, int8)
+
+
+def _vocoder(folder: str) -> Source:
+    vocos = load_vocos(folder)
+
+    def example(frames: int) -> Tensors:
+        return {"log_mel": torch.randn(2, 100, frames, generator=_generator(frames)) - 3}
+
+    axes = {"log_mel": {0: "B", 2: "T"}, "samples": {0: "B", 1: "N"}}
+    return Source("vocoder", TracedVocos(vocos), vocos, example, "samples", axes)
+
+
+def _generator(frames: int) -> torch.Generator:
+    return torch.Generator().manual_seed(frames)
+
+
+# ---------------------------------------------------------------- tracing, comparing, writing
+
+
+def _write(source: Source, output: Path) -> ExportedGraph:
+    target = output / graph_file(source.name)
+    with whole_file(target) as path:
+        logger.info("tracing %s", source.name)
+        _trace(source, path)
+        if source.int8:
+            _quantize(path)
+        _mark(path, source.name)
+        difference = _difference(source, path)
+        precision = "int8" if source.int8 else "float32"
+        if not difference <= MOST_DIFFERENT[precision]:
+            raise ValueError(f"the {source.name} graph differs from the network by {difference:.2g} of its values")
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    return ExportedGraph(target.name, precision, target.stat().st_size / 1e6, digest, difference)
+
+
+@torch.no_grad()
+def _trace(source: Source, path: Path) -> None:
+    example = source.example(TRACED_FRAMES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the age of this exporter, and sizes that it cannot infer
+        torch.onnx.export(
+            source.traced.eval(),
+            tuple(example.values()),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(example),
+            output_names=[source.output],
+            dynamic_axes={name: dict(axes) for name, axes in source.axes.items() if name in {*example, source.output}},
+        )
+
+
+def _quantize(path: Path) -> None:
+    """Weights of the matrix products in 8 bits, one scale for each matrix; activations are quantised as they come."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder:
+        quantized = Path(folder) / "int8.onnx"
+        with _quiet():  # it recommends a step before it, which changes nothing here
+            quantize_dynamic(path, quantized, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8)
+        path.write_bytes(quantized.read_bytes())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings on the root logger, which is where the quantiser writes."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
+def _mark(path: Path, name: str) -> None:
+    """Say in the file which graph it is, so that another one in its place is noticed."""
+    import onnx
+
+    graph = onnx.load(str(path))
+    onnx.helper.set_model_props(graph, {"zipvoice.graph": name, "zipvoice.format": FORMAT})
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(path))
+
+
+@torch.no_grad()
+def _difference(source: Source, path: Path) -> float:
+    graph = open_graph(path, source.name, num_threads=1)
+    worst = 0.0
+    for frames in PARITY_FRAMES:
+        example = source.example(frames)
+        wanted = source.reference(*example.values()).numpy()
+        found = graph.run(None, {name: value.numpy() for name, value in example.items()})[0]
+        worst = max(worst, float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)))
+    return worst
+
+
+def _card(model: str, graphs: Sequence[ExportedGraph]) -> str:
+    rows = "\n".join(
+        f"| {g.file} | {g.precision} | {g.megabytes:.1f} | {g.difference:.1e} | `{g.sha256}` |" for g in graphs
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
+    return f"""# Graphs of {Path(model).name}
+
+Written by `zipvoice export`; {versions}, opset {OPSET}.
+
+| file | precision | MB | difference | SHA-256 |
+| --- | --- | --- | --- | --- |
+{rows}
+
+The difference is that from the network it was made of, relative to its values, the worst of
+{len(PARITY_FRAMES)} lengths from {PARITY_FRAMES[0]} to {PARITY_FRAMES[-1]} frames.
+"""
+
+
+def _versions() -> dict[str, Any]:
+    import onnx
+    import onnxruntime
+
+    return {
+        "zipvoice": zipvoice.__version__,
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+    }
