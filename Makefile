@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo demo-train test test-all test-text check setup clean
+.PHONY: demo demo-train test test-all test-portable test-text check docs setup clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -17,8 +17,16 @@ demo-train: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: check
-	$(BIN)/python -m pytest
+test-all: check docs
+	$(BIN)/python -m pytest --cov=zipvoice --cov-report=term:skip-covered
+
+# The tests as other processors and Pythons run them; its last result stands in CONTRIBUTING.md.
+test-portable: $(READY)
+	$(BIN)/python tests/portable.py
+
+docs: $(READY)
+	$(BIN)/python docs/draw_architecture.py
+	$(BIN)/mkdocs build --quiet
 
 # The text part needs no torch: make test-text PYTHONS="py310/bin/python py313/bin/python", environments that have
 # pytest hypothesis pypinyin jieba, and piper-phonemize or piper-tts.

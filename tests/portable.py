@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the tests as other processors and Pythons would, and keeps the result in CONTRIBUTING.md: make test-portable.
+
+Settings that are given by name are run, else all of them: python tests/portable.py "two threads". Python 3.10 and 3.13
+get environments of their own; where an interpreter is missing the run says so and fails. With --fast the slow tests are
+left out, which the table tells.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKS = "<!-- test-portable -->", "<!-- end of test-portable -->"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to run the tests."""
+
+    name: str
+    environment: dict[str, str] = field(default_factory=dict)
+    python: str | None = None
+    """The interpreter of an environment to be made, such as python3.13; by default that of `make setup`."""
+
+
+SETTINGS = (
+    Setting("as it comes"),
+    Setting("ATEN_CPU_CAPABILITY=default", {"ATEN_CPU_CAPABILITY": "default"}),
+    Setting("ATEN_CPU_CAPABILITY=avx2", {"ATEN_CPU_CAPABILITY": "avx2"}),
+    Setting("ONEDNN_MAX_CPU_ISA=AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
+    Setting("two threads", {"OMP_NUM_THREADS": "2"}),
+    Setting("Python 3.10", python="python3.10"),
+    Setting("Python 3.13", python="python3.13"),
+)
+
+
+def interpreter(setting: Setting) -> Path:
+    """The Python that runs the tests, its environment made on first use."""
+    if setting.python is None:
+        return ROOT / ".venv" / "bin" / "python"
+    folder = f".venv-{setting.python}"
+    subprocess.run(["make", "setup", f"PYTHON={setting.python}", f"VENV={folder}"], cwd=ROOT, check=True)
+    return ROOT / folder / "bin" / "python"
+
+
+def row(setting: Setting, arguments: list[str]) -> str:
+    """Run the tests; one line of the table."""
+    print(f"== {setting.name}", flush=True)
+    begin = time.monotonic()
+    command = [str(interpreter(setting)), "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    run = subprocess.run(command, cwd=ROOT, env=os.environ | setting.environment, stdout=subprocess.PIPE, text=True)
+    print(run.stdout[-4000:])
+    counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", run.stdout.strip().splitlines()[-1])
+    return f"| {setting.name} | {', '.join(counts) or 'did not run'} | {(time.monotonic() - begin) / 60:.0f} min |"
+
+
+def kept(table: str) -> None:
+    """Put the table into CONTRIBUTING.md."""
+    page = ROOT / "CONTRIBUTING.md"
+    before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    page.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    names = [argument for argument in sys.argv[1:] if argument != "--fast"]
+    unknown = set(names) - {setting.name for setting in SETTINGS}
+    if unknown:
+        sys.exit(f"no such setting: {', '.join(unknown)}; there are {', '.join(s.name for s in SETTINGS)}")
+    fast = "--fast" in sys.argv
+    rows = [row(s, ["-m", "not slow"] if fast else []) for s in SETTINGS if not names or s.name in names]
+    scope = "without the slow tests" if fast else "all tests"
+    processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    head = f"{time.strftime('%Y-%m-%d')}, {scope}, {processor[1] if processor else 'unknown processor'}:"
+    kept("\n".join([head, "", "| setting | result | time |", "| --- | --- | --- |", *rows]))
+    if not all(re.search(r"\d passed", line) and not re.search(r"failed|error", line) for line in rows):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
