@@ -264,6 +264,14 @@ def test_the_learning_rate_rises_and_falls():
     assert cosine(100, 100) == cosine(101, 100) == 0.0
 
 
+def test_both_optimizers_follow_the_schedule(tmp_path):
+    trainer = new_trainer(run_config(tmp_path, adversarial_from=0, warmup_steps=2, num_steps=6, lr=1e-3))
+    for step in range(4):
+        trainer.train_step(trainer.next_batches())
+        for optimizer in (trainer.optimizer, trainer.objective.optimizer_d):
+            assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * cosine(step, 6, 2))
+
+
 def test_validation_is_the_mel_distance_of_the_averages_copies(tmp_path):
     wave = torch.from_numpy(read(CORPUS / "arctic_a0098_1592746254.ogg").samples[0])
     trainer = new_trainer(run_config(tmp_path), dev=[wave])

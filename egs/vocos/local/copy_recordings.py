@@ -14,13 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
-import torch
-from torch import nn
-
 from zipvoice.audio.files import Audio, read, resample
 from zipvoice.audio.mel import SAMPLING_RATE, features
 from zipvoice.evaluation.mel_distance import mel_distance
 from zipvoice.files import write_text
+from zipvoice.runtime.base import Vocoder
 from zipvoice.runtime.select import load_vocoder
 
 PESQ_RATE = 16_000
@@ -34,10 +32,9 @@ def recordings(path: Path, folder: Path) -> dict[str, Audio]:
     return {name: resample(read(path.parent / audio).mono(), SAMPLING_RATE) for name, _, audio in rows}
 
 
-@torch.inference_mode()
-def copy(vocoder: nn.Module, audio: Audio) -> Audio:
+def copy(vocoder: Vocoder, audio: Audio) -> Audio:
     """The recording through the vocoder, less the last fraction of a frame."""
-    return Audio(vocoder(torch.from_numpy(features(audio).T[None])).numpy(), SAMPLING_RATE)
+    return Audio(vocoder(features(audio).T[None]), SAMPLING_RATE)
 
 
 def distances(recording: Audio, copied: Audio) -> dict[str, float]:
