@@ -11,7 +11,6 @@ import pytest
 from closed_form_model import ClosedFormModel, speech_of
 from tiny_models import LETTERS, make_model, tone
 
-import zipvoice
 from zipvoice.audio.files import read, write
 from zipvoice.audio.griffin_lim import griffin_lim
 from zipvoice.config.synthesis import SynthesisOptions
@@ -22,9 +21,6 @@ from zipvoice.runtime.base import ModelDescription
 from zipvoice.synthesis.synthesizer import Synthesizer
 
 TESTS = Path(__file__).parent
-PACKAGE = Path(zipvoice.__file__).parent
-TORCH_FREE = ("config", "text", "audio", "synthesis", "cli")
-"""Rooms that work without PyTorch."""
 
 
 BLOCK = f"""
@@ -49,14 +45,6 @@ def test_the_public_names_are_there_without_torch():
     done = without_torch("import zipvoice; [getattr(zipvoice, name) for name in dir(zipvoice)]; print(dir(zipvoice))")
     names = ["Audio", "Prompt", "SynthesisOptions", "Synthesizer", "__version__", "load"]
     assert done.stdout.strip() == str(names), done.stderr
-
-
-def test_these_rooms_are_imported_without_torch():
-    files = [PACKAGE / "pretrained.py", PACKAGE / "seeds.py", *(PACKAGE / "runtime").glob("[!t]*.py")]
-    files += [path for room in TORCH_FREE for path in (PACKAGE / room).rglob("*.py")]
-    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in files]
-    done = without_torch("from importlib import import_module\nfor name in sys.argv[1:]: import_module(name)", *names)
-    assert done.returncode == 0, done.stderr
 
 
 SAY = """

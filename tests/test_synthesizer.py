@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
 import threading
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from reference_models import CASES, reference
 from tiny_models import FAST, FIVE_STACKS, RATE, make_model, make_synthesizer, resolved, tone
 
 import zipvoice
 from zipvoice import SynthesisOptions
 from zipvoice.audio.loudness import normalize_rms
 from zipvoice.audio.mel import features as features_of
+from zipvoice.config.model_file import ModelFile
 from zipvoice.config.synthesis import SamplingConfig
-from zipvoice.seeds import synthesis_seed
+from zipvoice.model.condition import Condition
+from zipvoice.model.guidance import guided_velocity
+from zipvoice.runtime.torch import TorchModel
+from zipvoice.seeds import standard_normal, synthesis_seed
 from zipvoice.synthesis.sampling import sample
 from zipvoice.synthesis.synthesizer import batches, initial_noise, joined
 
@@ -254,6 +260,19 @@ def test_lower_precision_gives_nearly_the_same_features(tmp_path, synthesizer, p
     exact, rounded = synthesizer.mels([chunk], options)[0], half.mels([chunk], options)[0]
     assert rounded.dtype == np.float32
     assert 0 < np.abs(exact - rounded).mean() < 0.02 * np.abs(exact).mean()
+
+
+def test_weights_rounded_once_give_what_autocast_gives():
+    """For all variants, to a last bit where products add up in another order."""
+    for case in CASES:
+        network = deepcopy(reference(case).model)
+        channels = network.config.feat_dim * (2 if "stereo" in case else 1)
+        x, speech = (torch.from_numpy(standard_normal((2, 37, channels), seed)) for seed in (0, 1))
+        condition = Condition(torch.from_numpy(standard_normal((2, 37, network.config.feat_dim), 2)), speech)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            expected = guided_velocity(network, 0.0)(0.3, x, condition)
+        model = TorchModel(network, ModelFile(network.config), "cpu", "bfloat16")
+        torch.testing.assert_close(model.velocity(0.3, x, condition, 0.0), expected, atol=2**-6, rtol=2**-7)
 
 
 def test_noise_depends_on_the_seed_of_the_chunk_alone(synthesizer, prompt):

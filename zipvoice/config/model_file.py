@@ -4,7 +4,7 @@
 from dataclasses import dataclass, field
 
 from zipvoice.config.model import FeatureConfig, ModelConfig, Variant
-from zipvoice.config.synthesis import SamplingConfig
+from zipvoice.config.synthesis import PUBLISHED_SAMPLING, SamplingConfig
 from zipvoice.config.text import TokenizerConfig
 
 
@@ -22,3 +22,7 @@ class ModelFile:
     """The tokenizer the model was trained with; when absent, that of the released model of the same variant."""
     sampling: SamplingConfig | None = None
     """How it is best sampled; when absent, as the released model of the same variant."""
+
+    def sampling_of(self, variant: Variant) -> SamplingConfig:
+        """How the model, of a variant that files may leave out, is best sampled."""
+        return self.sampling or PUBLISHED_SAMPLING[variant]

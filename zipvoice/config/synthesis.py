@@ -104,4 +104,4 @@ PUBLISHED_SAMPLING: dict[Variant, SamplingConfig] = {
     "zipvoice_dialog": SamplingConfig(16, 1.5),
     "zipvoice_dialog_stereo": SamplingConfig(16, 1.5),
 }
-"""What each released model is used with, and each other model that does not say otherwise in its model.json."""
+"""What each released model is used with."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from zipvoice.config.model import FeatureConfig, Variant, Vocabulary
 from zipvoice.config.model_file import ModelFile
-from zipvoice.config.synthesis import PUBLISHED_SAMPLING, SamplingConfig
+from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.model.arrays import Array
 from zipvoice.model.condition import Condition
 
@@ -37,7 +37,7 @@ class ModelDescription:
     @classmethod
     def of(cls, file: ModelFile, variant: Variant, vocabulary: Vocabulary) -> "ModelDescription":
         """From a model.json and a token table; `variant` is stated, for released files leave it out."""
-        sampling = file.sampling or PUBLISHED_SAMPLING[variant]
+        sampling = file.sampling_of(variant)
         return cls(variant, vocabulary, file.feature, sampling, max(file.model.fm_decoder_downsampling_factor))
 
     @property

@@ -30,7 +30,7 @@ class TorchModel:
     """A network as an acoustic model; see `zipvoice.runtime.base.AcousticModel`.
 
     Args:
-        network: any variant; it is moved to the device and put into evaluation mode.
+        network: any variant; it is moved to the device, put into evaluation mode, and its weights rounded to the dtype.
         file: the model.json that goes with it.
         device: cpu, cuda, cuda:1, mps; by default the best there is.
         dtype: arithmetic of products, one of `DTYPES`; what needs float32 stays in it.
@@ -46,6 +46,9 @@ class TorchModel:
         self.device = torch.device(device or best_device())
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.network = network.to(self.device).eval()
+        for layer in self.network.modules():
+            if isinstance(layer, nn.Linear | nn.Conv1d):
+                layer.to(self.dtype)  # once, where autocast would do it at every step
 
     @torch.inference_mode()
     def condition(self, tokens: Integers, num_tokens: Integers, num_frames: Integers, speech: Floats) -> Condition:

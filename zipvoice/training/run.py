@@ -13,7 +13,7 @@ import torch
 from zipvoice.audio.mel import SAMPLING_RATE
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json, to_dict, write_json
-from zipvoice.config.synthesis import PUBLISHED_SAMPLING, SamplingConfig
+from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.config.training import LoopConfig, RunConfig
 from zipvoice.config.vocoder import VocoderRunConfig
 from zipvoice.data.collate import Batch
@@ -249,7 +249,7 @@ class ModelRun(Run):
     @property
     def sampling(self) -> SamplingConfig:
         """How the trained model is sampled, in validation as in synthesis."""
-        return self.file.sampling or PUBLISHED_SAMPLING[self.config.variant]
+        return self.file.sampling_of(self.config.variant)
 
     def describe(self) -> None:
         exp_dir = Path(self.config.exp_dir)
