@@ -54,11 +54,12 @@ _PLURAL = re.compile(r"(PhD|[A-Z]{2,5})s(?![\w'])")
 _CAPITALS = re.compile(r"[A-Z]{2,5}(?!\w)")
 _CLAUSE_END = re.compile(r"['\")\]]*\s*(?:[.,;:!?…]|\Z)")
 _LETTER_A = re.compile(
-    r"(?<=\b[A-Z] )A(?= [A-Z]\b|\s*[.,;:!?)]|\s*\Z| [a-z])|\bA(?='s\b| [B-Z]\b(?!'))"
-    r"|(?:(?<=\b[Aa]n )|(?<=\b[Pp]lan )|(?<=\b[Vv]itamin )|(?<=\b[Oo]ption )|(?<=\b[Tt]ype )|(?<=\b[Gg]rade )"
-    r"|(?<=\b[Gg]roup )|(?<=\b[Tt]eam )|(?<=\b[Ee]xhibit )|(?<=\b[Hh]epatitis )|(?<=\bletter ))"
-    r"A(?=\s[a-z]|[^\w\s]|\s*\Z)"
+    r"A(?<=\bA)(?:(?='s\b| [B-Z]\b(?!'))|(?<=\b[A-Z] A)(?= [A-Z]\b|\s*[.,;:!?)]|\s*\Z| [a-z])"
+    r"|(?:(?<=\b[Aa]n A)|(?<=\b[Pp]lan A)|(?<=\b[Vv]itamin A)|(?<=\b[Oo]ption A)|(?<=\b[Tt]ype A)"
+    r"|(?<=\b[Gg]rade A)|(?<=\b[Gg]roup A)|(?<=\b[Tt]eam A)|(?<=\b[Ee]xhibit A)|(?<=\b[Hh]epatitis A)"
+    r"|(?<=\bletter A))(?=\s[a-z]|[^\w\s]|\s*\Z))"
 )
+"""Begins with the letter, so that the search is as fast as that for one character."""
 _NAME = re.compile(r"IPv(?=\d)|PhD(?!\w)")
 _WORD = re.compile(r"[A-Za-z]+")
 
