@@ -11,7 +11,7 @@ from zipvoice import builtin
 from zipvoice.audio.files import read
 from zipvoice.cli import main
 from zipvoice.evaluation.mel_distance import mel_distance
-from zipvoice.evaluation.recognition import ClosedTest
+from zipvoice.evaluation.recognition import ClosedSetRecognizer
 from zipvoice.evaluation.similarity import SpeakerEncoder
 from zipvoice.synthesis import voices
 
@@ -55,7 +55,7 @@ def voice():
 
 @pytest.fixture(scope="module")
 def listener():
-    return ClosedTest([FOX, *OTHERS])
+    return ClosedSetRecognizer([FOX, *OTHERS])
 
 
 def test_everything_together_is_at_most_40_megabytes():

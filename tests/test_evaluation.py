@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Word errors, mel distance and the closed listening test, on closed forms and on the recordings of egs/mini."""
+"""Word errors, mel distance and the closed-set accuracy, on closed forms and on the recordings of egs/mini."""
 
 import math
 import sys
@@ -194,13 +194,13 @@ def recognition():
 
 @pytest.mark.parametrize("subset", ["train", "dev", "heldout", "lj_train", "lj_heldout"])
 def test_real_recordings_are_all_recognised(recognition, subset):
-    result = recognition.closed_test(recordings(subset))
+    result = recognition.recognize_closed_set(recordings(subset))
     assert [choice.heard for choice in result.choices] == [text for _, text in recordings(subset)]
     assert result.accuracy == 1
 
 
 def test_reversed_speech_is_not_recognised(recognition):
-    test = recognition.ClosedTest([text for _, text in recordings("lj_train")])
+    test = recognition.ClosedSetRecognizer([text for _, text in recordings("lj_train")])
     backwards = [(Audio(read(path).samples[:, ::-1], 24000), text) for path, text in recordings("lj_train")]
     assert sum(test.choose(audio) == text for audio, text in backwards) <= 3  # of 24; one by chance
 
@@ -214,7 +214,7 @@ def test_what_was_heard_before_does_not_matter(recognition):
 
 
 def test_silence_and_noise_are_no_sentence(recognition):
-    test = recognition.ClosedTest([text for _, text in recordings("train")])
+    test = recognition.ClosedSetRecognizer([text for _, text in recordings("train")])
     noise = 0.1 * np.random.default_rng(0).standard_normal((1, 24000), np.float32)
     assert test.choose(Audio(np.zeros((1, 24000), np.float32), 24000)) is None
     assert test.choose(Audio(noise, 24000)) is None
@@ -223,7 +223,7 @@ def test_silence_and_noise_are_no_sentence(recognition):
 
 def test_wrong_recordings_lower_the_accuracy(recognition):
     (first, text), (second, other) = recordings("train")[:2]
-    result = recognition.closed_test([(first, text), (second, text)], sentences=[text, other])
+    result = recognition.recognize_closed_set([(first, text), (second, text)], sentences=[text, other])
     assert [(choice.heard, choice.correct) for choice in result.choices] == [(text, True), (other, False)]
     assert (result.num_correct, result.accuracy) == (1, 0.5)
 
@@ -243,13 +243,13 @@ def test_what_is_heard_does_not_depend_on_what_was_heard_before(recognition):
 
 def test_pronunciations_extend_the_dictionary(recognition):
     with pytest.raises(ValueError, match="cannot pronounce 'zorgleblat', 'blix'"):
-        recognition.ClosedTest(["Zorgleblat blix in 1837", "hello"])
+        recognition.ClosedSetRecognizer(["Zorgleblat blix in 1837", "hello"])
     spelled = {"knaif": "N AY F", "kanu": "K AH N UW"}
     path = next(path for path, text in recordings("train") if text == "I can see that knife now.")
-    test = recognition.ClosedTest(["I can see that kanu now", "I can see that knaif now"], spelled)
+    test = recognition.ClosedSetRecognizer(["I can see that kanu now", "I can see that knaif now"], spelled)
     assert test.choose(read(path)) == "I can see that knaif now"
     with pytest.raises(ValueError, match="'Q1' is no pronunciation of 'zorgleblat'"):
-        recognition.ClosedTest(["zorgleblat"], {"zorgleblat": "Q1"})
+        recognition.ClosedSetRecognizer(["zorgleblat"], {"zorgleblat": "Q1"})
 
 
 @pytest.mark.parametrize(
@@ -258,14 +258,14 @@ def test_pronunciations_extend_the_dictionary(recognition):
 )
 def test_sentences_that_cannot_be_told_apart_are_an_error(recognition, sentences, message):
     with pytest.raises(ValueError, match=message):
-        recognition.ClosedTest(sentences)
+        recognition.ClosedSetRecognizer(sentences)
 
 
 def test_recordings_that_cannot_be_judged_are_an_error(recognition):
     with pytest.raises(ValueError, match="at least one recording"):
-        recognition.closed_test([])
+        recognition.recognize_closed_set([])
     with pytest.raises(ValueError, match=r"did you mean 'hello there'\?"):
-        recognition.closed_test([("a.wav", "hello their")], sentences=["hello there", "goodbye"])
+        recognition.recognize_closed_set([("a.wav", "hello their")], sentences=["hello there", "goodbye"])
 
 
 def test_missing_recogniser_names_the_install_command(recognition, monkeypatch):

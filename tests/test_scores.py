@@ -10,8 +10,8 @@ import pytest
 from zipvoice.audio.files import Audio, read, write
 from zipvoice.cli import main
 from zipvoice.evaluation import scores
-from zipvoice.evaluation.dnsmos import quality
-from zipvoice.evaluation.scores import Expected, Scores, closed_test_accuracy, dictation_errors, score, table
+from zipvoice.evaluation.dnsmos import predict_dnsmos
+from zipvoice.evaluation.scores import Expected, Scores, closed_set_accuracy, dictation_errors, score, table
 
 CORPUS = Path(__file__).parents[1] / "egs/mini/corpus"
 
@@ -27,35 +27,35 @@ def sounds(name: str, number: int) -> list[tuple[Expected, Audio]]:
 
 def test_real_recordings_are_understood():
     spoken = sounds("train", 6)
-    assert closed_test_accuracy(spoken) == {"closed_test": 1.0}
+    assert closed_set_accuracy(spoken) == {"closed_set_accuracy": 1.0}
     assert dictation_errors(spoken)["word_error_rate"] < 0.4
 
 
 def test_recordings_of_other_sentences_are_not():
     spoken = sounds("train", 4)
     shifted = [(expected, audio) for (expected, _), (_, audio) in zip(spoken, spoken[1:] + spoken[:1], strict=True)]
-    assert closed_test_accuracy(shifted) == {"closed_test": 0.0}
+    assert closed_set_accuracy(shifted) == {"closed_set_accuracy": 0.0}
     assert dictation_errors(shifted)["word_error_rate"] > 0.8
 
 
 def test_sentences_the_recogniser_cannot_know_are_left_out_of_the_closed_test():
     spoken = sounds("train", 2)
     odd = [(Expected("odd", "Zxqwv brgfl."), spoken[0][1])]
-    assert closed_test_accuracy(spoken + odd) == {"closed_test": 1.0}
-    assert closed_test_accuracy(odd) == {}
+    assert closed_set_accuracy(spoken + odd) == {"closed_set_accuracy": 1.0}
+    assert closed_set_accuracy(odd) == {}
 
 
 def test_the_last_group_of_the_closed_test_is_filled_up(monkeypatch):
-    monkeypatch.setattr(scores, "CLOSED_TEST_SIZE", 4)
+    monkeypatch.setattr(scores, "CLOSED_SET_SIZE", 4)
     sizes = []
 
-    class Recorder(scores.ClosedTest):
+    class Recorder(scores.ClosedSetRecognizer):
         def __init__(self, sentences):
             sizes.append(len(sentences))
             super().__init__(sentences)
 
-    monkeypatch.setattr(scores, "ClosedTest", Recorder)
-    assert closed_test_accuracy(sounds("train", 6)) == {"closed_test": 1.0}
+    monkeypatch.setattr(scores, "ClosedSetRecognizer", Recorder)
+    assert closed_set_accuracy(sounds("train", 6)) == {"closed_set_accuracy": 1.0}
     assert sizes == [4, 4]
 
 
@@ -64,9 +64,9 @@ def test_noise_is_heard_as_worse_quality():
     clean = read(recordings("train", 1)[0][2])
     noise = np.random.default_rng(0).standard_normal(clean.samples.shape, np.float32)
     noisy = Audio(clean.samples + 0.3 * clean.samples.std() * noise, clean.sampling_rate)
-    assert quality(clean).overall > 2.5
-    assert quality(noisy).overall < quality(clean).overall - 0.5
-    assert quality(noisy).p808 < quality(clean).p808 - 0.5
+    assert predict_dnsmos(clean).overall > 2.5
+    assert predict_dnsmos(noisy).overall < predict_dnsmos(clean).overall - 0.5
+    assert predict_dnsmos(noisy).p808 < predict_dnsmos(clean).p808 - 0.5
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ def test_loud_sound_is_scaled_for_the_quality_model_only_where_needed():
     clean = read(recordings("train", 1)[0][2])
     loud = Audio(clean.samples / np.abs(clean.samples).max() * 2, clean.sampling_rate)
     full = Audio(loud.samples / 2, clean.sampling_rate)
-    assert quality(loud).overall == pytest.approx(quality(full).overall, abs=0.05)
+    assert predict_dnsmos(loud).overall == pytest.approx(predict_dnsmos(full).overall, abs=0.05)
 
 
 @pytest.mark.slow  # the speaker encoder compiles for many seconds
@@ -112,13 +112,15 @@ def test_unknown_metrics_and_empty_lists_are_refused(tmp_path):
 
 
 def test_the_table_has_the_rows_that_were_measured():
-    shown = table({"real": Scores(12, 34.56, closed_test=1.0), "ours": Scores(12, 36.0, closed_test=0.955)})
+    shown = table(
+        {"real": Scores(12, 34.56, closed_set_accuracy=1.0), "ours": Scores(12, 36.0, closed_set_accuracy=0.955)}
+    )
     assert shown == (
         "|             |    real |   ours |\n"
         "| ---         |    ---: |   ---: |\n"
         "| recordings  |      12 |     12 |\n"
         "| seconds     |    34.6 |   36.0 |\n"
-        "| closed test | 100.0 % | 95.5 % |\n"
+        "| closed-set accuracy | 100.0 % | 95.5 % |\n"
     )
 
 
@@ -131,8 +133,8 @@ def test_the_command_scores_folders_side_by_side(tmp_path, capsys):
         for (name, _, _), (_, _, path) in zip(chosen, paths, strict=True):
             write(tmp_path / folder / f"{name}.wav", read(path))
     folders = [str(tmp_path / "right"), str(tmp_path / "turned")]
-    assert main(["evaluate", str(tmp_path / "list.tsv"), *folders, "--metrics", "closed", "--json"]) == 0
+    assert main(["evaluate", str(tmp_path / "list.tsv"), *folders, "--metrics", "closed_set", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert [printed[folder]["closed_test"] for folder in folders] == [1.0, 0.0]
-    assert main(["evaluate", str(tmp_path / "list.tsv"), folders[0], "--metrics", "closed"]) == 0
-    assert "| closed test | 100.0 % |" in " ".join(capsys.readouterr().out.split())
+    assert [printed[folder]["closed_set_accuracy"] for folder in folders] == [1.0, 0.0]
+    assert main(["evaluate", str(tmp_path / "list.tsv"), folders[0], "--metrics", "closed_set"]) == 0
+    assert "| closed-set accuracy | 100.0 % |" in " ".join(capsys.readouterr().out.split())

@@ -19,7 +19,7 @@ from zipvoice.synthesis.chunk_planner import (
     paragraphs,
     punctuated,
 )
-from zipvoice.synthesis.crossfade import Joiner, Piece, fade, join_exactly, leading_silence, shorten_silence
+from zipvoice.synthesis.crossfade import ChunkAudio, Crossfader, fade, join_exactly, leading_silence, shorten_silence
 from zipvoice.synthesis.output import wav_header, write_parts, write_wav
 from zipvoice.synthesis.synthesizer import joined
 
@@ -37,11 +37,11 @@ def prompt(synthesizer):
 
 
 def join(*pieces, **options):
-    return joined(Joiner(RATE, **options).join(pieces))
+    return joined(Crossfader(RATE, **options).join(pieces))
 
 
 def spoken(before, seconds, after, pause=0.0):
-    return Piece(sequence(silence(before), tone(seconds), silence(after)).samples, pause)
+    return ChunkAudio(sequence(silence(before), tone(seconds), silence(after)).samples, pause)
 
 
 # ---------------------------------------------------------------- joining
@@ -71,7 +71,7 @@ def test_silence_of_one_side_alone_does_not_overlap_speech(before, after):
 
 def test_speech_is_not_faded_away_where_there_is_no_silence():
     first, second = tone(1.0), tone(1.0, hertz=330)
-    audio = join(Piece(first.samples), Piece(second.samples))
+    audio = join(ChunkAudio(first.samples), ChunkAudio(second.samples))
     k = round(0.005 * RATE)
     ramp = np.linspace(1, 0, k, dtype=np.float32)
     assert audio.num_samples == 2 * RATE - k
@@ -93,33 +93,37 @@ def test_a_pause_lasts_as_long_as_asked_for_silence_of_the_speech_included(befor
 
 
 def test_pauses_stand_at_both_ends_and_add_up():
-    nothing = Piece(np.zeros((1, 0), np.float32), 0.5)
+    nothing = ChunkAudio(np.zeros((1, 0), np.float32), 0.5)
     audio = join(nothing, nothing, spoken(0, 1.0, 0.2), nothing, spoken(0.1, 1.0, 0.3, pause=2.0))
     expected = sequence(silence(1.0), tone(1.0), silence(0.5), tone(1.0), silence(2.0))
     assert np.array_equal(audio.samples, expected.samples)
 
 
 def test_silence_within_a_piece_is_shortened_where_asked_for():
-    piece = Piece(sequence(tone(1.0), silence(3.0), tone(1.0), silence(0.8), tone(1.0)).samples)
+    piece = ChunkAudio(sequence(tone(1.0), silence(3.0), tone(1.0), silence(0.8), tone(1.0)).samples)
     assert join(piece).num_samples == round(6.8 * RATE)
     expected = sequence(tone(1.0), silence(1.0), tone(1.0), silence(0.8), tone(1.0))
     assert np.array_equal(join(piece, shorten_silence=True).samples, expected.samples)
 
 
 def test_slow_speech_does_not_become_long_silence(synthesizer):
-    piece = Piece(sequence(tone(1.0), silence(3.0), tone(1.0)).samples)
+    piece = ChunkAudio(sequence(tone(1.0), silence(3.0), tone(1.0)).samples)
     slow, normal = (joined(synthesizer.joined_pieces([piece], replace(FAST, speed=speed))) for speed in (0.5, 1.0))
     assert slow.seconds == pytest.approx(3.0)
     assert normal.seconds == pytest.approx(5.0)
 
 
 def test_nothing_but_silence_between_speech_survives():
-    audio = join(spoken(0, 1.0, 0), Piece(silence(0.4).samples), spoken(0, 1.0, 0))
+    audio = join(spoken(0, 1.0, 0), ChunkAudio(silence(0.4).samples), spoken(0, 1.0, 0))
     assert 2.0 * RATE < audio.num_samples <= 2.4 * RATE
 
 
 def test_exact_pieces_have_their_pauses_and_the_whole_its_length():
-    pieces = [Piece(tone(1.0).samples, 0.25), Piece(np.zeros((1, 0), np.float32), 0.5), Piece(tone(0.5).samples)]
+    pieces = [
+        ChunkAudio(tone(1.0).samples, 0.25),
+        ChunkAudio(np.zeros((1, 0), np.float32), 0.5),
+        ChunkAudio(tone(0.5).samples),
+    ]
     audio = joined(join_exactly(pieces, round(2.3 * RATE), RATE))
     assert audio.num_samples == round(2.3 * RATE)
     assert (audio.samples[:, RATE : round(1.75 * RATE)] == 0).all()
@@ -128,7 +132,7 @@ def test_exact_pieces_have_their_pauses_and_the_whole_its_length():
 
 def test_exact_speech_rises_from_and_falls_to_nothing_within_5_ms():
     first, second = 0.5 * np.ones((2, 1000), np.float32), 0.25 * np.ones((2, 500), np.float32)
-    audio = joined(join_exactly([Piece(first), Piece(second)], 1500, RATE))
+    audio = joined(join_exactly([ChunkAudio(first), ChunkAudio(second)], 1500, RATE))
     ramp = np.linspace(0, 1, round(0.005 * RATE))
     for start, end, level in [(0, 1000, 0.5), (1000, 1500, 0.25)]:
         for channel in audio.samples[:, start:end]:

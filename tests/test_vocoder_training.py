@@ -428,7 +428,7 @@ def test_its_commands(tmp_path):
         "torchrun --nproc-per-node 2 -m zipvoice train-vocoder conf/small.json --lr 1e-4",
         "python local/copy_recordings.py data/test.tsv results griffin-lim exp/small",
         "zipvoice evaluate results/list.tsv results/recordings results/griffin-lim results/small"
-        " --metrics closed wer quality",
+        " --metrics closed_set wer dnsmos",
     ]
 
 

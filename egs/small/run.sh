@@ -104,7 +104,7 @@ if stage 8 "have the models of the package speak, and score them"; then
     done
   done
   run zipvoice evaluate data/voice.tsv \
-    results/voice/{recordings,griffin-lim,vocos_small,zipvoice_small,zipvoice_small_distill} --metrics closed wer quality
+    results/voice/{recordings,griffin-lim,vocos_small,zipvoice_small,zipvoice_small_distill} --metrics closed_set wer dnsmos
   run zipvoice evaluate data/voices.tsv results/voices/{recordings,zipvoice_small,zipvoice_small_distill} \
     --metrics similarity
 fi

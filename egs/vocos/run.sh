@@ -29,5 +29,5 @@ fi
 if stage 3 "copy recordings, and compare"; then
   run python local/copy_recordings.py data/test.tsv results griffin-lim "$exp"
   run zipvoice evaluate results/list.tsv results/recordings results/griffin-lim "results/$(basename "$exp")" \
-    --metrics closed wer quality
+    --metrics closed_set wer dnsmos
 fi

@@ -7,12 +7,12 @@
 #
 # --stage 1 --stop-stage 3                      first and last stage
 # --model zipvoice                              a released model or a model directory; its name names the results
-# --metrics "closed wer similarity quality"     what to score
+# --metrics "closed_set wer similarity dnsmos"     what to score
 # --num-gpus 1                                  GPUs of this machine to speak on
 # --vocoder DIR                                 instead of the published Vocos
 # --dry-run                                     print the commands instead of running them
 . "$(dirname "$0")/../stages.sh"
-options stage=1 stop_stage=3 model=zipvoice metrics="closed wer similarity quality" num_gpus=1 vocoder= -- "$@"
+options stage=1 stop_stage=3 model=zipvoice metrics="closed_set wer similarity dnsmos" num_gpus=1 vocoder= -- "$@"
 results=results/$(basename "$model")
 
 librispeech=download/librispeech_pc_testset/test.tsv

@@ -20,9 +20,9 @@ class Evaluate:
     """The list that `zipvoice batch` spoke: TSV (name, transcript, recording, text) or JSON lines."""
     folders: tyro.conf.Positional[tuple[Path, ...]]
     """Folders with a recording {name}.wav (or .flac, .ogg, .opus, .mp3) of each line."""
-    metrics: tuple[str, ...] = ("closed", "wer", "similarity", "quality")
-    """closed: share of recordings for which a recogniser picks the right one of twenty sentences; wer: its word error
-    rate when told nothing; similarity: to the voice of the prompt; quality: predicted opinion (DNSMOS)."""
+    metrics: tuple[str, ...] = ("closed_set", "wer", "similarity", "dnsmos")
+    """closed_set: share of recordings for which a recogniser picks the right one of twenty sentences; wer: word error
+    rate of the same recogniser when told nothing; similarity: to the voice of the prompt; dnsmos: predicted opinion."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print JSON."""
 

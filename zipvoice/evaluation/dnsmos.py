@@ -11,7 +11,7 @@ RATE = 16000
 
 
 @dataclass(frozen=True)
-class Quality:
+class DnsmosScores:
     """Opinion scores from 1 (bad) to 5 (excellent); good recordings have about 3.2 and 4.0."""
 
     overall: float
@@ -20,14 +20,14 @@ class Quality:
     """DNSMOS P.808 (Reddy et al. 2021)."""
 
 
-def quality(audio: Audio) -> Quality:
+def predict_dnsmos(audio: Audio) -> DnsmosScores:
     """Predicted opinion scores of a recording (channels, N). Raises ValueError for one without samples."""
     try:
         from speechmos import dnsmos
     except ImportError as error:
-        raise ImportError(f"quality needs speechmos ({error}): pip install 'zipvoice-tts[evaluation]'") from None
+        raise ImportError(f"DNSMOS needs speechmos ({error}): pip install 'zipvoice-tts[evaluation]'") from None
     if audio.num_samples == 0:
-        raise ValueError("a recording without samples has no quality")
+        raise ValueError("DNSMOS needs a recording with samples")
     heard = resample(audio.mono(), RATE).samples[0]
     scores = dnsmos.run(heard / max(float(np.abs(heard).max()), 1.0), sr=RATE)  # it refuses samples beyond one
-    return Quality(float(scores["ovrl_mos"]), float(scores["p808_mos"]))
+    return DnsmosScores(float(scores["ovrl_mos"]), float(scores["p808_mos"]))

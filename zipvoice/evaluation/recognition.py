@@ -3,7 +3,7 @@
 
 PocketSphinx and its bundled American English model decide, offline and within a fraction of a second per file. It is a
 modest recogniser, so general dictation makes many errors on perfect speech; told the possible sentences, it is right
-for nearly every clear recording, which makes the closed test the sharper measure for small models.
+for nearly every clear recording, which makes closed-set accuracy the sharper measure for small models.
 """
 
 import os
@@ -17,12 +17,12 @@ from zipvoice.config.strict_json import suggestion
 from zipvoice.evaluation.word_errors import normalize
 
 RECOGNIZER_RATE = 16000
-GRAMMAR = "closed test"
+GRAMMAR = "closed set"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The verdict on one recording."""
+    """Which sentence was recognised in one recording."""
 
     path: Path
     """The recording."""
@@ -37,7 +37,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class ClosedTestResult:
+class ClosedSetResult:
     """One choice per recording, in their order."""
 
     choices: tuple[Choice, ...]
@@ -51,7 +51,7 @@ class ClosedTestResult:
         return self.num_correct / len(self.choices)
 
 
-class ClosedTest:
+class ClosedSetRecognizer:
     """Decides which of a list of English sentences was spoken."""
 
     def __init__(self, sentences: Sequence[str], pronunciations: Mapping[str, str] | None = None) -> None:
@@ -93,11 +93,11 @@ class ClosedTest:
                 ) from None
 
 
-def closed_test(
+def recognize_closed_set(
     recordings: Iterable[tuple[str | os.PathLike[str], str]],
     sentences: Sequence[str] | None = None,
     pronunciations: Mapping[str, str] | None = None,
-) -> ClosedTestResult:
+) -> ClosedSetResult:
     """Let the recogniser choose among `sentences` for each (path, spoken sentence).
 
     By default the choice is among the sentences of the recordings themselves. A recording that sounds like none of
@@ -105,15 +105,15 @@ def closed_test(
     """
     expected = [(Path(path), spoken) for path, spoken in recordings]
     if not expected:
-        raise ValueError("the closed test needs at least one recording")
+        raise ValueError("closed-set recognition needs at least one recording")
     sentences = list(dict.fromkeys(spoken for _, spoken in expected)) if sentences is None else sentences
     for path, spoken in expected:
         if spoken not in sentences:
             raise ValueError(
                 f"{path} should say {spoken!r}, which is not among the sentences{suggestion(spoken, sentences)}"
             )
-    test = ClosedTest(sentences, pronunciations)
-    return ClosedTestResult(tuple(Choice(path, spoken, test.choose(read(path))) for path, spoken in expected))
+    test = ClosedSetRecognizer(sentences, pronunciations)
+    return ClosedSetResult(tuple(Choice(path, spoken, test.choose(read(path))) for path, spoken in expected))
 
 
 def known_sentences(sentences: Iterable[str]) -> list[str]:
@@ -154,7 +154,7 @@ def _hear(decoder: Any, audio: Audio) -> str:
 def _by_words(sentences: Sequence[str]) -> dict[tuple[str, ...], str]:
     """The sentences by their normalised words."""
     if not sentences:
-        raise ValueError("the closed test needs at least one sentence to choose from")
+        raise ValueError("closed-set recognition needs at least one sentence to choose from")
     known: dict[tuple[str, ...], str] = {}
     for sentence in sentences:
         words = tuple(normalize(sentence).split())

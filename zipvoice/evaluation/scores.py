@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from zipvoice.audio.files import ENCODINGS, Audio, read
 from zipvoice.config.strict_json import suggestion
-from zipvoice.evaluation.dnsmos import quality
-from zipvoice.evaluation.recognition import ClosedTest, Dictation, known_sentences
+from zipvoice.evaluation.dnsmos import predict_dnsmos
+from zipvoice.evaluation.recognition import ClosedSetRecognizer, Dictation, known_sentences
 from zipvoice.evaluation.similarity import SpeakerEncoder
 from zipvoice.evaluation.word_errors import WordErrors, word_errors
 
-CLOSED_TEST_SIZE = 20
+CLOSED_SET_SIZE = 20
 """Sentences that the recogniser chooses from: about as many as it tells apart in any clear recording."""
 
 
@@ -45,7 +45,7 @@ class Scores:
     """Recordings."""
     seconds: float
     """Their length in all."""
-    closed_test: float | None = None
+    closed_set_accuracy: float | None = None
     """Share of recordings for which a recogniser picks the right one of twenty sentences."""
     word_error_rate: float | None = None
     """Errors per word of the same recogniser when it is told nothing."""
@@ -62,30 +62,30 @@ class Scores:
 TITLES = {
     "num_recordings": "recordings",
     "seconds": "seconds",
-    "closed_test": "closed test",
+    "closed_set_accuracy": "closed-set accuracy",
     "word_error_rate": "word error rate",
     "similarity": "similarity to the prompt",
     "similarity_to_others": "similarity to other prompts",
     "dnsmos_overall": "DNSMOS overall",
     "dnsmos_p808": "DNSMOS P.808",
 }
-PERCENT = ("closed_test", "word_error_rate")
+PERCENT = ("closed_set_accuracy", "word_error_rate")
 
 Sounds = Sequence[tuple[Expected, Audio]]
 
 
-def closed_test_accuracy(sounds: Sounds) -> dict[str, float]:
+def closed_set_accuracy(sounds: Sounds) -> dict[str, float]:
     """In groups of twenty sentences, in the order of the list. Sentences with unknown words are left out."""
     known = set(known_sentences([expected.text for expected, _ in sounds]))
     tested = [(expected, audio) for expected, audio in sounds if expected.text in known]
-    groups = [tested[start : start + CLOSED_TEST_SIZE] for start in range(0, len(tested), CLOSED_TEST_SIZE)]
-    if len(groups) > 1 and len(groups[-1]) < CLOSED_TEST_SIZE:  # a choice among few would be too easy
-        groups[-1] = tested[-CLOSED_TEST_SIZE:]
+    groups = [tested[start : start + CLOSED_SET_SIZE] for start in range(0, len(tested), CLOSED_SET_SIZE)]
+    if len(groups) > 1 and len(groups[-1]) < CLOSED_SET_SIZE:  # a choice among few would be too easy
+        groups[-1] = tested[-CLOSED_SET_SIZE:]
     verdicts: dict[str, bool] = {}
     for group in groups:
-        test = ClosedTest(list(dict.fromkeys(expected.text for expected, _ in group)))
+        test = ClosedSetRecognizer(list(dict.fromkeys(expected.text for expected, _ in group)))
         verdicts |= {expected.name: test.choose(audio) == expected.text for expected, audio in group}
-    return {"closed_test": fmean(verdicts.values())} if verdicts else {}
+    return {"closed_set_accuracy": fmean(verdicts.values())} if verdicts else {}
 
 
 def dictation_errors(sounds: Sounds) -> dict[str, float]:
@@ -108,15 +108,15 @@ def similarities(sounds: Sounds) -> dict[str, float]:
 
 def predicted_opinions(sounds: Sounds) -> dict[str, float]:
     """Means of DNSMOS."""
-    opinions = [quality(audio) for _, audio in sounds]
+    opinions = [predict_dnsmos(audio) for _, audio in sounds]
     return {"dnsmos_overall": fmean(o.overall for o in opinions), "dnsmos_p808": fmean(o.p808 for o in opinions)}
 
 
 METRICS: dict[str, Callable[[Sounds], dict[str, float]]] = {
-    "closed": closed_test_accuracy,
+    "closed_set": closed_set_accuracy,
     "wer": dictation_errors,
     "similarity": similarities,
-    "quality": predicted_opinions,
+    "dnsmos": predicted_opinions,
 }
 """Name of a group of scores -> how it is measured."""
 

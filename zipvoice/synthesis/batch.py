@@ -16,7 +16,7 @@ import soundfile
 from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.synthesis.chunk_planner import EncodedPrompt, SpeechChunk
-from zipvoice.synthesis.crossfade import Piece
+from zipvoice.synthesis.crossfade import ChunkAudio
 from zipvoice.synthesis.output import write_parts
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.synthesis.synthesizer import Synthesizer, batches
@@ -144,7 +144,7 @@ class _Work:
     def _voice(self, audio: str | tuple[str, ...], text: str | tuple[str, ...]) -> EncodedPrompt:
         return self.synthesizer.voice(make_prompt(self.synthesizer, audio, text, self.options))
 
-    def _spoken(self, group: Sequence[SpeechChunk]) -> Iterator[tuple[SpeechChunk, Piece | Exception]]:
+    def _spoken(self, group: Sequence[SpeechChunk]) -> Iterator[tuple[SpeechChunk, ChunkAudio | Exception]]:
         """The sound of each chunk. When a batch fails its chunks are tried alone, to find the one at fault."""
         try:
             yield from zip(group, self.synthesizer.pieces(group, self.options), strict=True)
@@ -155,12 +155,12 @@ class _Work:
             for chunk in group:
                 yield from self._spoken([chunk])
 
-    def _written(self, utterance: Utterance, pieces: Sequence[Piece | Exception]) -> Outcome:
+    def _written(self, utterance: Utterance, pieces: Sequence[ChunkAudio | Exception]) -> Outcome:
         path = self.path(utterance.id)
         for piece in pieces:
             if isinstance(piece, Exception):
                 return Outcome(utterance.id, path, error=str(piece).splitlines()[0])
-        sounds = [piece for piece in pieces if isinstance(piece, Piece)]
+        sounds = [piece for piece in pieces if isinstance(piece, ChunkAudio)]
         parts = self.synthesizer.joined_pieces(sounds, utterance.options(self.options))
         return Outcome(utterance.id, path, write_parts(path, parts))
 

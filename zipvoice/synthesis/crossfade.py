@@ -32,7 +32,7 @@ LONGEST_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class ChunkAudio:
     """The sound of a chunk and what belongs behind it."""
 
     samples: Wave
@@ -42,8 +42,8 @@ class Piece:
 
 
 @dataclass
-class Joiner:
-    """Joins pieces. The parts that `join` yields, one after the other, are the whole."""
+class Crossfader:
+    """Cross-fades chunks of speech. The parts that `join` yields, one after the other, are the whole."""
 
     sampling_rate: int
     shorten_silence: bool = False
@@ -54,7 +54,7 @@ class Joiner:
     _missing: float = field(default=0.0, init=False)
     """Seconds of silence to come before anything else: pauses that have no piece before them."""
 
-    def join(self, pieces: Iterable[Piece]) -> Iterator[Audio]:
+    def join(self, pieces: Iterable[ChunkAudio]) -> Iterator[Audio]:
         for piece in pieces:
             if piece.samples.shape[1] == 0:
                 self._add_pause(piece.pause)
@@ -128,7 +128,7 @@ class Joiner:
         return np.zeros((len(like), self._count(seconds)), np.float32)
 
 
-def join_exactly(pieces: Iterable[Piece], num_samples: int, sampling_rate: int) -> Iterator[Audio]:
+def join_exactly(pieces: Iterable[ChunkAudio], num_samples: int, sampling_rate: int) -> Iterator[Audio]:
     """Pieces, cut to their lengths before, one after the other with their pauses: `num_samples` in all.
 
     Nothing is trimmed; a short fade at each edge prevents clicks.
@@ -182,7 +182,7 @@ def shorten_silence(samples: Wave, sampling_rate: int, longest_seconds: float) -
     return np.concatenate([*kept, samples[:, position:]], axis=1) if kept else samples
 
 
-def cut_to(piece: Piece, num_samples: int) -> Piece:
+def cut_to(piece: ChunkAudio, num_samples: int) -> ChunkAudio:
     """The piece with exactly so many samples: cut, or followed by silence."""
     missing = max(0, num_samples - piece.samples.shape[1])
     return replace(piece, samples=np.pad(piece.samples[:, :num_samples], ((0, 0), (0, missing))))

@@ -24,7 +24,7 @@ from zipvoice.runtime.select import load_model, load_vocoder
 from zipvoice.seeds import standard_normal, synthesis_seed
 from zipvoice.synthesis import dialogue
 from zipvoice.synthesis.chunk_planner import ChunkPlanner, EncodedPrompt, SpeechChunk, Text, punctuated
-from zipvoice.synthesis.crossfade import Joiner, Piece, cut_to, join_exactly
+from zipvoice.synthesis.crossfade import ChunkAudio, Crossfader, cut_to, join_exactly
 from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
 from zipvoice.synthesis.sampling import sample
 from zipvoice.text.markup import pause_seconds
@@ -228,16 +228,16 @@ class Synthesizer:
         pieces = (piece for group in groups for piece in self.pieces(group, resolved))
         return self.joined_pieces(pieces, resolved)
 
-    def joined_pieces(self, pieces: Iterable[Piece], options: SynthesisOptions) -> Iterator[Audio]:
+    def joined_pieces(self, pieces: Iterable[ChunkAudio], options: SynthesisOptions) -> Iterator[Audio]:
         """The pieces of one utterance put together."""
         rate = self.feature.sampling_rate
         if options.raw:
             return (Audio(piece.samples, rate) for piece in pieces)
         if options.duration is not None:
             return join_exactly(pieces, round(options.duration * rate), rate)
-        return Joiner(rate, options.remove_long_silence or options.speed < 1).join(pieces)
+        return Crossfader(rate, options.remove_long_silence or options.speed < 1).join(pieces)
 
-    def pieces(self, chunks: Sequence[SpeechChunk], options: ResolvedOptions) -> list[Piece]:
+    def pieces(self, chunks: Sequence[SpeechChunk], options: ResolvedOptions) -> list[ChunkAudio]:
         """The sounds of chunks, made at the same time."""
         spoken = [chunk for chunk in chunks if chunk.ids]
         mels = iter(self.mels(spoken, options))
@@ -261,13 +261,13 @@ class Synthesizer:
             raise ValueError("the model produced NaN or infinite features; its weights are damaged or of another model")
         return [mel / scale for mel in sampled]
 
-    def _piece(self, chunk: SpeechChunk, mel: Floats | None) -> Piece:
+    def _piece(self, chunk: SpeechChunk, mel: Floats | None) -> ChunkAudio:
         """The sound of one chunk: each chunk is vocoded at its own length, and each channel by itself."""
         if mel is None:
-            return Piece(np.zeros((self.num_channels, 0), np.float32), chunk.pause)
+            return ChunkAudio(np.zeros((self.num_channels, 0), np.float32), chunk.pause)
         channels = np.split(mel.T, self.num_channels)  # (F, T) each
         samples = np.concatenate([self.vocoder(channel[None]) for channel in channels])  # (channels, N)
-        piece = Piece((samples / np.float32(chunk.voice.prompt.gain)).clip(-1, 1), chunk.pause)
+        piece = ChunkAudio((samples / np.float32(chunk.voice.prompt.gain)).clip(-1, 1), chunk.pause)
         return piece if chunk.num_samples is None else cut_to(piece, chunk.num_samples)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from report import OPTIONS, choose_voice, read_list
 
 import zipvoice
-from zipvoice.evaluation.recognition import closed_test
+from zipvoice.evaluation.recognition import recognize_closed_set
 
 
 def main(exp_dir: Path, results: Path) -> None:
@@ -21,8 +21,10 @@ def main(exp_dir: Path, results: Path) -> None:
     for sentence in sentences:
         audio = synthesizer.synthesize(sentence.text, voice, OPTIONS, name=sentence.name)
         audio.save(results / "listen" / f"{sentence.name}.wav")
-    spoken = closed_test([(results / "listen" / f"{sentence.name}.wav", sentence.text) for sentence in sentences])
-    real = closed_test([(sentence.path, sentence.text) for sentence in sentences])
+    spoken = recognize_closed_set(
+        [(results / "listen" / f"{sentence.name}.wav", sentence.text) for sentence in sentences]
+    )
+    real = recognize_closed_set([(sentence.path, sentence.text) for sentence in sentences])
     for choice in spoken.choices:
         sys.stdout.write(f"  {'right' if choice.correct else 'WRONG'}  {choice.spoken}\n")
     sys.stdout.write(
