@@ -23,7 +23,7 @@ from torch import Tensor
 from training import NUM_STEPS, Training
 
 from zipvoice.config import model as config
-from zipvoice.model import attention, layers, zipformer
+from zipvoice.model import attention, layers
 from zipvoice.model.activations import Swoosh
 from zipvoice.model.condition import Condition
 from zipvoice.model.kernels import linear, relative_attention, swoosh
@@ -53,10 +53,6 @@ def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.conv1d(x.transpose(1, 2), weight, bias, padding=weight.shape[-1] // 2, groups=len(weight)).transpose(1, 2)
 
 
-def plain_sum(x: Tensor, y: Tensor, kept: Tensor | None = None) -> Tensor:
-    return x + (y if kept is None else y * kept)
-
-
 def in_one(num_rows: int, rows_per_thread: int, x: Tensor) -> list[slice]:
     return [slice(0, num_rows)]
 
@@ -69,7 +65,6 @@ PLAIN: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "attention, row blocks": (relative_attention, "row_blocks", in_one),
     "narrow averages turned round": (relative_attention, "_average", lambda weights, value: weights @ value),
     "depthwise convolution": (layers, "depthwise_convolution", plain_convolution),
-    "sums in place": (zipformer, "plus", plain_sum),
     "linear by oneDNN": (linear, "linear", F.linear),
 }
 

@@ -124,13 +124,6 @@ def _mixed(before: Tensor, after: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(before, after - before, scale)
 
 
-def plus(x: Tensor, y: Tensor, kept: Tensor | None = None) -> Tensor:
-    """The sum x + kept · y; without gradients y may be overwritten."""
-    if kept is not None:
-        y = y * kept
-    return x + y if torch.is_grad_enabled() or x.dtype != y.dtype else y.add_(x)
-
-
 def kept(x: Tensor, skip_rate: float) -> Tensor | None:
     """(B, 1, 1), zero with probability `skip_rate` for each utterance of x, else one; None if no utterance is skipped.
 

@@ -17,7 +17,7 @@ from zipvoice.model.activations import SwooshR
 from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention, relative_positions
 from zipvoice.model.kernels.linear import Linear
 from zipvoice.model.kernels.relative_attention import Attention
-from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward, kept, plus
+from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward, kept
 from zipvoice.model.scheduled_float import Progress, ScheduledFloat
 
 ATTENTION_SKIP = ScheduledFloat((0, 0.2), (4000, 0.05), (16000, 0.0))
@@ -85,17 +85,17 @@ class EncoderLayer(nn.Module):
         attention = self.self_attn_weights(x, positions, padding_mask)
         attended = self._kept(x, ATTENTION_SKIP)
         x = x if time is None else x + time
-        x = plus(x, self.feed_forward1(x))
-        x = plus(x, self.nonlin_attention(x, self._sometimes_uniform(attention)), attended)
-        x = plus(x, self.self_attn1(x, attention), attended)
+        x = x + self.feed_forward1(x)
+        x = x + _if_kept(self.nonlin_attention(x, self._sometimes_uniform(attention)), attended)
+        x = x + _if_kept(self.self_attn1(x, attention), attended)
         x = x if time is None else x + time
-        x = plus(x, self.conv_module1(x, padding_mask), self._kept(x, CONVOLUTION_SKIP))
-        x = plus(x, self.feed_forward2(x), self._kept(x, FEED_FORWARD_SKIP))
+        x = x + _if_kept(self.conv_module1(x, padding_mask), self._kept(x, CONVOLUTION_SKIP))
+        x = x + _if_kept(self.feed_forward2(x), self._kept(x, FEED_FORWARD_SKIP))
         x = self.bypass_mid(before, x)
-        x = plus(x, self.self_attn2(x, attention), attended)
+        x = x + _if_kept(self.self_attn2(x, attention), attended)
         x = x if time is None else x + time
-        x = plus(x, self.conv_module2(x, padding_mask), self._kept(x, CONVOLUTION_SKIP))
-        x = plus(x, self.feed_forward3(x), self._kept(x, FEED_FORWARD_SKIP))
+        x = x + _if_kept(self.conv_module2(x, padding_mask), self._kept(x, CONVOLUTION_SKIP))
+        x = x + _if_kept(self.feed_forward3(x), self._kept(x, FEED_FORWARD_SKIP))
         return self.bypass(before, self.norm(x))
 
     def _kept(self, x: Tensor, skip_rate: ScheduledFloat) -> Tensor | None:
@@ -105,6 +105,10 @@ class EncoderLayer(nn.Module):
     def _sometimes_uniform(self, attention: Attention) -> Attention:
         """In training, now and then the same attention to all frames that are not masked."""
         return attention.uniform() if self.training and UNIFORM_ATTENTION.happens(self.progress) else attention
+
+
+def _if_kept(x: Tensor, kept: Tensor | None) -> Tensor:
+    return x if kept is None else x * kept
 
 
 class Stack(nn.Module):
