@@ -38,14 +38,14 @@ def test_recordings_of_other_sentences_are_not():
     assert dictation_errors(shifted)["word_error_rate"] > 0.8
 
 
-def test_sentences_the_recogniser_cannot_know_are_left_out_of_the_closed_test():
+def test_sentences_the_recogniser_cannot_know_are_left_out_of_the_closed_set():
     spoken = sounds("train", 2)
     odd = [(Expected("odd", "Zxqwv brgfl."), spoken[0][1])]
     assert closed_set_accuracy(spoken + odd) == {"closed_set_accuracy": 1.0}
     assert closed_set_accuracy(odd) == {}
 
 
-def test_the_last_group_of_the_closed_test_is_filled_up(monkeypatch):
+def test_the_last_group_of_the_closed_set_is_filled_up(monkeypatch):
     monkeypatch.setattr(scores, "CLOSED_SET_SIZE", 4)
     sizes = []
 
@@ -116,10 +116,10 @@ def test_the_table_has_the_rows_that_were_measured():
         {"real": Scores(12, 34.56, closed_set_accuracy=1.0), "ours": Scores(12, 36.0, closed_set_accuracy=0.955)}
     )
     assert shown == (
-        "|             |    real |   ours |\n"
-        "| ---         |    ---: |   ---: |\n"
-        "| recordings  |      12 |     12 |\n"
-        "| seconds     |    34.6 |   36.0 |\n"
+        "|                     |    real |   ours |\n"
+        "| ---                 |    ---: |   ---: |\n"
+        "| recordings          |      12 |     12 |\n"
+        "| seconds             |    34.6 |   36.0 |\n"
         "| closed-set accuracy | 100.0 % | 95.5 % |\n"
     )
 
