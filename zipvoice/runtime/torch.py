@@ -16,7 +16,7 @@ from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import ModelDirectory, load_network
 from zipvoice.runtime.base import Floats, Integers, ModelDescription
-from zipvoice.vocoder.vocos import load_vocos
+from zipvoice.vocoder.other_vocos import load_network as load_vocoder_network
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -109,8 +109,8 @@ def load_model(
 
 
 def load_vocoder(folder: str | os.PathLike[str], *, device: str | None = None) -> TorchVocoder:
-    """Vocos from a folder; see `zipvoice.vocoder.vocos.load_vocos`."""
-    return TorchVocoder(load_vocos(folder), device)
+    """Vocos from a folder, of any layout; see `zipvoice.vocoder.other_vocos.load_network`."""
+    return TorchVocoder(load_vocoder_network(folder), device)
 
 
 def best_device() -> str:

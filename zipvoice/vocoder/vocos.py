@@ -131,8 +131,8 @@ def load_vocos(directory: str | os.PathLike[str]) -> Vocos:
     the file and what is wrong with it: another architecture, other features than ours, weights that are broken or do
     not fit.
     """
-    config_path = _first_file(directory, *CONFIG_FILES)
-    weights_path = _first_file(directory, *WEIGHT_FILES)
+    config_path = first_file(directory, *CONFIG_FILES)
+    weights_path = first_file(directory, *WEIGHT_FILES)
     vocos = Vocos(read_json(VocosConfig, config_path) if config_path.suffix == ".json" else _published(config_path))
     load_strictly(vocos, read_weights(weights_path), str(weights_path))
     return vocos.eval()
@@ -144,7 +144,8 @@ def save_vocos(vocos: Vocos, directory: str | os.PathLike[str]) -> None:
     write_weights(vocos.state_dict(), Path(directory) / WEIGHT_FILES[0])
 
 
-def _first_file(directory: str | os.PathLike[str], *names: str) -> Path:
+def first_file(directory: str | os.PathLike[str], *names: str) -> Path:
+    """The first of some files that a vocoder folder has."""
     for name in names:
         if (path := Path(directory) / name).is_file():
             return path
@@ -163,6 +164,8 @@ CLASS_PATHS = {
 }
 TRANSFORM = {"n_fft": N_FFT, "hop_length": HOP, "padding": "center"}
 """Settings that features and head share, by their published names."""
+FEATURES = {"sample_rate": SAMPLING_RATE, "n_mels": NUM_MELS, **TRANSFORM}
+"""Settings of our features."""
 
 
 def _published(path: Path) -> VocosConfig:
@@ -172,9 +175,9 @@ def _published(path: Path) -> VocosConfig:
         extractor, backbone, head = (_init_args(data, part) for part in CLASS_PATHS)
         sizes = {field.name for field in dataclasses.fields(VocosConfig)} & backbone.keys()
         config = from_dict(VocosConfig, {name: backbone.pop(name) for name in sizes}, "backbone")
-        _require(extractor, {"sample_rate": SAMPLING_RATE, "n_mels": NUM_MELS, **TRANSFORM}, "feature_extractor")
-        _require(backbone, {"input_channels": NUM_MELS}, "backbone")
-        _require(head, {"dim": config.dim, **TRANSFORM}, "head")
+        require(extractor, FEATURES, "feature_extractor")
+        require(backbone, {"input_channels": NUM_MELS}, "backbone")
+        require(head, {"dim": config.dim, **TRANSFORM}, "head")
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     return config
@@ -190,7 +193,8 @@ def _init_args(data: Any, part: str) -> dict[str, Any]:
     return dict(section["init_args"])
 
 
-def _require(arguments: dict[str, Any], expected: dict[str, Any], part: str) -> None:
+def require(arguments: dict[str, Any], expected: dict[str, Any], part: str) -> None:
+    """Raise ValueError unless the arguments of a part are the expected ones."""
     for name in {**expected, **arguments}:
         if name not in expected:
             raise ValueError(f"{part} has the unknown argument {name!r}{suggestion(name, expected)}")
