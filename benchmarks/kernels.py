@@ -26,7 +26,7 @@ from zipvoice.config import model as config
 from zipvoice.model import attention, layers
 from zipvoice.model.activations import Swoosh
 from zipvoice.model.condition import Condition
-from zipvoice.model.kernels import linear, relative_attention, swoosh
+from zipvoice.model.kernels import linear, relative_attention
 from zipvoice.model.zipvoice import ZipVoice
 
 FRAMES = 1218
@@ -59,7 +59,6 @@ def in_one(num_rows: int, rows_per_thread: int, x: Tensor) -> list[slice]:
 
 PLAIN: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "Swoosh": (layers, "activate", plain_swoosh),
-    "Swoosh, row blocks": (swoosh, "row_blocks", in_one),
     "feed-forward, row blocks": (layers, "rowwise", lambda function, x: function(x)),
     "attention": (attention, "attention_weights", plain_attention),
     "attention, row blocks": (relative_attention, "row_blocks", in_one),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Swoosh with dropout of channels: value and derivative from one exponential, in blocks that stay in a cache.
+"""Swoosh with dropout of channels: value and derivative from one exponential.
 
 In training the derivative is computed along with the value and is kept instead of the input. Shapes: B batch, T frames,
 C channels.
@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from zipvoice.model.activations import SLOPE, Swoosh
-from zipvoice.model.kernels.blocks import by_hand, row_blocks
+from zipvoice.model.kernels.blocks import by_hand
 from zipvoice.model.kernels.fusion import fusible, is_fused
 
 TINY = torch.finfo(torch.float32).tiny
-ELEMENTS_PER_THREAD = 2**18
 LOG_1P = (
     0.999999971, -0.499995015, 0.333192713, -0.248443699, 0.191114311,
     -0.136747697, 0.078361668, -0.0295885074, 0.0052534578,
@@ -38,13 +37,13 @@ def activate(swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None = None) -> T
         return swoosh(x).to(x.dtype) if channel_mask is None else (swoosh(x) * channel_mask).to(x.dtype)
     scale = torch.ones(1, 1, x.shape[2], device=x.device) if channel_mask is None else channel_mask
     # Without a gradient the same on a CPU, for the sake of the same rounding; it takes no longer.
-    return _Activation.apply(swoosh, x, scale) if torch.is_grad_enabled() else _by_blocks(swoosh, x, scale)[0]
+    return _Activation.apply(swoosh, x, scale) if torch.is_grad_enabled() else _with_slope(swoosh, x, scale)[0]
 
 
 class _Activation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, swoosh: Swoosh, x: Tensor, scale: Tensor) -> Tensor:
-        y, slope = _by_blocks(swoosh, x, scale)
+        y, slope = _with_slope(swoosh, x, scale)
         ctx.save_for_backward(slope)
         return y
 
@@ -55,20 +54,8 @@ class _Activation(torch.autograd.Function):
         return None, grad * slope, None
 
 
-def _by_blocks(swoosh: Swoosh, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The value and the derivative times scale, in blocks of rows unless they are compiled."""
-    rows_per_thread = max(1, ELEMENTS_PER_THREAD // (x.shape[0] * x.shape[2]))
-    blocks = [slice(None)] if is_fused() else row_blocks(x.shape[1], rows_per_thread, x)
-    if len(blocks) == 1:
-        return _at_once(swoosh, x, scale)
-    y, slope = torch.empty_like(x, dtype=torch.float32), torch.empty_like(x, dtype=torch.float32)
-    for rows in blocks:
-        with_slope(swoosh, x[:, rows], scale, out=(y[:, rows], slope[:, rows]))
-    return y.to(x.dtype), slope.to(x.dtype)
-
-
-def _at_once(swoosh: Swoosh, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    y, slope = _in_one_pass(swoosh, x, scale) if is_fused() else with_slope(swoosh, x, scale)
+def _with_slope(swoosh: Swoosh, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    y, slope = (_in_one_pass if is_fused() else with_slope)(swoosh, x, scale)
     return y.to(x.dtype), slope.to(x.dtype)
 
 
@@ -87,16 +74,14 @@ def _in_one_pass(swoosh: Swoosh, x: Tensor, scale: Tensor) -> tuple[Tensor, Tens
     return value * scale, slope * scale
 
 
-def with_slope(
-    swoosh: Swoosh, x: Tensor, scale: Tensor, out: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)
-) -> tuple[Tensor, Tensor]:
+def with_slope(swoosh: Swoosh, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """The value and the derivative σ(x - shift) - 0.08, both times a scale.
 
     From the one logistic function σ(-z), z = x - shift: log(1 + exp(z)) = -log σ(-z) and σ(z) = 1 - σ(-z).
     """
     minus_z = swoosh.shift - x.float()
     logistic = minus_z.sigmoid()
-    slope = torch.addcmul((1 - SLOPE) * scale, logistic, -scale, out=out[1])
+    slope = torch.addcmul((1 - SLOPE) * scale, logistic, -scale)
     log = torch.minimum(logistic.clamp_(min=TINY).log_(), minus_z)  # which it is where exp(z) overflows
     value = log.sub_(minus_z, alpha=SLOPE).add_(SLOPE * swoosh.shift + swoosh.offset)
-    return torch.mul(value, -scale, out=out[0]), slope
+    return value * -scale, slope
