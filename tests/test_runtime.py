@@ -18,6 +18,7 @@ from zipvoice.config.text import TokenizerConfig
 from zipvoice.model.duration import uniform_alignment
 from zipvoice.pretrained import read_directory
 from zipvoice.runtime.base import ModelDescription
+from zipvoice.runtime.torch import best_device
 from zipvoice.synthesis.synthesizer import Synthesizer
 
 TESTS = Path(__file__).parent
@@ -98,3 +99,11 @@ def test_pytorch_is_asked_for_with_one_line_that_says_how_to_get_it(folder):
     done = without_torch(SAY, "say", "hello", *VOICE, *machine, cwd=folder)
     assert done.stderr == "zipvoice: the PyTorch runtime needs torch: pip install 'torch>=2.6'\n"
     assert done.returncode == 1
+
+
+def test_each_process_of_a_computer_takes_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert best_device() == "cuda:0"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert best_device() == "cuda:1"
