@@ -23,16 +23,18 @@ def abbreviation(text: str, start: int) -> Said | None:
     if lower in _TITLES and (written.istitle() or written.islower() or written.isupper()):
         return _title(text, start, end, lower, dotted)
     after = text[end + dotted : end + dotted + 32]
-    if written in _BEFORE_NAMES and _NAME_AHEAD.match(after):
+    is_street = written in _STREETS and _is_street(text, start, after, written, dotted)
+    if written in _BEFORE_NAMES and _NAME_AHEAD.match(after) and not (is_street and _QUARTER.match(after)):
         return Said(end + dotted, _BEFORE_NAMES[written], "title")
-    if written in _STREETS and _is_street(text, start, after, written, dotted):
-        return Said(_end(text, end, dotted), _STREETS[written], "street")
+    if is_street:
+        return _street(text, end, written, dotted)
     if lower in _BEFORE_NUMBERS and _NUMBER_AHEAD.match(after) and (dotted or lower in _NO_DOT_NEEDED):
         return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
     if written.isupper() and len(written) > 1 and lower not in _IN_CAPITALS:
         return None
     if lower in _ANYWHERE and (dotted or lower in _WITHOUT_DOT):
-        return Said(_end(text, end, dotted), _ANYWHERE[lower], "abbreviation")
+        stop = end + dotted if lower in _NEVER_LAST and after.strip() else _end(text, end, dotted)
+        return Said(stop, _ANYWHERE[lower], "abbreviation")
     if (
         written in _COMPANIES
         and (dotted or written in ("Inc", "Ltd"))
@@ -60,6 +62,14 @@ def _is_street(text: str, start: int, after: str, written: str, dotted: bool) ->
     if not _CAPITALISED_BEFORE.search(text, max(0, start - 32), start):
         return False
     return dotted or written in ("St", "Blvd", "Pkwy", "Hwy") or bool(_STREET_END.match(after))
+
+
+def _street(text: str, end: int, written: str, dotted: bool) -> Said:
+    """Street, avenue, with the quarter of the town behind it: Pennsylvania Ave. NW."""
+    if not (found := _QUARTER.match(text, end + dotted)):
+        return Said(_end(text, end, dotted), _STREETS[written], "street")
+    stop = _end(text, found.end(), text.startswith(".", found.end()))
+    return Said(stop, f"{_STREETS[written]} {_QUARTERS[found[1]]}", "street")
 
 
 def _end(text: str, end: int, dotted: bool) -> int:
@@ -105,6 +115,11 @@ _NUMBER_AHEAD = re.compile(r"\s?[\d#$£€]|\s[IVXLC]+\b|\s[ivxl]+\b")
 _SENTENCE_END = re.compile(r"\s*\Z|[\"')\]]*\s+[\"'(\[]?(?!(?:Ltd|Inc|Corp|LLC|Jr|Esq)\b)[A-Z]|[\"')\]]*\Z")
 _CAPITALISED_BEFORE = re.compile(r"(?:[A-Z][a-z'.]+|\d(?:st|nd|rd|th))\s\Z")
 _STREET_END = re.compile(r"\s*(?:[,;)]|\Z|(?:NW|NE|SW|SE|N|S|E|W)\b)")
+_QUARTERS = {
+    "N": "north", "S": "south", "E": "east", "W": "west", "NW": "northwest", "NE": "northeast", "SW": "southwest",
+    "SE": "southeast",
+}  # fmt: skip
+_QUARTER = re.compile(r"\s(NW|NE|SW|SE|N|S|E|W)(?=\s*(?:[.,;:)!?]|\Z)|\s+[a-z\d])")
 _AFTER_NAME = re.compile(r"[\w)],? \Z")
 _INITIAL = re.compile(r"[A-Z]\.(?=\s[A-Za-z])")
 _NEXT_WORD = re.compile(r"\s?([A-Za-z][\w']*)")
@@ -170,6 +185,8 @@ _WITHOUT_DOT = frozenset((
     "jr", "esq", "ltd", "etc", "btw", "vs", "approx", "dept", "univ", "avg", "govt", "bros", "mgmt", "tbsp", "tsp",
     "yoy", "qoq", "ppl", "wwii", "wwi", "bldg", "blvd", "lbs", "hrs", "yrs", "mins", "qty", "misc", "pkg", "asst",
 ))  # fmt: skip
+_NEVER_LAST = frozenset(("vs", "viz", "cf", "incl", "excl"))
+"""After these the sentence always goes on: Ali vs. Frazier."""
 _IN_CAPITALS = frozenset(
     ("etc", "jr", "ltd", "vs", "inc", "corp", "wwii", "wwi", "ave", "blvd", "hwy", "btw", "apt", "co")
 )

@@ -3,7 +3,7 @@
 
 import re
 
-from zipvoice.text.normalizer.english.numbers import cardinal, digit_by_digit, year_like
+from zipvoice.text.normalizer.english.numbers import cardinal, digit_by_digit, plural, year_like
 from zipvoice.text.normalizer.reading import Said
 
 # ---------------------------------------------------------------- telephone
@@ -109,7 +109,9 @@ _ZIP_EXTENSION = re.compile(r"-(\d{4})(?!\d)")
 
 
 def room(text: str, start: int) -> Said | None:
-    """Room 101, highway 101, a 404 error: three digits as one oh one; and Boeing 747-400."""
+    """Room 101, highway 101, a 404 error: three digits as one oh one; and Boeing 747-400, 747s."""
+    if jets := _JETS.match(text, start):
+        return Said(jets.end(), plural(_three(jets[1])), "model")
     if house := _HOUSE.match(text, start):
         return Said(house.end(), _house(house[0]), "house number")
     found = _THREE.match(text, start)
@@ -129,6 +131,7 @@ def room(text: str, start: int) -> Said | None:
     return Said(found.end(), _three(found[1]), "room")
 
 
+_JETS = re.compile(r"(7[0-8]7)'?s\b")
 _THREE = re.compile(r"(\d{3})(?:-(\d{3}))?(?![\d/:%-]|[.,]\d|[a-zA-Z])")
 _FLIGHT = re.compile(r"(?i:flight) [A-Z]{2} \Z")
 _STATUS = re.compile(r"\ban? (?:40[0134]|50[0234])(?=[.,;!?]|\Z)")
@@ -176,15 +179,18 @@ _HEX = re.compile(r"0x[0-9A-Fa-f]{1,16}(?!\w)")
 
 
 def hyphenated(text: str, start: int) -> Said | None:
-    """COVID-19, F-16, x86-64: the hyphen between letters and digits is no minus and no range."""
+    """COVID-19, F-16, F-16s, x86-64: the hyphen between letters and digits is no minus and no range."""
     if not _LETTER_BEFORE.search(text, max(0, start - 2), start):
         return None
+    if (models := _MODELS.match(text, start)) and text[start - 1].isupper():
+        return Said(models.end(), plural(name(models[1])), "name")
     found = _MODEL.match(text, start)
     if not found:
         return None
     return Said(found.end(), " ".join(name(digits) for digits in found[0].lstrip("-").split("-")), "name")
 
 
+_MODELS = re.compile(r"-?(\d{1,4})'?s\b")
 _LETTER_BEFORE = re.compile(r"[A-Za-z]\Z")
 _MODEL = re.compile(
     r"-\d{1,12}(?:-\d{1,12})?(?![\w.,:/%]|-\d)|-\d{1,12}(?=(?!'?s\b|(?:st|nd|rd|th)\b)[A-Za-z]|[.,:](?!\d))|\d{1,12}-\d{1,12}(?![\w:/%-])"

@@ -7,7 +7,7 @@ first, as the voice is American, unless only the other order is a date.
 
 import re
 
-from zipvoice.text.normalizer.english.numbers import cardinal, ordinal, plural, year_like
+from zipvoice.text.normalizer.english.numbers import cardinal, digit_by_digit, ordinal, plural, year_like
 from zipvoice.text.normalizer.reading import Said
 
 MONTHS = (
@@ -177,7 +177,12 @@ def _clock(hour: str, minute: str) -> str:
 
 
 def duration(text: str, start: int) -> Said | None:
-    """3h 20m, 5h30, 2m30s."""
+    """3h 20m, 5h30, 2m30s; 1:59:40.2, the time of a race."""
+    if race := _RACE.match(text, start):
+        hours, minutes, seconds, fraction = race.groups()
+        larger = f"{_counted(hours, 'hour')} " if hours else ""
+        exact = f"{cardinal(seconds)} point {digit_by_digit(fraction)} seconds"
+        return Said(race.end(), f"{larger}{_counted(minutes, 'minute')} {exact}", "duration")
     found = _DURATION.match(text, start) or _MINUTES.match(text, start)
     if not found:
         return None
@@ -187,6 +192,7 @@ def duration(text: str, start: int) -> Said | None:
 
 
 _DURATION = re.compile(r"(\d{1,4})\s?h(?:rs?)?\s?([0-5]?\d)(?:\s?m(?:ins?)?(?:\s?([0-5]?\d)\s?s(?:ecs?)?)?)?(?!\w)")
+_RACE = re.compile(r"(?:(\d{1,2}):)?(\d{1,2}):([0-5]\d)\.(\d{1,3})(?![\w:]|[.,]\d)")
 _MINUTES = re.compile(r"(\d{1,4})\s?m\s?([0-5]?\d)\s?s(?!\w)")
 
 

@@ -155,7 +155,12 @@ _TIMES = re.compile(
 
 
 def feet_and_inches(text: str, start: int) -> Said | None:
-    """5'11", 6' tall, 8' x 10'."""
+    """5'11", 6' tall, 8' x 10', 6ft 2in."""
+    if tall := _FEET_INCHES.match(text, start):
+        single = _ONE.search(text, max(0, start - 3), start) and _THING.match(text, tall.end())
+        inches = "inch" if single or int(tall[2]) == 1 else "inches"
+        feet = "foot" if single or int(tall[1]) == 1 else "feet"
+        return Said(tall.end(), f"{cardinal(tall[1])} {feet} {cardinal(tall[2])} {inches}", "length")
     found = _FEET.match(text, start)
     if not found:
         return None
@@ -166,6 +171,12 @@ def feet_and_inches(text: str, start: int) -> Said | None:
     return Said(found.end(), words + (f" {cardinal(inches)}" if inches else ""), "length")
 
 
+_FEET_INCHES = re.compile(
+    r"(\d{1,3})\s?(?:ft\.?|feet|foot)\s?(\d{1,2})(?:in|\s?(?:ins|inch(?:es)?)|\sin(?=[.,;:)!?]|\s*\Z|\s(?:tall|long|wide)))"
+    r"(?!\w)(?:\.(?=\s+[a-z\d(]|[,;:)]))?"
+)
+_ONE = re.compile(r"(?i)\ba\s\Z")
+_THING = re.compile(r"\s(?!in\b)[a-z]{3}")
 _OPEN_QUOTE = re.compile(r"(?:\A|\s)'[^']*\Z")
 _FEET = re.compile(
     r"(\d{1,3})(?:['′]\s?(\d{1,2})(?![\d'])(?:[\"″]|'')?|['′](?=\s[a-z]|\s(?:tall|long|wide|high|deep|x|by|of)\b|\s?[x×])|\s?ft\s?(\d{1,2})(?!\w))"
