@@ -10,19 +10,16 @@ import hashlib
 import json
 import logging
 import math
-import multiprocessing
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from zipvoice.config.data import PrepareOptions
@@ -39,6 +36,7 @@ from zipvoice.data.cuts import (
     with_tokens,
     write_cuts,
 )
+from zipvoice.data.workers import worker_map
 from zipvoice.files import whole_file
 from zipvoice.text.g2p import espeak
 from zipvoice.text.token_table import TokenTable
@@ -214,9 +212,9 @@ def _finish_pieces(pieces: Sequence[_Piece], options: PrepareOptions) -> None:
     total = round(sum(piece.seconds for piece in pieces))
     with (
         tqdm(desc="preparing", total=total, unit=" s of audio", unit_scale=True, disable=None) as progress,
-        _mapping(options.num_workers) as mapping,
+        worker_map(options.num_workers) as mapped,
     ):
-        for piece, faults in zip(pieces, mapping(finish, pieces), strict=True):
+        for piece, faults in zip(pieces, mapped(finish, pieces), strict=True):
             _report(faults, options)
             progress.update(piece.seconds)
 
@@ -226,20 +224,6 @@ def _remove_unfinished(pieces: Sequence[_Piece]) -> None:
     for folder in {path.parent for piece in pieces for path in (piece.manifest, piece.content) if path}:
         for unfinished in folder.glob(".*.tmp*"):
             unfinished.unlink()
-
-
-@contextmanager
-def _mapping(num_workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Yield `map`, or one that works in processes; they are spawned, as the copy of a process with threads can hang."""
-    if num_workers == 0:
-        yield map
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_workers, context, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield pool.map
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _finish(piece: _Piece, options: PrepareOptions) -> list[str]:

@@ -2,15 +2,12 @@
 """What the utterances of a corpus are like: each one's sound and text, measured before anything is trained on them."""
 
 import hashlib
-import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from zipvoice.audio.mel import SAMPLING_RATE, num_frames
@@ -20,6 +17,7 @@ from zipvoice.data.corpus_list import Checked, checked_cuts
 from zipvoice.data.cuts import load_audio, make_tokens, read_cuts, recording_of, stored_tokens
 from zipvoice.data.shar import is_shar
 from zipvoice.data.sources import opened_sound
+from zipvoice.data.workers import worker_map
 from zipvoice.text.token_table import TokenTable, is_silent
 from zipvoice.text.tokenizers import Tokenizer, build_tokenizer
 
@@ -103,8 +101,11 @@ def measure_corpus(options: CheckOptions) -> CorpusStats:
         raise ValueError(f"{options.source} lists no utterance")
     pieces = [cuts[start : start + PIECE] for start in range(0, len(cuts), PIECE)]
     utterances: list[UtteranceStats] = []
-    with tqdm(desc="looking at utterances", total=len(cuts), disable=None, leave=False) as progress:
-        for piece in _each(pieces, options):
+    with (
+        tqdm(desc="looking at utterances", total=len(cuts), disable=None, leave=False) as progress,
+        worker_map(options.num_workers) as mapped,
+    ):
+        for piece in mapped(partial(_measured, options=options), pieces):
             utterances += piece
             progress.update(len(piece))
     return CorpusStats(options.source, tuple(utterances), tuple(checked.faults))
@@ -115,20 +116,6 @@ def _read(source: str) -> Checked["Cut"]:
     if is_shar(source):
         return Checked([(cut.id, cut) for cut in read_cuts(source)], [])
     return checked_cuts(source)
-
-
-def _each(pieces: Sequence[list["Cut"]], options: CheckOptions) -> Iterator[list[UtteranceStats]]:
-    """The utterances of each piece, measured here or in worker processes."""
-    work = partial(_measured, options=options)
-    if options.num_workers == 0:
-        yield from map(work, pieces)
-        return
-    context = multiprocessing.get_context("spawn")  # the copy of a process with threads can hang
-    pool = ProcessPoolExecutor(options.num_workers, context, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield from pool.map(work, pieces)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _measured(cuts: Iterable["Cut"], options: CheckOptions) -> list[UtteranceStats]:
