@@ -25,7 +25,7 @@ from zipvoice.pretrained import (
     stereo_from_dialog,
 )
 from zipvoice.text.token_table import TokenTable
-from zipvoice.weights import quantized, read_weights, write_weights
+from zipvoice.weights import pack_int8, read_weights, write_weights
 
 DATA = Path(__file__).parent / "data"
 CASES = {
@@ -241,7 +241,7 @@ def test_weights_in_a_byte_each_are_close_and_keep_their_names(tmp_path):
         "empty.weight": torch.zeros(2, 3),
         "bypass_scale": torch.tensor([0.25]),
     }
-    small = quantized(weights)
+    small = pack_int8(weights)
     assert {name for name, value in small.items() if value.dtype == torch.int8} == {
         "a.weight", "conv.weight", "empty.weight"
     }  # fmt: skip
@@ -257,13 +257,13 @@ def test_weights_in_a_byte_each_are_close_and_keep_their_names(tmp_path):
 
 def test_what_half_precision_does_not_hold_is_named():
     with pytest.raises(ValueError, match="half precision does not hold b"):
-        quantized({"a": torch.ones(2), "b": torch.tensor([1e6])})
+        pack_int8({"a": torch.ones(2), "b": torch.tensor([1e6])})
 
 
 def test_a_model_in_a_byte_per_weight_is_loaded_like_any_other(tmp_path):
     make_model(tmp_path / "whole")
     whole = load_pretrained(tmp_path / "whole")
-    save_pretrained(tmp_path / "small", quantized(whole.model.state_dict()), whole.file, whole.table)
+    save_pretrained(tmp_path / "small", pack_int8(whole.model.state_dict()), whole.file, whole.table)
     small = load_pretrained(tmp_path / "small").model.state_dict()
     for name, value in whole.model.state_dict().items():
         torch.testing.assert_close(small[name], value, atol=value.abs().max().item() / 200, rtol=1e-3)

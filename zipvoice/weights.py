@@ -25,9 +25,9 @@ LEAST_SIZE = 1e-5  # of a row, so that half precision holds its scale
 def read_weights(path: str | os.PathLike[str], key: str = "model") -> Weights:
     """Named tensors from a safetensors file, or from a torch file that holds them or has them under `key`.
 
-    A `module.` prefix (written by DistributedDataParallel) is removed, and what `quantized` has made of weights is
-    undone. Nothing but tensors and plain containers is ever unpickled. Raises ValueError naming the file and the reason
-    for anything else, broken files included.
+    A `module.` prefix (written by DistributedDataParallel) is removed, and what `pack_int8` has packed is unpacked.
+    Nothing but tensors and plain containers is ever unpickled. Raises ValueError naming the file and the reason for
+    anything else, broken files included.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -39,7 +39,7 @@ def read_weights(path: str | os.PathLike[str], key: str = "model") -> Weights:
         raise ValueError(f"{path}: weights are read from .safetensors and .pt files")
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no weights: no named tensors at its top level or under {key!r}")
-    return _restored({name.removeprefix("module."): value for name, value in state.items()})
+    return _unpacked({name.removeprefix("module."): value for name, value in state.items()})
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> Any:
@@ -71,7 +71,7 @@ def write_weights(weights: Mapping[str, Tensor], path: str | os.PathLike[str]) -
 # ---------------------------------------------------------------- few bytes
 
 
-def quantized(weights: Mapping[str, Tensor]) -> Weights:
+def pack_int8(weights: Mapping[str, Tensor]) -> Weights:
     """Weights in a byte each: matrices as whole numbers and a scale for each row, all else in half precision.
 
     The row r of a matrix is round(r / s) in int8, with the scale s = max |r| / 127 under the same name and `_scale`.
@@ -90,7 +90,7 @@ def quantized(weights: Mapping[str, Tensor]) -> Weights:
     return small
 
 
-def _restored(state: Weights) -> Weights:
+def _unpacked(state: Weights) -> Weights:
     scales = {name.removesuffix(SCALE) for name in state if name.endswith(SCALE)}
     known = {name for name in scales if name in state and state[name].dtype == torch.int8}
     return {

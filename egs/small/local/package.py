@@ -11,13 +11,13 @@ from pathlib import Path
 from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.pretrained import load_pretrained, save_pretrained
 from zipvoice.vocoder.vocos import load_vocos, save_vocos
-from zipvoice.weights import quantized
+from zipvoice.weights import pack_int8
 
 
 def main(run: Path, folder: Path, sampling: SamplingConfig | None) -> None:
     if (run / "model.json").is_file():
         pretrained = load_pretrained(run)
-        weights = quantized(pretrained.model.state_dict())
+        weights = pack_int8(pretrained.model.state_dict())
         save_pretrained(folder, weights, replace(pretrained.file, sampling=sampling), pretrained.table)
     else:
         save_vocos(load_vocos(run).half(), folder)
