@@ -5,7 +5,6 @@ Levels are those of 16-bit samples over all channels, as whole numbers, and posi
 semantics of pydub, with which the released models are used.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,21 +118,6 @@ def _leading_silence(clip: _Clip) -> int:
     starts = np.arange(0, clip.duration, STEP_MS)
     sounding = starts[~clip.is_silent(starts, STEP_MS)]
     return int(sounding[0]) if len(sounding) else clip.duration
-
-
-def cross_fade(chunks: Sequence[Audio], seconds: float = 0.1) -> Audio:
-    """Join chunks, each fading linearly into the next over `seconds`, or over the shorter of the two.
-
-    Raises ValueError for no chunks and for chunks of different rates or channel counts.
-    """
-    kinds = {(chunk.sampling_rate, chunk.num_channels) for chunk in chunks}
-    if len(kinds) != 1:
-        raise ValueError(f"cross-fading needs chunks of one rate and channel count, got {sorted(kinds) or 'no chunks'}")
-    rate = chunks[0].sampling_rate
-    joined = chunks[0].samples
-    for chunk in chunks[1:]:
-        joined = fade(joined, chunk.samples, int(seconds * rate))
-    return Audio(joined, rate)
 
 
 def fade(tail: NDArray[np.float32], head: NDArray[np.float32], length: int) -> NDArray[np.float32]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 FORMAT = "1"
 """Of the graphs: their arguments and what they give. Another number is another contract."""
-GRAPHS = ("condition", "velocity", "vocoder")
 
 
 def graph_file(name: str) -> str:

@@ -161,7 +161,7 @@ def _positive(text: str) -> float | None:
 
 
 def _durations(entries: Sequence[_Entry]) -> tuple[float, ...] | None:
-    """The third column, if it holds positive numbers; whatever else stands there is nobody's business here."""
+    """The third column, if it holds positive numbers; other content is ignored."""
     lacking = [entry for entry in entries if entry.duration is None]
     if len(lacking) == len(entries):
         return None

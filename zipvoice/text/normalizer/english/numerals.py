@@ -25,11 +25,6 @@ class Number:
     grouping: str = ""
     """comma for 1,234; indian for 1,00,000."""
 
-    @property
-    def is_plain(self) -> bool:
-        """Digits and nothing else."""
-        return not (self.decimals or self.below or self.exponent or self.grouping)
-
 
 _GROUPED = r"\d{1,3}(?:,\d{3})+(?!\d|,\d)"
 _INDIAN = r"\d{1,2}(?:,\d{2})+,\d{3}(?!\d|,\d)"

@@ -78,19 +78,6 @@ def _digits(text: str, start: int) -> Said | None:
 _DIGITS = re.compile(r"(?a)\d+")
 
 
-def _list_comma(text: str, start: int) -> Said | None:
-    """1,2,3: a list, not one number."""
-    found = _LIST.match(text, start)
-    if not found:
-        return None
-    from zipvoice.text.normalizer.english.saying import whole
-
-    return Said(found.end(), ", ".join(whole(part, False) for part in found[0].split(",")), "list")
-
-
-_LIST = re.compile(r"\d{1,9}(?:,\d{1,9})+(?![\d]|,\d|\.\d)")
-
-
 def _signed(text: str, start: int) -> Said | None:
     """A quantity that begins with a sign, unless the sign joins it to a word before."""
     if text[start - 1 : start].isalnum() or text[start - 1 : start] in (")", "]"):
