@@ -863,6 +863,26 @@ def test_texts_are_examples_and_transcripts_that_are_not_held_out(tmp_path, monk
     assert (tmp_path / "texts.txt").read_text().splitlines() == ["He walked home again.", "And so did all the rest."]
 
 
+# ---------------------------------------------------------------- the distilled model
+
+move_distilled = script("move_distilled")
+
+
+def test_a_distilled_model_moves_as_its_teacher_has():
+    def weights(decoder, text, **others):
+        return {"fm_decoder.a": torch.tensor([decoder]), "text_encoder.a": torch.tensor([text]), **others}
+
+    pupil = weights(2.0, 5.0, **{"fm_decoder.guidance": torch.tensor([7.0]), "fm_decoder.n": torch.tensor(3)})
+    number = {"fm_decoder.n": torch.tensor(4)}
+    moved = move_distilled.moved(weights(1.0, 5.0, **number), weights(1.5, 6.0, **number), pupil)
+    assert {name: weight.item() for name, weight in moved.items()} == {
+        "fm_decoder.a": 2.5,
+        "text_encoder.a": 6.0,
+        "fm_decoder.guidance": 7.0,
+        "fm_decoder.n": 4,
+    }
+
+
 # ---------------------------------------------------------------- the commands
 
 
@@ -925,7 +945,7 @@ def test_each_stage_reads_what_an_earlier_one_wrote():
             }
         elif arguments[0] in ("local/align_phones.py", "local/typical_pace.py"):
             made = {files.pop()}
-        elif arguments[0] == "local/teach_text.py":
+        elif arguments[0] in ("local/teach_text.py", "local/move_distilled.py"):
             made = set()
         elif arguments[0] == "local/list_texts.py":
             made = {files.pop(0)}

@@ -122,4 +122,5 @@ fi
 if stage 10 "train on, mostly on its speech"; then
   train conf/heart.json
   run zipvoice average --exp-dir exp/heart --num 1
+  run python local/move_distilled.py exp/voice exp/heart exp/distill exp/heart_distill
 fi
