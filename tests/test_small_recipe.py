@@ -840,7 +840,7 @@ def test_the_second_text_of_a_pair_has_the_pace_of_the_first_with_its_silence(mo
     pace = (len(natural) / 24000 + 0.2) / 0.4
     monkeypatch.setattr(teacher_speech, "PACES", (pace - 0.01, pace + 0.01))
     monkeypatch.setattr(Random, "random", lambda _: 0.9)
-    sound = teacher_speech.said(speaker, Random(0), first, second).samples[0].numpy()
+    sound = teacher_speech.said(speaker, Random(0), first, second).samples[0]
     assert (sound[: len(natural)] == natural).all() and (sound[len(natural) : len(natural) + 4800] == 0).all()
     assert len(sound) - len(natural) - 4800 == pytest.approx(pace * 0.4 * 24000, abs=300)
     monkeypatch.setattr(teacher_speech, "PACES", (pace - 0.02, pace - 0.01))

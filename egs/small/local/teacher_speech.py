@@ -17,7 +17,6 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-import torch
 from anchors import typical
 from teacher import Teacher, load_teacher
 from trim_and_level import levelled, trimmed
@@ -95,7 +94,7 @@ def said(teacher: Teacher, rng: Random, first: Text, second: Text) -> Audio | No
         tokens, seconds = first.tokens + second.tokens, np.concatenate([first.seconds, second.seconds])
         samples = teacher.forced(tokens, pace * seconds)
     else:
-        prompt = trimmed(audio(teacher.natural(first.tokens, rng.uniform(*SPEEDS)))).samples[0].numpy()
+        prompt = trimmed(audio(teacher.natural(first.tokens, rng.uniform(*SPEEDS)))).samples[0]
         pace = (len(prompt) + SILENCE) / SAMPLING_RATE / first.seconds.sum()
         if not PACES[0] <= pace <= PACES[1]:
             return None
@@ -105,7 +104,7 @@ def said(teacher: Teacher, rng: Random, first: Text, second: Text) -> Audio | No
 
 
 def audio(samples: np.ndarray) -> Audio:
-    return Audio(torch.from_numpy(np.ascontiguousarray(samples, np.float32))[None], SAMPLING_RATE)
+    return Audio(np.ascontiguousarray(samples, np.float32)[None], SAMPLING_RATE)
 
 
 if __name__ == "__main__":
