@@ -275,7 +275,7 @@ def test_a_recording_does_not_affect_the_next(aligner):
 def test_what_is_left_out_is_counted_by_reason(tmp_path, capsys, aligner):
     path = CORPUS / "arctic_a0287_1592710495.ogg"
     long = "not at all what is said there but very much longer than that and something else " * 3
-    said = ("Keep an eye on him.", "Keep an xyzzyx on him.", long, "1900")
+    said = ("Keep an eye on him.", "Keep an xyzzyx on him.", long, "Xyzzyx!")
     rows = [f"{i}\t{line}\t{path}\ts\n" for i, line in enumerate(said)]
     (tmp_path / "list.tsv").write_text("id\ttext\taudio\tspeaker\n" + "".join(rows))
     align_phones.main(tmp_path / "list.tsv", tmp_path / "phones.jsonl")
