@@ -10,7 +10,7 @@ from zipvoice.text import reference_compat
 from zipvoice.text.g2p import pinyin
 from zipvoice.text.normalizer.chinese import spoken
 from zipvoice.text.normalizer.chinese_numbers import cardinal, number
-from zipvoice.text.punctuation import to_ascii
+from zipvoice.text.punctuation import ascii_marks
 
 DATA = Path(__file__).parent / "data" / "text"
 NUMBERS = json.loads((DATA / "normalizers.json").read_text(encoding="utf-8"))["chinese"]
@@ -24,7 +24,7 @@ def test_compatible_readings_of_reference_vectors():
 
 def test_words_of_reference_vectors():
     for record in HELPERS["words"]:
-        assert pinyin.words(reference_compat.chinese(to_ascii(record["text"]))) == record["words"], record["text"]
+        assert pinyin.words(reference_compat.chinese(ascii_marks(record["text"]))) == record["words"], record["text"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from zipvoice.text import reference_compat
 from zipvoice.text.explain import inspect_text, render, to_json
 from zipvoice.text.language_segments import segments
 from zipvoice.text.markup import parse
-from zipvoice.text.punctuation import to_ascii
+from zipvoice.text.punctuation import ascii_marks
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.vocabularies import emilia_table
 
@@ -99,8 +99,8 @@ def test_plain_text_has_the_tokens_of_the_reference(name, at_least):
 
 def test_segments_of_reference_vectors():
     for record in json.loads((DATA / "segments.json").read_text(encoding="utf-8")):
-        assert to_ascii(re.sub(r"\s*(\[S[12]\])\s*", r"\1", record["text"])) == record["preprocessed"] or (
-            record["tokenizer"] == "emilia" and to_ascii(record["text"]) == record["preprocessed"]
+        assert ascii_marks(re.sub(r"\s*(\[S[12]\])\s*", r"\1", record["text"])) == record["preprocessed"] or (
+            record["tokenizer"] == "emilia" and ascii_marks(record["text"]) == record["preprocessed"]
         )
         found = [[segment.text, segment.kind] for segment in reference_compat.segments(record["preprocessed"])]
         assert found == record["segments"], record["text"]

@@ -198,7 +198,7 @@ def _player() -> str | None:
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchCommand:
     """Speak a list of texts, each into a file of its own.
 
     The list has JSON lines (.jsonl) with id, text, ref_audio, ref_text and optionally language_id, duration, speed and
@@ -221,7 +221,7 @@ class Batch:
 
 
 def batch(arguments: list[str]) -> int:
-    command = parse(Batch, "batch", arguments)
+    command = parse(BatchCommand, "batch", arguments)
     from zipvoice.synthesis.batch import check_list, share, speak_list
     from zipvoice.utterances import read_list
 

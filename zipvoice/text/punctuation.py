@@ -11,7 +11,7 @@ _LONG_PAUSE = re.compile(r"(?<=[^\s,.!?;:…—])\s*(?:…|—)[…—\s]*(?![,.
 _ELLIPSIS = re.compile(r"···|・・・|\.\.\.")
 
 
-def to_ascii(text: str) -> str:
+def ascii_marks(text: str) -> str:
     """Punctuation of Chinese text as ASCII, any three dots as one ellipsis."""
     return _ELLIPSIS.sub("…", text.translate(_ASCII))
 

@@ -18,7 +18,7 @@ from zipvoice.text.normalizer import chinese, libritts
 from zipvoice.text.normalizer.english import letters
 from zipvoice.text.normalizer.english import reader as english
 from zipvoice.text.normalizer.markdown import FILLER, unmarked
-from zipvoice.text.punctuation import PUNCTUATION, to_ascii, with_pauses
+from zipvoice.text.punctuation import PUNCTUATION, ascii_marks, with_pauses
 
 DIALOG_TAGS = (
     "[S1]", "[S2]", "[LAUGHS]", "[CLEARS THROAT]", "[SIGHS]", "[GASPS]", "[COUGHS]", "[SINGING]", "[SCREAMS]",
@@ -145,16 +145,16 @@ class EmiliaTokenizer(MarkupTokenizer):
 
     def _piece(self, kind: str, text: str, start: int) -> Piece:
         if kind == "zh":
-            words = with_pauses(to_ascii(chinese.spoken(text)))
+            words = with_pauses(ascii_marks(chinese.spoken(text)))
             return Piece(kind, words, start, tuple(pinyin.pinyin_tokens(words)), text)
         if kind == "en":
-            written = to_ascii(_TIGHT_CHINESE_MARK.sub(r"\g<0> ", text))
+            written = ascii_marks(_TIGHT_CHINESE_MARK.sub(r"\g<0> ", text))
             text = english.spoken(written)
             return Piece(kind, text, start, tuple(_english_tokens(text)), written)
         return _mark(kind, text, start)
 
     def _compatible_pieces(self, text: str) -> Iterator[Piece]:
-        for segment in reference_compat.segments(to_ascii(text)):
+        for segment in reference_compat.segments(ascii_marks(text)):
             yield Piece(segment.kind, segment.text, segment.start, tuple(_compatible_tokens(segment)))
 
     def _speaks(self, character: str) -> bool:

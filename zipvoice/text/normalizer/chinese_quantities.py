@@ -49,7 +49,7 @@ _SEPARATOR = re.compile(SEPARATOR)
 
 
 @dataclass(frozen=True)
-class Quantity:
+class ChineseQuantity:
     """A number with all that belongs to it, as written."""
 
     number: str
@@ -65,15 +65,15 @@ class Quantity:
         return not (self.currency or self.magnitude or self.unit) and self.number.isdecimal()
 
 
-def parsed(text: str, position: int = 0) -> tuple[Quantity, int]:
+def parsed(text: str, position: int = 0) -> tuple[ChineseQuantity, int]:
     """The quantity that begins at `position`, and where it ends."""
     match = _QUANTITY.match(text, position)
     assert match
     parts = {name: (value or "").strip() for name, value in match.groupdict().items()}
-    return Quantity(**parts), match.end()
+    return ChineseQuantity(**parts), match.end()
 
 
-def said(quantity: Quantity, before: str, after: str) -> str:
+def said(quantity: ChineseQuantity, before: str, after: str) -> str:
     """The words of a quantity between the texts `before` and `after`."""
     words = _number_words(quantity, before, after) + quantity.magnitude.replace("w", "万").replace("W", "万")
     if quantity.unit in _PARTS_OF_WHOLES:
@@ -105,7 +105,7 @@ def range_said(match: re.Match[str], before: str, after: str) -> str:
     return said(first, before, following) + word + said(last, before, after)
 
 
-def _special_pair(first: Quantity, last: Quantity, mark: str, before: str, after: str) -> str:
+def _special_pair(first: ChineseQuantity, last: ChineseQuantity, mark: str, before: str, after: str) -> str:
     """What two bare numbers mean that are no range; empty if they are one."""
     if re.match(r"\s?=", after):
         return f"{said(first, before, '')}减{said(last, '', after)}"
@@ -126,7 +126,7 @@ def _special_pair(first: Quantity, last: Quantity, mark: str, before: str, after
     return ""
 
 
-def _number_words(quantity: Quantity, before: str, after: str) -> str:
+def _number_words(quantity: ChineseQuantity, before: str, after: str) -> str:
     digits = quantity.number
     if "." in digits and not quantity.unit and context.is_event(after):
         return digit_by_digit(digits)  # 11.11大促
@@ -176,7 +176,7 @@ def _is_model(digits: str, before: str, after: str) -> bool:
     return bool(named) and len(digits) >= 3 and not digits.endswith("00") and after[:1] not in tuple("个元万次")
 
 
-def _sign_words(quantity: Quantity, before: str) -> str:
+def _sign_words(quantity: ChineseQuantity, before: str) -> str:
     if quantity.sign == "+":
         return "加" if re.search(r"\w\Z", before) and not (quantity.unit or quantity.currency) else "正"
     if quantity.sign == "±":
@@ -184,7 +184,7 @@ def _sign_words(quantity: Quantity, before: str) -> str:
     return "负" if quantity.sign else ""
 
 
-def _name_behind(quantity: Quantity, before: str, after: str) -> str:
+def _name_behind(quantity: ChineseQuantity, before: str, after: str) -> str:
     """The currency or unit, which follows the number in speech; none where the text says it itself."""
     if quantity.currency:
         name = CURRENCIES[quantity.currency]
