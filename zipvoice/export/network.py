@@ -10,7 +10,6 @@ Shapes: B batch, S tokens, T frames, D width, H heads, F mel bins, C mel bins of
 """
 
 import copy
-import math
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipvoice.model.activations import SLOPE, Swoosh, SwooshR, swoosh_l, swoosh_r
-from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention
+from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention, offset_features
 from zipvoice.model.decoder import GUIDANCE_SINUSOID_DIM, VelocityDecoder, sinusoid
 from zipvoice.model.duration import upsample
 from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward
@@ -224,12 +223,7 @@ def _shifted(by_offset: Tensor) -> Tensor:
 def relative_positions(x: Tensor, dim: int) -> Tensor:
     """As the model's `relative_positions`, with a row for the offset T as well: (2 T, dim), for x (B, T, D)."""
     count = _count(x[:, :, 0])[0].to(torch.float32)  # 1 … T
-    offset = torch.cat([1.0 - count.flip(0), count])
-    compression = math.sqrt(dim)
-    compressed = compression * offset.sign() * ((offset.abs() + compression).log() - math.log(compression))
-    angles = (compressed * (2 * math.pi / dim)).atan()[:, None] * torch.arange(1, dim // 2 + 1)
-    features = torch.stack([angles.cos(), angles.sin()], dim=-1).flatten(1)
-    return torch.cat([features[:, :-1], torch.ones_like(features[:, :1])], dim=1)
+    return offset_features(torch.cat([1.0 - count.flip(0), count]), dim)
 
 
 def _count(x: Tensor) -> Tensor:

@@ -30,14 +30,17 @@ def relative_positions(num_frames: int, dim: int, device: torch.device | None = 
     Returns:
         (2 T - 1, dim), float32.
     """
-    offset = torch.arange(1 - num_frames, num_frames, device=device, dtype=torch.float32)
+    return offset_features(torch.arange(1 - num_frames, num_frames, device=device, dtype=torch.float32), dim)
+
+
+def offset_features(offset: Tensor, dim: int) -> Tensor:
+    """The features (N, dim) of offsets (N,)."""
     compression = math.sqrt(dim)
     compressed = compression * offset.sign() * ((offset.abs() + compression).log() - math.log(compression))
     angle = (compressed * (2 * math.pi / dim)).atan()
-    angles = angle[:, None] * torch.arange(1, dim // 2 + 1, device=device)
+    angles = angle[:, None] * torch.arange(1, dim // 2 + 1, device=offset.device)
     features = torch.stack([angles.cos(), angles.sin()], dim=-1).flatten(1)
-    features[:, -1] = 1.0
-    return features
+    return torch.cat([features[:, :-1], torch.ones_like(features[:, :1])], dim=1)
 
 
 class AttentionWeights(nn.Module):
