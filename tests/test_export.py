@@ -17,7 +17,7 @@ from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions
 from zipvoice.export.onnx import export_onnx
 from zipvoice.pretrained import read_directory
-from zipvoice.runtime.select import load_model, load_vocoder
+from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("zipvoice_distill", "zipvoice_dialog")]
 LENGTHS = (1, 2, 3, 4, 5, 37, 101)
@@ -160,6 +160,24 @@ def test_the_command_writes_a_model_directory_with_a_card(tmp_path, capsys):
     weights = {initializer.name for initializer in graph.initializer}
     assert not [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and weights & set(node.input)]
     assert sum(node.op_type == "MatMulInteger" for node in graph.node) > 20
+
+
+def test_a_card_of_something_else_is_kept(tmp_path):
+    make_model(tmp_path / "model")
+    (tmp_path / "model" / "README.md").write_text("# My model")
+    with pytest.raises(ValueError, match="choose another --output-dir"):
+        export_onnx(ExportOptions(str(tmp_path / "model"), str(tmp_path / "model")))
+    assert (tmp_path / "model" / "README.md").read_text() == "# My model"
+
+
+@pytest.mark.parametrize("folder", ["zipvoice"], indirect=True)
+def test_a_folder_speaks_with_its_own_vocoder_graph(graphs):
+    directory = read_directory(graphs)
+    with pytest.raises(FileNotFoundError, match="--vocoder vocos_small writes one, griffin-lim needs none"):
+        load_vocoder(default_vocoder(graphs, directory, "onnx"), "onnx")
+    (graphs / "vocoder.onnx").touch()
+    assert default_vocoder(graphs, directory, "auto") == default_vocoder(graphs, directory, "onnx") == graphs
+    assert default_vocoder(builtin.MODELS[0], directory, "onnx") == builtin.MODELS_VOCODER
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from zipvoice.vocoder.log_mel import LogMel
-from zipvoice.vocoder.other_vocos import OtherVocos, load_network
+from zipvoice.vocoder.other_vocos import OtherVocos, load_any_vocos
 from zipvoice.vocoder.vocos import load_vocos
 
 DATA = Path(__file__).parent / "data" / "audio"
@@ -66,7 +66,7 @@ def change(folder, old, new):
 
 
 def test_another_layout_is_computed_by_the_classes_of_the_package(folder, package):
-    vocos, weights = load_network(folder), load_file(folder / "model.safetensors")
+    vocos, weights = load_any_vocos(folder), load_file(folder / "model.safetensors")
     mel = 0.1 * torch.randn(2, 100, 7, generator=torch.Generator().manual_seed(0))
     x = torch.einsum("bft,df->btd", mel, weights["backbone.embed.weight"][..., 0]) + weights["backbone.embed.bias"]
     samples = (x @ weights["head.out.weight"].T + weights["head.out.bias"]).flatten(1)  # (B, 7 · 256)
@@ -76,7 +76,7 @@ def test_another_layout_is_computed_by_the_classes_of_the_package(folder, packag
 def test_without_the_package_its_installation_is_named(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "vocos", None)
     with pytest.raises(ImportError, match=r"vocos\.models\.Backbone needs .*pip install 'zipvoice-tts\[vocos\]'"):
-        load_network(folder)
+        load_any_vocos(folder)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_without_the_package_its_installation_is_named(folder, monkeypatch):
 def test_nothing_but_networks_of_the_package_on_our_features_is_made(folder, package, old, new, message):
     change(folder, old, new)
     with pytest.raises(ValueError) as error:
-        load_network(folder)
+        load_any_vocos(folder)
     assert str(folder / "config.yaml") in str(error.value) and message in str(error.value)
 
 

@@ -171,6 +171,11 @@ def find_vocoder(model: str | os.PathLike[str]) -> str | Path:
     return _download(HUB_VOCODER, "", ("config.yaml",), ("model.safetensors", "pytorch_model.bin"))
 
 
+def vocoder_folder(source: str | os.PathLike[str]) -> Path:
+    """Where a vocoder is: that of the package by its name, else the folder itself."""
+    return builtin.folder(builtin.VOCODER) if source == builtin.VOCODER else Path(source)
+
+
 def _download(
     repository: str, folder: str, files: tuple[str, ...], either: tuple[str, ...], revision: str | None = None
 ) -> Path:

@@ -35,7 +35,8 @@ class Machine:
     """Branch, tag or commit of a released model."""
     vocoder: str | None = None
     """A Vocos directory, vocos_small (of the package), or griffin-lim, which needs no weights. By default griffin-lim
-    for models of the package, and the published Vocos, downloaded once, for all others."""
+    for models of the package, the graph of a directory that has one, and the published Vocos, downloaded once, for all
+    others."""
     runtime: str = "auto"
     """What computes: torch, onnx (graphs that `zipvoice export` wrote, on a CPU), or auto for what the model directory
     and the installed packages allow."""

@@ -11,7 +11,7 @@ class ExportOptions:
     model: str
     """Model directory, or the name of a model of the package or of a released one."""
     output_dir: str
-    """Model directory to write: graphs, model.json, tokens.txt, export.json and a card."""
+    """Model directory to write: graphs, model.json, tokens.txt and a card, README.md."""
     int8: bool = False
     """Weights of the velocity's matrix products in 8 bits: a quarter of the size, faster where the processor has such
     products, and slightly other speech."""

@@ -26,7 +26,7 @@ from zipvoice.export.vocoder import TracedVocos
 from zipvoice.files import whole_file, write_text
 from zipvoice.model.condition import Condition
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.pretrained import load_network, read_directory
+from zipvoice.pretrained import load_network, read_directory, vocoder_folder
 from zipvoice.runtime.onnx import FORMAT, graph_file, open_graph
 from zipvoice.vocoder.vocos import load_vocos
 
@@ -36,6 +36,7 @@ PARITY_FRAMES = (2, 3, 5, 37, 300)
 """Lengths at which each graph is compared with its network."""
 MOST_DIFFERENT = {"float32": 1e-3, "int8": 0.5}
 """A graph that differs by more from its network, relative to its values, is not written."""
+TITLE = "# Graphs of "
 
 logger = logging.getLogger(__name__)
 Tensors = dict[str, Tensor]
@@ -74,19 +75,20 @@ class ExportedGraph:
 def export_onnx(options: ExportOptions) -> list[ExportedGraph]:
     """Write the graphs of a model, with model.json, tokens.txt and a card that tells hashes, versions and differences.
 
-    Raises ValueError where the model cannot be read or a graph differs from it, ImportError with the install command
-    where onnx is missing.
+    Raises ValueError where the model cannot be read, a graph differs from it or another card would be replaced,
+    ImportError with the install command where onnx is missing.
 
     Example:
         >>> export_onnx(ExportOptions("zipvoice_small", "exp/graphs", int8=True))
     """
     _require_onnx()
+    output = Path(options.output_dir)
+    _check_card(output / "README.md")
     directory = read_directory(options.model)
     network = load_network(directory, options.weights)
     sources = [_condition(network), _velocity(network, options.int8)]
     if options.vocoder is not None:
         sources.append(_vocoder(options.vocoder))
-    output = Path(options.output_dir)
     exported = [_write(source, output) for source in sources]
     directory.write_description(output, network.variant)
     write_text(output / "README.md", _card(options.model, exported))
@@ -98,6 +100,12 @@ def _require_onnx() -> None:
         import onnx  # noqa: F401
     except ImportError:
         raise ImportError("export needs onnx: pip install onnx onnxruntime") from None
+
+
+def _check_card(path: Path) -> None:
+    """Raise ValueError if the folder has a card that tells of something else."""
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(TITLE):
+        raise ValueError(f"{path} is of another model and would be replaced; choose another --output-dir")
 
 
 # ---------------------------------------------------------------- what is exported
@@ -138,7 +146,7 @@ def _velocity(model: ZipVoice, int8: bool) -> Source:
 
 
 def _vocoder(folder: str) -> Source:
-    vocos = load_vocos(folder)
+    vocos = load_vocos(vocoder_folder(folder))
 
     def example(frames: int) -> Tensors:
         return {"log_mel": torch.randn(2, 100, frames, generator=_generator(frames)) - 3}
@@ -237,7 +245,7 @@ def _card(model: str, graphs: Sequence[ExportedGraph]) -> str:
         f"| {g.file} | {g.precision} | {g.megabytes:.1f} | {g.difference:.1e} | `{g.sha256}` |" for g in graphs
     )
     versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
-    return f"""# Graphs of {Path(model).name}
+    return f"""{TITLE}{Path(model).name}
 
 Written by `zipvoice export`; {versions}, opset {OPSET}.
 

@@ -29,9 +29,9 @@ def graph_file(name: str) -> str:
     return f"{name}.onnx"
 
 
-def has_graphs(directory: Path) -> bool:
-    """Whether a model directory holds graphs of a model."""
-    return all((directory / graph_file(name)).is_file() for name in ("condition", "velocity"))
+def has_graphs(directory: Path, *names: str) -> bool:
+    """Whether a model directory holds graphs: condition and velocity of a model, vocoder of a vocoder."""
+    return all((directory / graph_file(name)).is_file() for name in names)
 
 
 def open_graph(path: Path, name: str, num_threads: int | None = None) -> "InferenceSession":
@@ -49,9 +49,10 @@ def open_graph(path: Path, name: str, num_threads: int | None = None) -> "Infere
     from onnxruntime import InferenceSession, SessionOptions
 
     if not path.is_file():
-        raise FileNotFoundError(f"there is no {path}: write it with zipvoice export MODEL --output-dir {path.parent}")
+        more = " --vocoder vocos_small writes one, griffin-lim needs none" if name == "vocoder" else " writes graphs"
+        raise FileNotFoundError(f"there is no {path}: zipvoice export MODEL --output-dir DIR{more}")
     options = SessionOptions()
-    options.intra_op_num_threads = num_threads or len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = num_threads or _num_cores()
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # it keeps the memory of the longest text that was ever spoken
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the cores to others
@@ -62,6 +63,11 @@ def open_graph(path: Path, name: str, num_threads: int | None = None) -> "Infere
         raise ValueError(f"{path} cannot be read as a graph, it is damaged or not one: {reason}") from None
     _check(session, path, name)
     return session
+
+
+def _num_cores() -> int:
+    """Cores that this process may run on, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(session: "InferenceSession", path: Path, name: str) -> None:
@@ -88,11 +94,11 @@ class OnnxModel:
     """
 
     def __init__(self, directory: ModelDirectory, num_threads: int | None = None) -> None:
-        if directory.file.variant is None:
-            raise ValueError(f"{directory.path / 'model.json'} does not tell the variant of the model")
-        self.description = ModelDescription.of(directory.file, directory.file.variant, directory.table.vocabulary)
         self._condition = open_graph(directory.path / graph_file("condition"), "condition", num_threads)
         self._velocity = VelocityGraph(directory.path / graph_file("velocity"), num_threads)
+        if directory.file.variant is None:
+            raise ValueError(f"{directory.path / 'model.json'} does not tell the variant: export the model again")
+        self.description = ModelDescription.of(directory.file, directory.file.variant, directory.table.vocabulary)
 
     def condition(self, tokens: Integers, num_tokens: Integers, num_frames: Integers, speech: Floats) -> Condition:
         inputs = {"tokens": tokens, "num_tokens": num_tokens, "num_frames": num_frames}

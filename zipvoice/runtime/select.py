@@ -11,9 +11,9 @@ from zipvoice import builtin
 from zipvoice.audio.griffin_lim import griffin_lim
 from zipvoice.config.model import Variant
 from zipvoice.config.strict_json import suggestion
-from zipvoice.pretrained import ModelDirectory, has_weights
+from zipvoice.pretrained import ModelDirectory, find_vocoder, has_weights, vocoder_folder
 from zipvoice.runtime.base import AcousticModel, Vocoder
-from zipvoice.runtime.onnx import graph_file, has_graphs
+from zipvoice.runtime.onnx import has_graphs
 
 RUNTIMES = {
     "torch": ("the PyTorch runtime", "torch", "torch>=2.6"),
@@ -56,16 +56,22 @@ def load_vocoder(source: str | os.PathLike[str], runtime: str = "auto", *, devic
     """
     if source == GRIFFIN_LIM:
         return griffin_lim
-    folder = builtin.folder(builtin.VOCODER) if source == builtin.VOCODER else source
+    folder = vocoder_folder(source)
     if runtime == "auto":
-        runtime = "onnx" if (Path(folder) / graph_file("vocoder")).is_file() else "torch"
+        runtime = "onnx" if has_graphs(folder, "vocoder") else "torch"
     vocoder: Vocoder = _module(runtime).load_vocoder(folder, device=device)
     return vocoder
 
 
+def default_vocoder(model: str | os.PathLike[str], directory: ModelDirectory, runtime: str) -> str | Path:
+    """What speaks for a model unless another is named, as `load_vocoder` takes it: its graph, else `find_vocoder`."""
+    has_own = runtime == "onnx" or (runtime == "auto" and has_graphs(directory.path, "vocoder"))
+    return directory.path if has_own and str(model) not in builtin.MODELS else find_vocoder(model)
+
+
 def _best(directory: ModelDirectory) -> str:
     """PyTorch where there are weights and it is installed, since it has every option; else graphs, if there are any."""
-    if not has_graphs(directory.path) or (has_weights(directory.path) and find_spec("torch")):
+    if not has_graphs(directory.path, "condition", "velocity") or (has_weights(directory.path) and find_spec("torch")):
         return "torch"
     return "onnx"
 

@@ -16,7 +16,7 @@ from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import ModelDirectory, load_network
 from zipvoice.runtime.base import Floats, Integers, ModelDescription
-from zipvoice.vocoder.other_vocos import load_network as load_vocoder_network
+from zipvoice.vocoder.other_vocos import load_any_vocos
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -43,7 +43,7 @@ class TorchModel:
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r} is not known{suggestion(dtype, DTYPES)}")
         self.description = ModelDescription.of(file, network.variant, network.vocabulary)
-        self.device = torch.device(device or best_device())
+        self.device = find_device(device)
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.network = network.to(self.device).eval()
         for layer in self.network.modules():
@@ -87,7 +87,7 @@ class TorchVocoder:
     """
 
     def __init__(self, network: nn.Module, device: str | None = None) -> None:
-        self.device = torch.device(device or best_device())
+        self.device = find_device(device)
         self.network = network.to(self.device).eval()
 
     @torch.inference_mode()
@@ -109,8 +109,19 @@ def load_model(
 
 
 def load_vocoder(folder: str | os.PathLike[str], *, device: str | None = None) -> TorchVocoder:
-    """Vocos from a folder, of any layout; see `zipvoice.vocoder.other_vocos.load_network`."""
-    return TorchVocoder(load_vocoder_network(folder), device)
+    """Vocos from a folder, of any layout; see `zipvoice.vocoder.other_vocos.load_any_vocos`."""
+    return TorchVocoder(load_any_vocos(folder), device)
+
+
+def find_device(name: str | None = None) -> torch.device:
+    """The device of a name, by default the best there is. Raises ValueError for one that PyTorch has not here."""
+    try:
+        device = torch.device(name or best_device())
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from builds of PyTorch without CUDA
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"PyTorch has no device {name!r} here ({reason}); the best is {best_device()}") from None
+    return device
 
 
 def best_device() -> str:

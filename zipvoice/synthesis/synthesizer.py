@@ -18,9 +18,9 @@ from zipvoice.config.model import Variant
 from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.model.duration import text_length
-from zipvoice.pretrained import find_vocoder, read_directory
+from zipvoice.pretrained import read_directory
 from zipvoice.runtime.base import AcousticModel, Floats, Vocoder
-from zipvoice.runtime.select import load_model, load_vocoder
+from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
 from zipvoice.seeds import standard_normal, synthesis_seed
 from zipvoice.synthesis import dialogue
 from zipvoice.synthesis.chunk_planner import ChunkPlanner, EncodedPrompt, SpeechChunk, Text, punctuated
@@ -289,8 +289,8 @@ def load(
     Args:
         source: a directory, or the name of a model of the package or of a released one, which is downloaded once.
         vocoder: a directory of Vocos weights, the name of the package's ("vocos_small"), or "griffin-lim", which needs
-            no weights; by default the latter for models of the package and the published Vocos, downloaded once, for
-            all others.
+            no weights; by default the latter for models of the package, the graph of a directory that has one, and the
+            published Vocos, downloaded once, for all others.
         runtime: what computes: "torch", "onnx" for graphs that `zipvoice export` wrote, or "auto" for what the
             directory and the installed packages allow.
         device: cpu, cuda, cuda:1, mps; by default the best there is.
@@ -307,9 +307,8 @@ def load(
     directory = read_directory(source, revision)
     model = load_model(directory, runtime, device=device, dtype=dtype, weights=weights, variant=variant)
     tokenizer = directory.tokenizer(model.description.variant, tokenizer, skip_unknown)
-    return Synthesizer(
-        model, load_vocoder(vocoder or find_vocoder(source), runtime, device=device), tokenizer, directory.table
-    )
+    vocoder = vocoder or default_vocoder(source, directory, runtime)
+    return Synthesizer(model, load_vocoder(vocoder, runtime, device=device), tokenizer, directory.table)
 
 
 def batches(chunks: Iterable[SpeechChunk], max_seconds: float) -> Iterator[list[SpeechChunk]]:

@@ -38,7 +38,7 @@ class OtherVocos(nn.Module):
         return samples[:, start : start + num_samples].clamp(-1, 1)
 
 
-def load_network(directory: str | os.PathLike[str]) -> nn.Module:
+def load_any_vocos(directory: str | os.PathLike[str]) -> nn.Module:
     """Vocos of any layout from a folder, on the CPU in evaluation mode; ours and the published one by `load_vocos`.
 
     Raises:
