@@ -2,6 +2,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -107,3 +108,14 @@ def test_more_tokens_than_frames():
     check_frames([3, 4], [3, 9])
     with pytest.raises(ValueError, match=r"utterance 1 .* 10 tokens but only 9 frames"):
         check_frames([3, 10], [3, 9])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_arrays_of_both_kinds_share_out_the_same_frames(seed):
+    """Among 400 tokens and 1400 frames some borders fall so close to a frame's centre that rounding decides."""
+    rng = np.random.default_rng(seed)
+    durations = rng.integers(1, 30, (1, 401)).astype(np.float32) / np.float32(100)
+    lengths = np.array([400]), np.array([int(rng.integers(1000, 1400))])
+    found = timed_alignment(durations, *lengths, int(lengths[1][0]))
+    tensors = timed_alignment(torch.from_numpy(durations), *map(torch.from_numpy, lengths), int(lengths[1][0]))
+    np.testing.assert_array_equal(found, tensors.numpy())

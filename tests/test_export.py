@@ -33,7 +33,10 @@ def folder(request, tmp_path_factory):
 
 
 def differences(network_directory, graph_directory, batch, frames, seed=0):
-    """Largest differences of text condition and velocities, in both halves of the way, with guidance and without."""
+    """Largest differences of text condition and velocities, in both halves of the way, with guidance and without.
+
+    Those of velocities are relative to their standard deviation, where that is above one: rounding grows with them.
+    """
     network = load_model(read_directory(network_directory), "torch", device="cpu")
     graphs = load_model(read_directory(graph_directory), "onnx")
     rng = np.random.default_rng(seed)
@@ -49,7 +52,8 @@ def differences(network_directory, graph_directory, batch, frames, seed=0):
     found = [np.abs(real * (network.numpy(conditions[0].text) - conditions[1].text)).max()]
     for t, scale in ((0.2, 1.5), (0.9, 1.5), (0.4, 0.0)):
         wanted = network.numpy(network.velocity(t, network.array(x), conditions[0], scale))
-        found.append(np.abs(real * (wanted - graphs.velocity(t, x, conditions[1], scale))).max())
+        difference = np.abs(real * (wanted - graphs.velocity(t, x, conditions[1], scale))).max()
+        found.append(difference / max(1.0, wanted.std()))
     return found
 
 

@@ -18,6 +18,16 @@ def cast(x: Array, like: Array) -> Array:
     return x.to(like.dtype) if hasattr(x, "to") else x.astype(like.dtype)
 
 
+def running_sum(x: Array) -> Array:
+    """Sums along the second axis of x (B, N), added up in double precision where the device has it.
+
+    In single precision libraries add in different orders, and a tie between two tokens falls one way or the other.
+    """
+    if not hasattr(x, "to"):
+        return x.cumsum(1, dtype="float64").astype(x.dtype)
+    return (x if x.device.type == "mps" else x.double()).cumsum(1).to(x.dtype)
+
+
 def positions(count: int, like: Array) -> Array:
     """0 … count - 1 as int64, (count), where `like` lives."""
     xp = namespace(like)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zipvoice.model.arrays import Array, cast, namespace, positions
+from zipvoice.model.arrays import Array, cast, namespace, positions, running_sum
 
 SHORT_SECONDS = 1.6
 """Speech predicted to be shorter gets more time; see `short_text_floor`."""
@@ -60,7 +60,7 @@ def timed_alignment(durations: Array, num_tokens: Array, num_frames: Array, long
         [[0, 0, 1, 1, 1, 1, 2]]
     """
     is_token = positions(durations.shape[1], num_tokens) < num_tokens[:, None]
-    ends = (durations * is_token).cumsum(1)  # (B, S + 1)
+    ends = running_sum(durations * is_token)  # (B, S + 1)
     centres = (cast(positions(longest, num_tokens), durations) + 0.5) / cast(num_frames, durations)[:, None]
     position = (ends[:, None, :] <= (centres * ends[:, -1:])[:, :, None]).sum(2)  # tokens that have ended, (B, T)
     return namespace(durations).minimum(position, num_tokens[:, None])

@@ -59,7 +59,7 @@ def open_graph(path: Path, name: str, num_threads: int | None = None) -> "Infere
     try:
         session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no class in common but this
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} cannot be read as a graph, it is damaged or not one: {reason}") from None
     _check(session, path, name)
     return session

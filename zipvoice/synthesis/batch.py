@@ -159,7 +159,7 @@ class _Work:
         path = self.path(utterance.id)
         for piece in pieces:
             if isinstance(piece, Exception):
-                return Outcome(utterance.id, path, error=str(piece).splitlines()[0])
+                return Outcome(utterance.id, path, error=(str(piece).strip() or type(piece).__name__).splitlines()[0])
         sounds = [piece for piece in pieces if isinstance(piece, ChunkAudio)]
         parts = self.synthesizer.joined_pieces(sounds, utterance.options(self.options))
         return Outcome(utterance.id, path, write_parts(path, parts))

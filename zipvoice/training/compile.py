@@ -36,7 +36,7 @@ def compile_elementwise(device: torch.device, backend: str = "inductor") -> None
     try:
         torch.compile(torch.nn.Softplus(), backend=backend)(torch.ones(2, device=device))
     except Exception as error:  # of many kinds: no compiler, no Triton, no headers, a version of Python too new
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"torch.compile does not work on this machine ({reason}); install a C++ compiler, for a GPU also triton, "
             "or set compile to false"
