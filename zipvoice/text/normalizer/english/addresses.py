@@ -34,9 +34,12 @@ def file_name(text: str, start: int) -> Said | None:
     return Said(found.end(), by_name(found[0]), "file") if found else None
 
 
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+
+
 def by_name(written: str) -> str:
     """Words with the marks between them by name, numbers as numbers."""
-    words = _MARK.sub(lambda m: f" {MARK_NAMES.get(m[0], m[0])} ", written)
+    words = _MARK.sub(lambda m: f" {MARK_NAMES.get(m[0], m[0])} ", written.translate(_RAISED))
     return " ".join(_DIGITS.sub(lambda m: f" {_number(m[0])} ", words).split())
 
 
