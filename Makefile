@@ -42,13 +42,14 @@ check: $(READY)
 
 setup: $(READY)
 
-# The mark is set last, so a broken-off set-up is done again. Resemblyzer's own requirements are left out: they compile
-# what requirements.txt has ready-made, and replace the standard library's typing module by an old one.
+# The mark is set last, so a broken-off set-up is done again. The requirements of some are left out: Resemblyzer's compile
+# what requirements.txt has ready-made, and replace the standard library's typing module by an old one; DistillMOS asks for
+# torchaudio, which it does not use.
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps -e . resemblyzer==0.1.4
+	$(BIN)/python -m pip install --quiet --no-deps -e . resemblyzer==0.1.4 distillmos==0.9.1 xls-r-sqa==0.1.0
 	@touch $(READY)
 
 clean:

@@ -80,6 +80,7 @@ ONLY_IN = {
     "pocketsphinx": {"evaluation"},
     "resemblyzer": {"evaluation"},
     "speechmos": {"evaluation"},
+    "faster_whisper": {"evaluation"},
 }
 WITH_TORCH = {"model", "vocoder", "data", "export", "training", "weights", "runtime/torch.py"}
 """Rooms and files that need PyTorch; those below import it in functions at most, all others not at all."""
