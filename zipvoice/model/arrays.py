@@ -2,6 +2,7 @@
 """The few operations that NumPy and PyTorch spell differently; neither library is imported for the other's arrays."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 Array: TypeAlias = Any
@@ -26,6 +27,17 @@ def running_sum(x: Array) -> Array:
     if not hasattr(x, "to"):
         return x.cumsum(1, dtype="float64").astype(x.dtype)
     return (x if x.device.type == "mps" else x.double()).cumsum(1).to(x.dtype)
+
+
+def padded(items: Sequence[Array], longest: int) -> Array:
+    """Matrices (T, C) of unequal length as one array (B, longest, C), zero behind each."""
+    first, shape = items[0], (len(items), longest, items[0].shape[1])
+    if len(items) == 1 and len(first) == longest:
+        return first[None]
+    whole = first.new_zeros(shape) if hasattr(first, "to") else namespace(first).zeros(shape, first.dtype)
+    for row, item in zip(whole, items, strict=True):
+        row[: len(item)] = item
+    return whole
 
 
 def positions(count: int, like: Array) -> Array:

@@ -55,5 +55,14 @@ def euler(velocity: Velocity, x: Array, condition: Condition, times: Sequence[fl
         >>> speech = euler(guided_velocity(model, 1.0), noise, condition, time_grid(16, t_shift=0.5))
     """
     for t, t_next in pairwise(times):
-        x = x + (t_next - t) * velocity(t, x, condition)
+        x = euler_step(velocity, x, condition, t, t_next)
     return x
+
+
+def euler_step(velocity: Velocity, x: Array, condition: Condition, t: float | Array, t_next: float | Array) -> Array:
+    """The state at `t_next`, (B, T, C): x + (t' - t) v(t, x); times are one number for all or per utterance (B, 1, 1).
+
+    Example:
+        >>> x = euler_step(velocity, x, condition, 0.0, 0.25)
+    """
+    return x + (t_next - t) * velocity(t, x, condition)

@@ -7,7 +7,7 @@ utterance, F mel bins of one channel, C of all channels, N samples.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ class AcousticModel(Protocol):
             guidance_scale: one number for all or per utterance (B, 1, 1).
         """
 
-    def array(self, values: Floats) -> Array:
+    def array(self, values: NDArray[Any]) -> Array:
         """A NumPy array as one of the runtime's, on its device."""
 
     def numpy(self, array: Array) -> Floats:

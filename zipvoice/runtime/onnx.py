@@ -6,9 +6,10 @@ Shapes as in `zipvoice.runtime.base`.
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zipvoice.config.model import Variant
 from zipvoice.model.arrays import Array
@@ -108,7 +109,7 @@ class OnnxModel:
     def velocity(self, t: float | Array, x: Array, condition: Condition, guidance_scale: float | Array) -> Array:
         return guided_velocity(self._velocity, guidance_scale)(t, x, condition)
 
-    def array(self, values: Floats) -> Array:
+    def array(self, values: NDArray[Any]) -> Array:
         return values
 
     def numpy(self, array: Array) -> Floats:
@@ -126,12 +127,13 @@ class VelocityGraph:
     def __call__(
         self, t: float | Array, x: Array, condition: Condition, guidance_scale: float | Array | None = None
     ) -> Array:
+        mask = condition.padding_mask
         inputs = {
             "t": _per_utterance(t, len(x)),
             "x": np.asarray(x, np.float32),
             "text": np.asarray(condition.text, np.float32),
             "speech": np.asarray(condition.speech, np.float32),
-            "padding_mask": condition.padding_mask,
+            "padding_mask": np.zeros(x.shape[:2], bool) if mask is None else mask,
         }
         if guidance_scale is not None:
             inputs["guidance_scale"] = _per_utterance(guidance_scale, len(x))

@@ -41,9 +41,27 @@ class ChunkAudio:
     """Seconds of silence behind it; 0 joins it with the next."""
 
 
+class Joiner:
+    """Puts the pieces of one utterance together, one at a time: all parts that it gives are the whole."""
+
+    def add(self, piece: ChunkAudio) -> Iterator[Audio]:
+        """What is final when `piece` comes next."""
+        raise NotImplementedError
+
+    def end(self) -> Iterator[Audio]:
+        """The rest, when nothing comes any more."""
+        raise NotImplementedError
+
+    def join(self, pieces: Iterable[ChunkAudio]) -> Iterator[Audio]:
+        """The parts of all pieces."""
+        for piece in pieces:
+            yield from self.add(piece)
+        yield from self.end()
+
+
 @dataclass
-class Crossfader:
-    """Cross-fades chunks of speech. The parts that `join` yields, one after the other, are the whole."""
+class Crossfader(Joiner):
+    """Cross-fades chunks of speech."""
 
     sampling_rate: int
     shorten_silence: bool = False
@@ -54,13 +72,14 @@ class Crossfader:
     _missing: float = field(default=0.0, init=False)
     """Seconds of silence to come before anything else: pauses that have no piece before them."""
 
-    def join(self, pieces: Iterable[ChunkAudio]) -> Iterator[Audio]:
-        for piece in pieces:
-            if piece.samples.shape[1] == 0:
-                self._add_pause(piece.pause)
-                continue
-            yield from self._parts(self._begun(self._shortened(piece.samples)))
-            self._pause = piece.pause
+    def add(self, piece: ChunkAudio) -> Iterator[Audio]:
+        if piece.samples.shape[1] == 0:
+            self._add_pause(piece.pause)
+            return
+        yield from self._parts(self._begun(self._shortened(piece.samples)))
+        self._pause = piece.pause
+
+    def end(self) -> Iterator[Audio]:
         yield from self._parts(self._ended())
 
     def _parts(self, samples: Wave) -> Iterator[Audio]:
@@ -128,21 +147,44 @@ class Crossfader:
         return np.zeros((len(like), self._count(seconds)), np.float32)
 
 
-def join_exactly(pieces: Iterable[ChunkAudio], num_samples: int, sampling_rate: int) -> Iterator[Audio]:
-    """Pieces, cut to their lengths before, one after the other with their pauses: `num_samples` in all.
+@dataclass
+class ExactJoiner(Joiner):
+    """Pieces, cut to their lengths before, one after the other with their pauses: `num_samples_left` in all.
 
     Nothing is trimmed; a short fade at each edge prevents clicks.
     """
-    left = num_samples
-    for piece in pieces:
-        fade_length = round(SHORTEST_FADE_SECONDS * sampling_rate)
-        silence = np.zeros((len(piece.samples), round(piece.pause * sampling_rate)), np.float32)
-        samples = np.concatenate([faded_edges(piece.samples, fade_length), silence], axis=1)[:, :left]
-        left -= samples.shape[1]
+
+    num_samples_left: int
+    sampling_rate: int
+    _num_channels: int = field(default=1, init=False)
+
+    def add(self, piece: ChunkAudio) -> Iterator[Audio]:
+        self._num_channels = len(piece.samples)
+        fade_length = round(SHORTEST_FADE_SECONDS * self.sampling_rate)
+        silence = np.zeros((self._num_channels, round(piece.pause * self.sampling_rate)), np.float32)
+        whole = np.concatenate([faded_edges(piece.samples, fade_length), silence], axis=1)
+        yield from self._parts(whole[:, : self.num_samples_left])
+
+    def end(self) -> Iterator[Audio]:
+        yield from self._parts(np.zeros((self._num_channels, self.num_samples_left), np.float32))  # pauses are rounded
+
+    def _parts(self, samples: Wave) -> Iterator[Audio]:
+        self.num_samples_left -= samples.shape[1]
         if samples.shape[1]:
-            yield Audio(samples, sampling_rate)
-    if left:  # pauses are rounded one by one
-        yield Audio(np.zeros((len(piece.samples), left), np.float32), sampling_rate)
+            yield Audio(samples, self.sampling_rate)
+
+
+@dataclass
+class BareJoiner(Joiner):
+    """Pieces as they are."""
+
+    sampling_rate: int
+
+    def add(self, piece: ChunkAudio) -> Iterator[Audio]:
+        yield Audio(piece.samples, self.sampling_rate)
+
+    def end(self) -> Iterator[Audio]:
+        yield from ()
 
 
 def faded_edges(samples: Wave, length: int) -> Wave:

@@ -1,22 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """From token ids and prompts to the features of new speech, with any runtime.
 
+`sample` takes utterances from noise to speech together. `begin` puts them at the start of their way, from where
+`advance` takes any of them one step further in one evaluation of the network, wherever each of them is.
+
 Shapes: B batch, P frames of a prompt, S tokens of the longest text, T frames of the longest utterance, C mel bins of
 all channels.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from zipvoice.config.synthesis import SamplingConfig
-from zipvoice.model.arrays import Array
-from zipvoice.model.condition import Condition, pad_tokens
+from zipvoice.model.arrays import Array, padded
+from zipvoice.model.condition import Condition, pad_tokens, padding_mask
 from zipvoice.model.duration import check_frames
-from zipvoice.model.solver import euler, time_grid
+from zipvoice.model.solver import Velocity, euler, euler_step, time_grid
 from zipvoice.runtime.base import AcousticModel, Floats
 
 Tokens = Sequence[Sequence[int]]
+
+
+@dataclass(eq=False)
+class Trajectory:
+    """One utterance on its way from noise to speech; arrays are the runtime's."""
+
+    state: Array
+    """(T, C), with the frames of the prompt."""
+    condition: Condition
+    """Of this utterance alone, without an axis of utterances: text (T, F), speech (T, C), no mask."""
+    times: Sequence[float]
+    """Of the solver's steps, from noise to speech."""
+    guidance_scale: float
+    prompt_frames: int
+    num_steps_done: int = 0
+
+    @property
+    def num_frames(self) -> int:
+        """With the prompt."""
+        return len(self.state)
+
+    @property
+    def num_steps_left(self) -> int:
+        return len(self.times) - 1 - self.num_steps_done
+
+    def speech(self, model: AcousticModel) -> Floats:
+        """The scaled features (T, C) of the new speech."""
+        return model.numpy(self.state[self.prompt_frames :])
 
 
 def sample(
@@ -47,14 +79,65 @@ def sample(
     """
     times = time_grid(sampling.num_steps, sampling.t_shift)
     condition = prompt_condition(model, tokens, prompt_tokens, prompts, num_frames)
-
-    def velocity(t: float | Array, x: Array, condition: Condition) -> Array:
-        return model.velocity(t, x, condition, sampling.guidance_scale)
-
-    state = model.array(_padded(noise) * np.float32(sampling.temperature))
-    features = model.numpy(euler(velocity, state, condition, times))
+    state = model.array(padded(noise, max(map(len, noise))) * np.float32(sampling.temperature))
+    features = model.numpy(euler(_under_guidance(model, sampling.guidance_scale), state, condition, times))
     spans = zip(features, prompts, num_frames, strict=True)
     return [frames[len(prompt) : len(prompt) + new] for frames, prompt, new in spans]
+
+
+def begin(
+    model: AcousticModel,
+    tokens: Tokens,
+    prompt_tokens: Tokens,
+    prompts: Sequence[Floats],
+    num_frames: Sequence[int],
+    noise: Sequence[Floats],
+    sampling: Sequence[SamplingConfig],
+) -> list[Trajectory]:
+    """Utterances before their first step, conditioned at the same time; arguments and errors as of `sample`.
+
+    Each has its own `sampling`.
+    """
+    times = [time_grid(each.num_steps, each.t_shift) for each in sampling]
+    condition = prompt_condition(model, tokens, prompt_tokens, prompts, num_frames)
+    trajectories = []
+    for row, (prompt, new, start, each) in enumerate(zip(prompts, num_frames, noise, sampling, strict=True)):
+        total = len(prompt) + new
+        state = model.array(start[:total] * np.float32(each.temperature))
+        own = Condition(condition.text[row, :total], condition.speech[row, :total])
+        trajectories.append(Trajectory(state, own, times[row], each.guidance_scale, len(prompt)))
+    return trajectories
+
+
+def advance(model: AcousticModel, trajectories: Sequence[Trajectory]) -> None:
+    """Take each utterance one step further; all in one evaluation, whatever time each of them is at."""
+    lengths = [trajectory.num_frames for trajectory in trajectories]
+    longest = max(lengths)
+    condition = Condition(
+        padded([trajectory.condition.text for trajectory in trajectories], longest),
+        padded([trajectory.condition.speech for trajectory in trajectories], longest),
+        None if min(lengths) == longest else padding_mask(model.array(np.array(lengths)), longest),
+    )
+    scale = _per_utterance(model, [trajectory.guidance_scale for trajectory in trajectories])
+    t = _per_utterance(model, [trajectory.times[trajectory.num_steps_done] for trajectory in trajectories])
+    t_next = _per_utterance(model, [trajectory.times[trajectory.num_steps_done + 1] for trajectory in trajectories])
+
+    x = padded([trajectory.state for trajectory in trajectories], longest)
+    states = euler_step(_under_guidance(model, scale), x, condition, t, t_next)
+    for trajectory, state in zip(trajectories, states, strict=True):
+        trajectory.state = state[: trajectory.num_frames]
+        trajectory.num_steps_done += 1
+
+
+def _under_guidance(model: AcousticModel, scale: float | Array) -> Velocity:
+    return lambda t, x, condition: model.velocity(t, x, condition, scale)
+
+
+def _per_utterance(model: AcousticModel, values: Sequence[float]) -> float | Array:
+    """One number where all are equal, which needs nothing on the device, else one for each utterance (B, 1, 1)."""
+    if len(set(values)) == 1:
+        return values[0]
+    return model.array(np.array(values, np.float32)[:, None, None])
 
 
 def prompt_condition(
@@ -72,11 +155,5 @@ def prompt_condition(
     texts = [[*before, *new] for before, new in zip(prompt_tokens, tokens, strict=True)]
     total = [len(prompt) + new for prompt, new in zip(prompts, num_frames, strict=True)]
     check_frames([len(ids) for ids in texts], total)
-    padded, num_tokens = pad_tokens(texts, model.description.vocabulary.pad_id)
-    return model.condition(padded, num_tokens, np.array(total), _padded(prompts, max(total)))
-
-
-def _padded(items: Sequence[Floats], longest: int | None = None) -> Floats:
-    """Matrices (T, C) as one array (B, T, C), zero behind each."""
-    longest = longest or max(map(len, items))
-    return np.stack([np.pad(item, ((0, longest - len(item)), (0, 0))) for item in items])
+    padded_ids, num_tokens = pad_tokens(texts, model.description.vocabulary.pad_id)
+    return model.condition(padded_ids, num_tokens, np.array(total), padded(prompts, max(total)))

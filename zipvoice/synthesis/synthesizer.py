@@ -15,7 +15,7 @@ from zipvoice.audio.files import Audio, read, resample
 from zipvoice.audio.loudness import normalize_rms
 from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE, features
 from zipvoice.config.model import Variant
-from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
+from zipvoice.config.synthesis import ResolvedOptions, SamplingConfig, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.model.duration import text_length
 from zipvoice.pretrained import read_directory
@@ -24,9 +24,9 @@ from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
 from zipvoice.seeds import standard_normal, synthesis_seed
 from zipvoice.synthesis import dialogue
 from zipvoice.synthesis.chunk_planner import ChunkPlanner, EncodedPrompt, SpeechChunk, Text, punctuated
-from zipvoice.synthesis.crossfade import ChunkAudio, Crossfader, cut_to, join_exactly
+from zipvoice.synthesis.crossfade import BareJoiner, ChunkAudio, Crossfader, ExactJoiner, Joiner, cut_to
 from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
-from zipvoice.synthesis.sampling import sample
+from zipvoice.synthesis.sampling import Trajectory, advance, begin, sample
 from zipvoice.text.markup import pause_seconds
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
@@ -204,9 +204,8 @@ class Synthesizer:
 
         Joined, the parts are what `synthesize` makes of the same text with the same `first_chunk_seconds`.
         """
-        options = replace(options or SynthesisOptions(), **changes)
-        first = options.first_chunk_seconds or FIRST_CHUNK_SECONDS
-        return self.parts(text, prompt, replace(options, first_chunk_seconds=first), name=name, one_by_one=True)
+        options = for_stream(replace(options or SynthesisOptions(), **changes))
+        return self.parts(text, prompt, options, name=name, one_by_one=True)
 
     def parts(
         self,
@@ -223,46 +222,72 @@ class Synthesizer:
         As many chunks at a time as `max_batch_seconds` allows, or `one_by_one`.
         """
         resolved = self.resolved(replace(options or SynthesisOptions(), **changes))
-        chunks = self.planner.plan(text, self.voice(prompt), resolved, name)
+        chunks = self.plan(text, prompt, resolved, name)
         groups = ([chunk] for chunk in chunks) if one_by_one else batches(chunks, resolved.max_batch_seconds)
         pieces = (piece for group in groups for piece in self.pieces(group, resolved))
         return self.joined_pieces(pieces, resolved)
 
-    def joined_pieces(self, pieces: Iterable[ChunkAudio], options: SynthesisOptions) -> Iterator[Audio]:
-        """The pieces of one utterance put together."""
+    # ------------------------------------------------------------ its stages, in order
+
+    def plan(self, text: Text, prompt: Prompt, options: ResolvedOptions, name: str = "") -> Iterator[SpeechChunk]:
+        """The chunks of a text as they are needed; see `ChunkPlanner.plan`."""
+        return self.planner.plan(text, self.voice(prompt), options, name)
+
+    def begin(self, chunks: Sequence[SpeechChunk], sampling: Sequence[SamplingConfig]) -> list[Trajectory]:
+        """Chunks that have something to say before their first step, each with its own sampling."""
+        return begin(self.model, *self._given(chunks), sampling=sampling)
+
+    def _given(self, chunks: Sequence[SpeechChunk]) -> tuple[Any, ...]:
+        """What sampling is told of chunks: their texts, transcripts, prompts, lengths and noise."""
+        return (
+            [chunk.ids for chunk in chunks],
+            [chunk.voice.ids for chunk in chunks],
+            [chunk.voice.prompt.features * np.float32(self.feature.scale) for chunk in chunks],
+            [chunk.num_frames for chunk in chunks],
+            [initial_noise(chunk) for chunk in chunks],
+        )
+
+    def advance(self, trajectories: Sequence[Trajectory]) -> None:
+        """Take each one step further, in one evaluation of the network."""
+        advance(self.model, trajectories)
+
+    def mel(self, trajectory: Trajectory) -> Floats:
+        """Log-mel features (T, C) of a chunk after its last step. Raises ValueError for NaN or infinity."""
+        return self._unscaled(trajectory.speech(self.model))
+
+    def _unscaled(self, scaled: Floats) -> Floats:
+        if not np.isfinite(scaled).all():
+            raise ValueError("the model produced NaN or infinite features; its weights are damaged or of another model")
+        return scaled / np.float32(self.feature.scale)
+
+    def joiner(self, options: SynthesisOptions) -> Joiner:
+        """What puts the pieces of one utterance together."""
         rate = self.feature.sampling_rate
         if options.raw:
-            return (Audio(piece.samples, rate) for piece in pieces)
+            return BareJoiner(rate)
         if options.duration is not None:
-            return join_exactly(pieces, round(options.duration * rate), rate)
-        return Crossfader(rate, options.remove_long_silence or options.speed < 1).join(pieces)
+            return ExactJoiner(round(options.duration * rate), rate)
+        return Crossfader(rate, options.remove_long_silence or options.speed < 1)
+
+    def joined_pieces(self, pieces: Iterable[ChunkAudio], options: SynthesisOptions) -> Iterator[Audio]:
+        """The pieces of one utterance put together."""
+        return self.joiner(options).join(pieces)
 
     def pieces(self, chunks: Sequence[SpeechChunk], options: ResolvedOptions) -> list[ChunkAudio]:
         """The sounds of chunks, made at the same time."""
         spoken = [chunk for chunk in chunks if chunk.ids]
         mels = iter(self.mels(spoken, options))
-        return [self._piece(chunk, next(mels) if chunk.ids else None) for chunk in chunks]
+        return [self.piece(chunk, next(mels) if chunk.ids else None) for chunk in chunks]
 
     def mels(self, chunks: Sequence[SpeechChunk], options: ResolvedOptions) -> list[Floats]:
         """Log-mel features (T, C) of chunks, sampled at the same time."""
         if not chunks:
             return []
-        scale = np.float32(self.feature.scale)
-        sampled = sample(
-            self.model,
-            [chunk.ids for chunk in chunks],
-            [chunk.voice.ids for chunk in chunks],
-            [chunk.voice.prompt.features * scale for chunk in chunks],
-            [chunk.num_frames for chunk in chunks],
-            [initial_noise(chunk) for chunk in chunks],
-            options.sampling,
-        )
-        if not all(np.isfinite(mel).all() for mel in sampled):
-            raise ValueError("the model produced NaN or infinite features; its weights are damaged or of another model")
-        return [mel / scale for mel in sampled]
+        scaled = sample(self.model, *self._given(chunks), sampling=options.sampling)
+        return [self._unscaled(features) for features in scaled]
 
-    def _piece(self, chunk: SpeechChunk, mel: Floats | None) -> ChunkAudio:
-        """The sound of one chunk: each chunk is vocoded at its own length, and each channel by itself."""
+    def piece(self, chunk: SpeechChunk, mel: Floats | None) -> ChunkAudio:
+        """The sound of one chunk of features (T, C), or its pause: vocoded at its own length, each channel by itself."""
         if mel is None:
             return ChunkAudio(np.zeros((self.num_channels, 0), np.float32), chunk.pause)
         channels = np.split(mel.T, self.num_channels)  # (F, T) each
@@ -309,6 +334,11 @@ def load(
     tokenizer = directory.tokenizer(model.description.variant, tokenizer, skip_unknown)
     vocoder = vocoder or default_vocoder(source, directory, runtime)
     return Synthesizer(model, load_vocoder(vocoder, runtime, device=device), tokenizer, directory.table)
+
+
+def for_stream(options: SynthesisOptions) -> SynthesisOptions:
+    """The options with a first chunk that is short, unless they say how long it is."""
+    return replace(options, first_chunk_seconds=options.first_chunk_seconds or FIRST_CHUNK_SECONDS)
 
 
 def batches(chunks: Iterable[SpeechChunk], max_seconds: float) -> Iterator[list[SpeechChunk]]:
