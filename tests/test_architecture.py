@@ -51,6 +51,7 @@ MAY_IMPORT = {
         "runtime",
     },
     "evaluation": {"config", "files", "utterances", "text", "audio"},
+    "server": {"config", "text", "audio", "synthesis", "evaluation"},
     "cli": {
         "builtin",
         "config",

@@ -18,8 +18,19 @@ from zipvoice.text.markup import pause_seconds, pause_token
 from zipvoice.text.punctuation import add_punctuation
 from zipvoice.text.token_table import SPEAKER_TAGS
 
-Text = str | Iterable[str]
-"""A text, or its lines as a file gives them, which are read as they are needed."""
+
+@dataclass(frozen=True)
+class Clauses:
+    """A text in clauses that come one by one: each is spoken as soon as it is read, and joined with the next."""
+
+    clauses: Iterable[str]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.clauses)
+
+
+Text = str | Iterable[str] | Clauses
+"""A text, or its lines as a file gives them, or its clauses; both are read as they are needed."""
 Tokenize = Callable[[str], list[str]]
 
 PARAGRAPH_SECONDS = 0.7
@@ -247,6 +258,9 @@ def _with_pause(part: Chunk) -> list[str]:
 
 def paragraphs(text: Text) -> Iterator[tuple[str, float]]:
     """Paragraphs and the seconds of silence after each: they end at blank lines, chapters at two or more in a row."""
+    if isinstance(text, Clauses):
+        yield from ((clause, 0.0) for clause in text)
+        return
     lines: list[str] = []
     blank = 0
     for line in text.splitlines() if isinstance(text, str) else text:

@@ -34,6 +34,7 @@ from zipvoice.text.tokenizers import build_tokenizer
 FIRST_CHUNK_SECONDS = 3.0
 """Of a stream, unless the options say otherwise."""
 
+Ids = list[tuple[int, ...]]
 Recording = str | os.PathLike[str] | Audio
 
 logger = logging.getLogger(__name__)
@@ -235,9 +236,9 @@ class Synthesizer:
 
     def begin(self, chunks: Sequence[SpeechChunk], sampling: Sequence[SamplingConfig]) -> list[Trajectory]:
         """Chunks that have something to say before their first step, each with its own sampling."""
-        return begin(self.model, *self._given(chunks), sampling=sampling)
+        return begin(self.model, *self._given(chunks), sampling)
 
-    def _given(self, chunks: Sequence[SpeechChunk]) -> tuple[Any, ...]:
+    def _given(self, chunks: Sequence[SpeechChunk]) -> tuple[Ids, Ids, list[Floats], list[int], list[Floats]]:
         """What sampling is told of chunks: their texts, transcripts, prompts, lengths and noise."""
         return (
             [chunk.ids for chunk in chunks],
@@ -283,11 +284,11 @@ class Synthesizer:
         """Log-mel features (T, C) of chunks, sampled at the same time."""
         if not chunks:
             return []
-        scaled = sample(self.model, *self._given(chunks), sampling=options.sampling)
+        scaled = sample(self.model, *self._given(chunks), options.sampling)
         return [self._unscaled(features) for features in scaled]
 
     def piece(self, chunk: SpeechChunk, mel: Floats | None) -> ChunkAudio:
-        """The sound of one chunk of features (T, C), or its pause: vocoded at its own length, each channel by itself."""
+        """The sound of a chunk's features (T, C), or its pause; each channel is vocoded by itself, at its length."""
         if mel is None:
             return ChunkAudio(np.zeros((self.num_channels, 0), np.float32), chunk.pause)
         channels = np.split(mel.T, self.num_channels)  # (F, T) each

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is let in: requests are refused at the door, with the time to come back, rather than kept waiting.
+
+Work is counted in frames: of speech and prompt, times solver steps, times evaluations of the network in each step.
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class SchedulerLimits:
+    """How much is spoken at a time, and how much may wait for it."""
+
+    max_batch_frames: int = 1500
+    """Utterances share an evaluation of the network up to so many frames together, prompts and padding included; a
+    second of speech has 93.75. One that is longer is evaluated alone."""
+    max_padding_share: float = 0.15
+    """Utterances share an evaluation if at most this share of it is padding."""
+    queue_seconds: float = 2.0
+    """A request is refused while those before it take longer than this by prediction."""
+    max_requests: int = 64
+    """Requests that are open at the same time, spoken, waiting or being read."""
+    requests_per_key: int | None = None
+    """Of these, how many of one key; by default as many as all."""
+    requests_per_minute: float | None = None
+    """Requests of one key in a minute, on average; by default any number."""
+    unread_seconds: float = 60.0
+    """A request is made no further while so much of its sound waits to be read."""
+    reader_seconds: float = 120.0
+    """A request is ended when its sound waits so long for a reader."""
+
+
+class Busy(Exception):  # noqa: N818, an outcome rather than an error
+    """A request was not let in. Nothing of it was done; it may come again after `retry_after_seconds`."""
+
+    def __init__(self, reason: str, retry_after_seconds: float) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = max(1, math.ceil(retry_after_seconds))
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a request finds."""
+
+    work: float
+    """Frames to be evaluated before it, of what is begun and what waits."""
+    num_requests: int
+    """Open requests."""
+    num_of_key: int
+    """Of these, those of its key."""
+
+
+@dataclass
+class Admission:
+    """Lets requests in as far as the limits allow; not for several threads at once."""
+
+    limits: SchedulerLimits
+    rate: float = math.inf
+    """Frames evaluated in a second, as measured; nothing is predicted before the first measurement."""
+    _arrivals: dict[str, "_Allowance"] = field(default_factory=dict)
+
+    def admit(self, line: Line, key: str = "", deadline_seconds: float | None = None) -> None:
+        """Raise Busy unless a request of `key` may join the line."""
+        limits, wait = self.limits, line.work / self.rate
+        longest = min(limits.queue_seconds, math.inf if deadline_seconds is None else deadline_seconds)
+        if wait > longest:
+            raise Busy(f"the requests before this one take about {wait:.1f} s", wait - longest)
+        if line.num_requests >= limits.max_requests:
+            raise Busy(f"there are {line.num_requests} open requests", wait)
+        if limits.requests_per_key is not None and line.num_of_key >= limits.requests_per_key:
+            raise Busy(f"this key has {line.num_of_key} open requests", wait)
+        if limits.requests_per_minute is not None:
+            self._count(key, limits.requests_per_minute)
+
+    def observe(self, work: float, seconds: float) -> None:
+        """Learn the rate from `work` done in `seconds`: the average over about the last ten seconds."""
+        rate = work / max(seconds, 1e-9)
+        weight = 1.0 if self.rate == math.inf else 1 - math.exp(-seconds / 10)
+        self.rate = rate if weight == 1.0 else self.rate + weight * (rate - self.rate)
+
+    def _count(self, key: str, per_minute: float) -> None:
+        now = time.monotonic()
+        self._arrivals = {key: each for key, each in self._arrivals.items() if not each.is_full(now)}
+        self._arrivals.setdefault(key, _Allowance(per_minute, max(1.0, per_minute), now)).take(now)
+
+
+@dataclass
+class _Allowance:
+    """Requests that a key has left: a minute's worth at most, refilled steadily."""
+
+    per_minute: float
+    left: float
+    when: float
+
+    def take(self, now: float) -> None:
+        self.left, self.when = self._left(now), now
+        if self.left < 1:
+            raise Busy(
+                f"this key may send {self.per_minute:g} requests a minute", (1 - self.left) * 60 / self.per_minute
+            )
+        self.left -= 1
+
+    def is_full(self, now: float) -> bool:
+        return self._left(now) >= max(1.0, self.per_minute)
+
+    def _left(self, now: float) -> float:
+        return min(max(1.0, self.per_minute), self.left + (now - self.when) * self.per_minute / 60)

@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Continuous batching at the level of solver steps: all requests of a server on one synthesizer.
+
+The path of a chunk, and the thread that takes it there:
+
+    text -> plan (planners) -> condition, one solver step at a time (steps) -> vocoded, joined (vocoder) -> SpeechJob
+
+A flow-matching network takes the time per utterance, so that requests at different steps share one evaluation. Before
+each step the batch is chosen anew: the chunk whose sound is wanted first, and beside it, in order of urgency, what is
+of similar length. A new request joins at the next step and a cancelled one is gone. First chunks are wanted at once,
+later ones of a stream when its listener has heard what was made before, those of other requests in no hurry.
+
+    scheduler = Scheduler(zipvoice.load(), SchedulerLimits(max_requests=32))
+    job = scheduler.submit(SpeechRequest("Hello.", prompt, stream=True))     # or Busy, with retry_after_seconds
+    async for part in job: ...                                               # or, in a thread, `for part in job`
+    job.cancel()                                                             # barge-in; also on leaving `with job`
+    scheduler.metrics(); scheduler.drain(30.0); scheduler.close()
+
+`submit`, `cancel` and `metrics` never wait for the network: they may be called in an event loop. What a request sounds
+like depends on nothing but itself: the sound is that of `Synthesizer.stream` or `Synthesizer.synthesize`.
+"""
+
+import dataclasses
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from zipvoice.audio.files import Audio
+from zipvoice.audio.mel import HOP, SAMPLING_RATE
+from zipvoice.config.synthesis import ResolvedOptions
+from zipvoice.server.admission import Admission, Busy, Line, SchedulerLimits
+from zipvoice.server.counters import SchedulerMetrics
+from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, SpeechRequest
+from zipvoice.server.tasks import ChunkWork, Task, next_batch
+from zipvoice.server.text_feed import TextFeed
+from zipvoice.synthesis.chunk_planner import Clauses, SpeechChunk
+from zipvoice.synthesis.synthesizer import Synthesizer, for_stream
+
+NUM_PLANNERS = 2
+"""Threads that plan texts which are there; a text that is still being written has a thread of its own."""
+
+logger = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """Speaks requests together; see the module. Methods may be called from any thread.
+
+    Example:
+        >>> with Scheduler(zipvoice.load()) as scheduler:
+        ...     sound = joined(scheduler.submit(SpeechRequest("Hello.", prompt)))
+    """
+
+    def __init__(self, synthesizer: Synthesizer, limits: SchedulerLimits | None = None) -> None:
+        self.synthesizer = synthesizer
+        self.limits = limits or SchedulerLimits()
+        self._changed = threading.Condition()
+        self._tasks: dict[SpeechJob, Task] = {}
+        self._admission = Admission(self.limits)
+        self._metrics = SchedulerMetrics()
+        self._is_draining = self._is_closed = False
+        self._planners = ThreadPoolExecutor(NUM_PLANNERS, "zipvoice-plan")
+        self._vocoder = ThreadPoolExecutor(1, "zipvoice-vocode")
+        self._steps = threading.Thread(target=self._run, name="zipvoice-steps", daemon=True)
+        self._steps.start()
+
+    # ------------------------------------------------------------ for servers
+
+    def submit(self, request: SpeechRequest) -> SpeechJob:
+        """Begin to speak. Raises Busy when there is no room, or the scheduler is closing."""
+        task = self._task(request)
+        with self._changed:
+            try:
+                if self._is_draining:
+                    raise Busy("the server is shutting down", 5.0)
+                self._admission.admit(self._line(request.key), request.key, request.deadline_seconds)
+            except Busy:
+                self._metrics.refused += 1
+                raise
+            self._metrics.admitted += 1
+            self._tasks[task.job] = task
+            self._plan_more(task)
+        return task.job
+
+    def metrics(self) -> SchedulerMetrics:
+        """A copy of the counts, with what is so at the moment."""
+        with self._changed:
+            queued = sum(not any(work.trajectory for work in task.works) for task in self._tasks.values())
+            copy = dataclasses.replace(
+                self._metrics,
+                queued=queued,
+                open=len(self._tasks),
+                predicted_wait_seconds=self._line("").work / self._admission.rate,
+            )
+            for each in (copy.batch_size, copy.first_audio_seconds, copy.request_seconds):
+                each.counts = list(each.counts)
+            return copy
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether requests are still let in and spoken."""
+        return self._steps.is_alive() and not self._is_draining
+
+    def drain(self, timeout: float) -> bool:
+        """Let nobody in any more and wait until all requests are spoken; whether that was so within `timeout` seconds.
+
+        `close` ends those that are left.
+        """
+        with self._changed:
+            self._is_draining = True
+            return self._changed.wait_for(lambda: not self._tasks, timeout)
+
+    def close(self) -> None:
+        """Cancel all requests and end all threads."""
+        with self._changed:
+            self._is_draining = self._is_closed = True
+            for task in list(self._tasks.values()):
+                self._end(task, Cancelled("the server is shutting down"))
+            self._changed.notify_all()
+        self._steps.join()
+        self._planners.shutdown(wait=False, cancel_futures=True)
+        self._vocoder.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> "Scheduler":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # ------------------------------------------------------------ admission
+
+    def _task(self, request: SpeechRequest) -> Task:
+        options = self.synthesizer.resolved(for_stream(request.options) if request.stream else request.options)
+        is_distilled = self.synthesizer.model.description.variant == "zipvoice_distill"
+        evaluations = 1 if is_distilled or options.guidance_scale == 0 else 2
+        return Task(
+            job=SpeechJob(request, self._on_change),
+            options=options,
+            evaluations=evaluations,
+            chunks=self._chunks(request, options),
+            planner=self._planners if isinstance(request.text, str) else ThreadPoolExecutor(1, "zipvoice-text"),
+            joiner=self.synthesizer.joiner(options),
+            submitted=time.monotonic(),
+            predicted_work=first_frames(request, options) * options.num_steps * evaluations,
+        )
+
+    def _chunks(self, request: SpeechRequest, options: ResolvedOptions) -> Iterator[SpeechChunk]:
+        """A generator, so that what is wrong with a text or a voice is found where it is planned."""
+        text = Clauses(request.text) if isinstance(request.text, TextFeed) else request.text
+        yield from self.synthesizer.plan(text, request.prompt, options, request.name)
+
+    def _line(self, key: str) -> Line:
+        soon = time.monotonic() + self.limits.queue_seconds
+        tasks = self._tasks.values()
+        of_key = sum(task.request.key == key for task in tasks)
+        return Line(sum(task.work_before(soon) for task in tasks), len(tasks), of_key)
+
+    # ------------------------------------------------------------ plan
+
+    def _plan_more(self, task: Task) -> None:
+        if task.wants_chunk(self.limits):
+            task.is_planning = True
+            task.planner.submit(self._plan, task)
+
+    def _plan(self, task: Task) -> None:
+        """Take the next chunk of a text, which may take as long as somebody writes it."""
+        try:
+            chunk = next(task.chunks, None)
+        except Exception as error:
+            self._end(task, error)
+            return
+        with self._changed:
+            task.is_planning = False
+            if task.is_over:
+                return
+            if chunk is None:
+                task.is_exhausted = True
+                self._finish_if_done(task)
+                return
+            work = task.add(chunk, time.monotonic())
+            if chunk.ids:
+                self._changed.notify_all()
+            else:
+                self._sampled(work)
+            self._plan_more(task)
+
+    # ------------------------------------------------------------ steps
+
+    def _run(self) -> None:
+        try:
+            while batch := self._next_batch():
+                self._step(batch)
+        except Exception as error:
+            logger.exception("the scheduler has failed")
+            with self._changed:
+                self._is_draining = True
+                for task in list(self._tasks.values()):
+                    self._end(task, error)
+
+    def _next_batch(self) -> list[ChunkWork]:
+        """What takes the next step, as soon as there is something; empty when the scheduler is closed."""
+        with self._changed:
+            while not self._is_closed:
+                patience = self._expire()
+                if ready := [work for task in self._tasks.values() for work in task.ready()]:
+                    return next_batch(ready, self.limits)
+                self._changed.wait(patience)
+            return []
+
+    def _expire(self) -> float | None:
+        """End what has no time left; seconds until there is more of it."""
+        now, next_time = time.monotonic(), math.inf
+        for task in list(self._tasks.values()):
+            when, reason = task.expiry(self.limits)
+            if when <= now:
+                self._end(task, DeadlineExceeded(reason))
+            else:
+                next_time = min(next_time, when)
+        return None if next_time == math.inf else next_time - now
+
+    def _step(self, batch: Sequence[ChunkWork]) -> None:
+        self._each_alone_if_they_fail([work for work in batch if work.trajectory is None], self._begin)
+        batch = [work for work in batch if work.trajectory and not work.task.is_over]
+        started = time.perf_counter()
+        self._each_alone_if_they_fail(batch, self._advance)
+        batch = [work for work in batch if not work.task.is_over]
+        if batch:
+            self._count(batch, time.perf_counter() - started)
+        with self._changed:
+            for work in batch:
+                if work.trajectory and not work.trajectory.num_steps_left:
+                    self._sampled(work)
+                    self._plan_more(work.task)
+
+    def _begin(self, batch: Sequence[ChunkWork]) -> None:
+        begun = self.synthesizer.begin([work.chunk for work in batch], [work.task.options.sampling for work in batch])
+        for work, trajectory in zip(batch, begun, strict=True):
+            work.trajectory = trajectory
+
+    def _advance(self, batch: Sequence[ChunkWork]) -> None:
+        self.synthesizer.advance([work.trajectory for work in batch if work.trajectory])
+
+    def _each_alone_if_they_fail(
+        self, batch: Sequence[ChunkWork], action: Callable[[Sequence[ChunkWork]], None]
+    ) -> None:
+        """Act on all together; where that fails, on each alone, to find the one at fault and spare the others."""
+        try:
+            if batch:
+                action(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                self._end(batch[0].task, error)
+                return
+            for work in batch:
+                self._each_alone_if_they_fail([work], action)
+
+    def _count(self, batch: Sequence[ChunkWork], seconds: float) -> None:
+        frames = [work.frames for work in batch]
+        with self._changed:
+            self._admission.observe(sum(work.step_work for work in batch), seconds)
+            counts = self._metrics
+            counts.steps += 1
+            counts.step_seconds += seconds
+            counts.frames += sum(frames)
+            counts.padding_frames += max(frames) * len(frames) - sum(frames)
+            counts.batch_size.add(len(batch))
+
+    # ------------------------------------------------------------ sound
+
+    def _sampled(self, work: ChunkWork) -> None:
+        """Pass a chunk on to the vocoder."""
+        work.is_sampled = True
+        self._vocoder.submit(self._vocode, work)
+
+    def _vocode(self, work: ChunkWork) -> None:
+        task = work.task
+        if task.is_over:
+            return
+        try:
+            mel = self.synthesizer.mel(work.trajectory) if work.trajectory else None
+            task.pieces[work.index] = self.synthesizer.piece(work.chunk, mel)
+            while piece := task.pieces.pop(task.num_joined, None):
+                task.num_joined += 1
+                for part in task.joiner.add(piece):
+                    self._give_out(task, part)
+        except Exception as error:
+            self._end(task, error)
+            return
+        with self._changed:
+            task.works.remove(work)
+            self._plan_more(task)
+            self._finish_if_done(task)
+
+    def _give_out(self, task: Task, part: Audio) -> None:
+        task.job.put(part)
+        with self._changed:
+            self._metrics.sound_seconds += part.seconds
+            task.made_seconds += part.seconds
+            if task.first_sound is None:
+                task.first_sound = time.monotonic()
+                self._metrics.first_audio_seconds.add(task.first_sound - task.submitted)
+
+    def _finish_if_done(self, task: Task) -> None:
+        if task.is_exhausted and not task.works and not task.is_over:
+            self._vocoder.submit(self._finish, task)
+
+    def _finish(self, task: Task) -> None:
+        """Give out the end of the speech, which was kept back for what might follow."""
+        try:
+            for part in task.joiner.end():
+                self._give_out(task, part)
+        except Exception as error:
+            self._end(task, error)
+        else:
+            self._end(task)
+
+    # ------------------------------------------------------------ ends
+
+    def _on_change(self, job: SpeechJob) -> None:
+        """A part was read, or the job cancelled."""
+        with self._changed:
+            task = self._tasks.get(job)
+            if task is None:
+                return
+            if job.is_over:
+                self._end(task, Cancelled("the request was cancelled"))
+            else:
+                self._plan_more(task)
+
+    def _end(self, task: Task, error: Exception | None = None) -> None:
+        """Let a task go: whatever of it is still on its way finds it over."""
+        with self._changed:
+            if task.is_over:
+                return
+            task.is_over = True
+            del self._tasks[task.job]
+            self._count_end(task, error)
+            self._changed.notify_all()
+        task.job.finish(error)
+        if isinstance(task.request.text, TextFeed):
+            task.request.text.close()
+        if task.planner is not self._planners:
+            task.planner.shutdown(wait=False)
+
+    def _count_end(self, task: Task, error: Exception | None) -> None:
+        counts = self._metrics
+        match error:
+            case None:
+                counts.completed += 1
+                counts.request_seconds.add(time.monotonic() - task.submitted)
+            case Cancelled():
+                counts.cancelled += 1
+            case DeadlineExceeded():
+                counts.expired += 1
+            case _:
+                counts.failed += 1
+
+
+def first_frames(request: SpeechRequest, options: ResolvedOptions) -> float:
+    """Frames of the first chunk with its prompt, predicted from the numbers of characters."""
+    prompt, longest = request.prompt, options.first_chunk_seconds or options.max_chunk_seconds
+    seconds = options.duration or longest
+    if isinstance(request.text, str) and options.duration is None:
+        seconds = prompt.seconds * len(request.text) / max(1, len(prompt.text)) / options.speed
+    return prompt.num_frames + min(seconds, longest) * SAMPLING_RATE / HOP
