@@ -82,10 +82,13 @@ ONLY_IN = {
     "resemblyzer": {"evaluation"},
     "speechmos": {"evaluation"},
     "faster_whisper": {"evaluation"},
+    "distillmos": {"evaluation"},
+    "jiwer": {"evaluation"},
+    "transformers": {"evaluation"},
 }
 WITH_TORCH = {"model", "vocoder", "data", "export", "training", "weights", "runtime/torch.py"}
 """Rooms and files that need PyTorch; those below import it in functions at most, all others not at all."""
-WITH_TORCH_WHEN_CALLED = {"pretrained"}
+WITH_TORCH_WHEN_CALLED = {"evaluation", "pretrained"}
 TORCH_FREE_MODEL = ("arrays", "condition", "duration", "guidance", "solver")
 """Files of the model that need no PyTorch."""
 SOURCES = sorted(ROOT.rglob("*.py"))

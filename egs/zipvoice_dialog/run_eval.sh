@@ -25,5 +25,5 @@ if stage 2 "speak it"; then
 fi
 
 if stage 3 "count the word errors in the English one"; then
-  run python local/word_errors.py download/dialog_testset/en/test.tsv "$results/dialog_en"
+  run zipvoice evaluate download/dialog_testset/en/test.tsv "$results/dialog_en" --metrics wer --normalizer dialogue-en
 fi

@@ -2,41 +2,82 @@
 """The command that scores speech."""
 
 import json
+import re
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from zipvoice.cli.parsing import parse
+from zipvoice.config.evaluation import SuiteOptions
+
+if TYPE_CHECKING:
+    from zipvoice.evaluation.scores import Expected
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score folders of speech against the list they say: intelligibility, voice, quality. English only."""
+    """Score folders of speech against the list they say: intelligibility, voice, quality, with error bars."""
 
     list: tyro.conf.Positional[Path]
     """The list that `zipvoice batch` spoke: TSV (name, transcript, recording, text) or JSON lines."""
     folders: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders with a recording {name}.wav (or .flac, .ogg, .opus, .mp3) of each line."""
-    metrics: tuple[str, ...] = ("closed_set", "wer", "similarity", "dnsmos")
-    """closed_set: share of recordings for which a recogniser picks the right one of twenty sentences; wer: word error
-    rate of the same recogniser when told nothing; similarity: to the voice of the prompt; dnsmos: predicted opinion."""
+    """Folders with a recording {name}.wav (or .flac, .ogg, .opus, .mp3) of each line. The others are compared with the
+    first."""
+    suite: str = "offline"
+    """offline: English, needs no download. Those that papers use: librispeech-pc, seedtts-en, seedtts-zh, dialogue-en,
+    dialogue-zh."""
+    options: tyro.conf.OmitArgPrefixes[SuiteOptions] = field(default_factory=SuiteOptions)
+    """What a suite says may be said otherwise."""
+    speaker: str | None = None
+    """Regular expression; what it matches in the file name of a prompt is the speaker. Error bars draw speakers.
+    Without it each prompt is one."""
+    save: Path | None = None
+    """Folder for a file of JSON lines for each scored folder, a line for each recording. An interrupted run goes on
+    from there."""
+    worst: int = 0
+    """Print as many of the worst recordings of each folder."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print JSON."""
 
 
 def evaluate(arguments: list[str]) -> None:
     command = parse(Evaluate, "evaluate", arguments)
-    from zipvoice.evaluation.scores import Expected, score, table
+    from zipvoice.evaluation import report
+    from zipvoice.evaluation.run import score_folder
+    from zipvoice.evaluation.suites import make_judges, settled
+
+    options = settled(command.suite, command.options)
+    results = {folder: _results(command, folder) for folder in command.folders}
+    expected = _expected(command.list, command.speaker)
+    judges = make_judges(options, expected)
+    scores = {str(folder): score_folder(expected, folder, judges, path) for folder, path in results.items()}
+    if command.json:
+        sys.stdout.write(json.dumps(report.as_data(scores)) + "\n")
+        return
+    shown = [report.table(scores), report.comparisons(scores), report.judged_by(scores)]
+    shown += [report.worst(folder, command.worst) for folder in scores.values() if command.worst]
+    sys.stdout.write("\n".join(part for part in shown if part))
+
+
+def _results(command: Evaluate, folder: Path) -> Path | None:
+    names = [other.resolve().name for other in command.folders]
+    if command.save and names.count(folder.resolve().name) > 1:
+        raise ValueError(f"two of the folders are called {folder.name}; save their scores one after the other")
+    return command.save / f"{folder.resolve().name}.jsonl" if command.save else None
+
+
+def _expected(path: Path, speaker: str | None) -> "list[Expected]":
+    """The lines of a list, with their speakers."""
+    from zipvoice.evaluation.scores import Expected
     from zipvoice.utterances import read_list
 
-    expected = []
-    for number, utterance in read_list(command.list).items():
-        if not isinstance(utterance.ref_audio, str):
-            raise ValueError(f"{command.list}, line {number}: dialogues of two recordings cannot be scored yet")
-        expected.append(Expected(utterance.id, utterance.text, Path(utterance.ref_audio)))
-    scores = {str(folder): score(expected, folder, command.metrics) for folder in command.folders}
-    shown = json.dumps({name: asdict(one) for name, one in scores.items()}) + "\n" if command.json else table(scores)
-    sys.stdout.write(shown)
+    found = []
+    for utterance in read_list(path).values():
+        prompts = utterance.ref_audio if isinstance(utterance.ref_audio, tuple) else (utterance.ref_audio,)
+        matched = [re.search(speaker, Path(prompt).name) if speaker else None for prompt in prompts]
+        names = [match[0] if match else prompt for match, prompt in zip(matched, prompts, strict=True)]
+        found.append(Expected(utterance.id, utterance.text, tuple(map(Path, prompts)), " ".join(names)))
+    return found

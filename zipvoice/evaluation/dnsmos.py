@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zipvoice.audio.files import Audio, resample
+from zipvoice.evaluation.level import require_sound
 
 RATE = 16000
 
@@ -21,13 +22,11 @@ class DnsmosScores:
 
 
 def predict_dnsmos(audio: Audio) -> DnsmosScores:
-    """Predicted opinion scores of a recording (channels, N). Raises ValueError for one without samples."""
+    """Predicted opinion scores of a recording (channels, N). Raises ValueError for silence."""
     try:
         from speechmos import dnsmos
     except ImportError as error:
         raise ImportError(f"DNSMOS needs speechmos ({error}): pip install 'zipvoice-tts[evaluation]'") from None
-    if audio.num_samples == 0:
-        raise ValueError("DNSMOS needs a recording with samples")
-    heard = resample(audio.mono(), RATE).samples[0]
+    heard = resample(require_sound(audio).mono(), RATE).samples[0]
     scores = dnsmos.run(heard / max(float(np.abs(heard).max()), 1.0), sr=RATE)  # it refuses samples beyond one
     return DnsmosScores(float(scores["ovrl_mos"]), float(scores["p808_mos"]))

@@ -57,16 +57,20 @@ def normalize(text: str) -> str:
 
 def word_errors(reference: str, hypothesis: str) -> WordErrors:
     """The fewest word errors between two texts after `normalize` (Levenshtein distance over words)."""
-    expected, heard = normalize(reference).split(), normalize(hypothesis).split()
-    row = [WordErrors(insertions=j) for j in range(len(heard) + 1)]
-    for i, word in enumerate(expected, start=1):
-        above, row = row, [WordErrors(deletions=i)]
-        for j, other in enumerate(heard):
-            matched = above[j] + WordErrors(substitutions=int(word != other))
-            deleted = above[j + 1] + WordErrors(deletions=1)
-            inserted = row[j] + WordErrors(insertions=1)
-            row.append(min(matched, deleted, inserted, key=lambda counts: counts.errors))
-    return row[-1] + WordErrors(words=len(expected))
+    return count_errors(normalize(reference), normalize(hypothesis))
+
+
+def count_errors(reference: str, hypothesis: str) -> WordErrors:
+    """The fewest errors between the words of two texts, which white space of any kind parts, as jiwer counts them."""
+    expected, heard = reference.split(), hypothesis.split()
+    if not expected:  # jiwer counts no errors here that a rate could be made of
+        return WordErrors(insertions=len(heard))
+    try:
+        from jiwer import process_words
+    except ImportError as error:
+        raise ImportError(f"word errors need jiwer ({error}): pip install 'zipvoice-tts[evaluation]'") from None
+    counts = process_words(" ".join(expected), " ".join(heard))
+    return WordErrors(counts.substitutions, counts.deletions, counts.insertions, len(expected))
 
 
 def word_error_rate(pairs: Iterable[tuple[str, str]]) -> float:
