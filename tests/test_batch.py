@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import torch
 from tiny_models import FAST, RATE, make_model, make_synthesizer, make_vocoder, tone
 
 from zipvoice.audio.files import read, write
-from zipvoice.synthesis.batch import check_list, share, speak_list
+from zipvoice.synthesis import voices
+from zipvoice.synthesis.batch import ListWork, check_list, share, speak_list
 from zipvoice.synthesis.synthesizer import Synthesizer
 from zipvoice.utterances import Utterance, read_list
 
@@ -97,7 +99,14 @@ GOOD = {"id": "a", "text": "hi", "ref_audio": "me.wav", "ref_text": "said"}
         ("l.tsv", "x\tb\tc.wav\thi", "line 2: the id 'x' is that of line 1 already"),
         ("l.jsonl", "{", "line 2: it is not valid JSON"),
         ("l.jsonl", json.dumps({**GOOD, "sped": 2}), "line 2: unknown key 'sped'; did you mean 'speed'"),
-        ("l.jsonl", json.dumps({"id": "a", "text": "hi"}), "line 2: the key 'ref_audio' is missing"),
+        (
+            "l.jsonl",
+            json.dumps({"id": "a", "text": "hi", "ref_text": "said"}),
+            "line 2: the key 'ref_audio' is missing",
+        ),
+        ("l.jsonl", json.dumps({**GOOD, "voice": "me"}), "line 2: give voice, or ref_audio and ref_text, not both"),
+        ("l.jsonl", '{"id": "a", "id": "b", "text": "hi"}', "line 2: the key 'id' stands there twice"),
+        ("l.jsonl", json.dumps({**GOOD, "text": "hi \ud800"}), "line 2: the text has half of a character"),
         ("l.jsonl", json.dumps({**GOOD, "speed": "fast"}), "line 2: at speed: expected float"),
         ("l.jsonl", json.dumps({**GOOD, "speed": -1.0}), "line 2: speed must be above 0"),
         ("l.jsonl", json.dumps({**GOOD, "ref_audio": ["a", "b"]}), "line 2: ref_audio and ref_text must both"),
@@ -137,6 +146,8 @@ def test_files_that_are_no_lists_are_named(tmp_path):
         ({"ref_audio": "none.wav"}, r"line 4: there is no recording none\.wav"),
         ({"ref_audio": __file__}, r"line 4: .*test_batch\.py is not readable as audio"),
         ({"speed": -2.0}, "line 4: speed must be above 0"),
+        ({"voice": "kathlen"}, "line 4: there is no voice 'kathlen'; did you mean 'kathleen'"),
+        ({"voice": "none.safetensors"}, r"line 4: none\.safetensors: no such voice file"),
     ],
 )
 def test_what_the_model_cannot_speak_is_found_before_work_starts(synthesizer, recordings, changes, message):
@@ -200,6 +211,88 @@ def test_an_interrupted_list_goes_on_where_it_was(synthesizer, utterances, tmp_p
     assert rest.keys() == {u.id for u in utterances} - done
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     assert_same_sounds(sounds(tmp_path / "whole"), sounds(tmp_path / "parts"))
+
+
+def test_a_killed_list_ends_with_the_bits_of_an_undisturbed_run(synthesizer, utterances, tmp_path, monkeypatch):
+    monkeypatch.setattr("zipvoice.synthesis.batch.BLOCK", 4)
+    speak(synthesizer, utterances, tmp_path / "whole")
+    for missing in (["u0"], ["u1", "u3"], ["u2"], ["u4"]):
+        shutil.copytree(tmp_path / "whole", tmp_path / "parts", dirs_exist_ok=True)
+        for name in missing:
+            (tmp_path / f"parts/{name}.wav").unlink()
+        outcomes = speak(synthesizer, utterances, tmp_path / "parts")
+        assert sorted(outcomes) == missing
+        for path in (tmp_path / "whole").iterdir():
+            assert (tmp_path / "parts" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_blocks_that_are_done_cost_nothing(synthesizer, utterances, tmp_path, monkeypatch):
+    monkeypatch.setattr("zipvoice.synthesis.batch.BLOCK", 2)
+    speak(synthesizer, utterances, tmp_path)
+    (tmp_path / "u4.wav").unlink()
+    spoken = []
+    pieces = Synthesizer.pieces
+    monkeypatch.setattr(Synthesizer, "pieces", lambda *given: spoken.extend(given[1]) or pieces(*given))
+    speak(synthesizer, utterances, tmp_path)
+    assert {chunk.seed[1] for chunk in spoken} == {"u4"}
+
+
+def test_what_a_kill_left_is_swept_away_but_not_what_is_of_others(synthesizer, utterances, tmp_path):
+    left = tmp_path / ".u0.abcd_f12.tmp.wav"
+    others = [tmp_path / name for name in (".x.abcd_f12.tmp.wav", ".u0.wav", "u0.tmp.wav", ".u0.abcd_f12.tmp.flac")]
+    for path in (left, *others):
+        path.write_bytes(b"half")
+    speak(synthesizer, utterances, tmp_path)
+    assert not left.exists() and all(path.exists() for path in others)
+
+
+def test_kept_files_tell_what_they_were_spoken_with(synthesizer, utterances, tmp_path):
+    def work(utterances, options=OPTIONS, **settings):
+        return ListWork(synthesizer, utterances, tmp_path, synthesizer.resolved(options), **settings)
+
+    assert {outcome.error for outcome in work(utterances, model_name="m").outcomes()} == {None}
+    assert {one.changed for one in work(utterances, model_name="m").kept()} == {()}
+    first = next(work(utterances).kept())
+    assert first.id == "u0" and first.seconds == read(first.path).seconds
+    more = replace(OPTIONS, max_batch_seconds=7.0)
+    assert {one.changed for one in work(utterances, more, model_name="m").kept()} == {()}, "it does not change speech"
+    for changes, what in (({"speed": 1.2}, "speed"), ({"seed": 1}, "seed"), ({"duration": 2.0}, "duration")):
+        options = replace(OPTIONS, **changes)
+        assert {one.changed for one in work(utterances, options, model_name="m").kept()} == {(what,)}
+    other = [replace(utterances[0], text="hello you"), replace(utterances[1], voice="kathleen", ref_audio=None)]
+    assert [one.changed for one in work(other, model_name="n").kept()] == [("text", "model"), ("voice", "model")]
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    options = replace(OPTIONS, seed=1)
+    assert len(list(work(utterances, options, overwrite=True).outcomes())) == len(utterances)
+    assert all(path.read_bytes() != data for path, data in before.items())
+    assert not list(work(utterances, overwrite=True).kept())
+
+
+def test_files_of_other_programs_are_kept_without_a_guess(synthesizer, utterances, tmp_path):
+    write(tmp_path / "u0.wav", tone(0.5))
+    (tmp_path / "u1.wav").write_bytes(b"no sound")
+    work = ListWork(synthesizer, utterances, tmp_path, synthesizer.resolved(OPTIONS))
+    assert [(one.id, one.seconds, one.changed) for one in work.kept()] == [("u0", 0.5, ()), ("u1", 0.0, ())]
+
+
+def test_voices_by_name_and_by_file_speak_in_lists(synthesizer, recordings, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZIPVOICE_VOICES", str(tmp_path / "voices"))
+    low, high = (synthesizer.prompt(*pair) for pair in zip(recordings, ["a low tone", "and a high one"], strict=True))
+    voices.save("low", low)
+    high.save(tmp_path / "high.safetensors")
+    listed = [
+        Utterance("name", "hello", voice="low"),
+        Utterance("file", "hello", voice=str(tmp_path / "high.safetensors")),
+        Utterance("package", "hello", voice="kathleen"),
+        Utterance("none", "hello"),
+    ]
+    check_list("l", dict(enumerate(listed, start=1)), synthesizer, FAST)
+    for given, default in ((high, high), (None, voices.default())):
+        outcomes = speak_list(synthesizer, listed, tmp_path / "out", OPTIONS, voice=given, overwrite=True)
+        assert {outcome.error for outcome in outcomes} == {None}
+        for utterance, prompt in zip(listed, (low, high, voices.default(), default), strict=True):
+            alone = synthesizer.synthesize("hello", prompt, OPTIONS, name=utterance.id)
+            np.testing.assert_allclose(read(tmp_path / f"out/{utterance.id}.wav").samples, alone.samples, atol=1e-4)
 
 
 def test_failures_are_told_and_do_not_stop_the_others(synthesizer, utterances, tmp_path):

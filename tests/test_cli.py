@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 import io
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny_models import FAST, make_model, make_vocoder, sequence, tone
 
 from zipvoice import load
 from zipvoice.audio.files import decode, read, write
+from zipvoice.audio.mel import features
 from zipvoice.cli import COMMANDS, main
+from zipvoice.synthesis.voices import default as builtin_voice
 
 MACHINE = ["--model", "model", "--vocoder", "vocoder", "--device", "cpu"]
 QUICK = ["--num-steps", "1", "--guidance-scale", "0"]
@@ -72,7 +76,8 @@ def test_standard_output_gets_the_same_speech_as_a_wav_stream(expected, capfdbin
 def test_a_saved_voice_and_a_voice_file_speak_like_the_recording(expected, folder, capsys):
     assert main(["voice", "save", "me", "me.wav", "a low tone", *MACHINE]) == 0
     assert main(["voice", "list"]) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == ["me\ta low tone"], "after the voice of the package"
+    (line,) = capsys.readouterr().out.splitlines()[1:]  # after the voice of the package
+    assert re.fullmatch(r"me          0\.8 s  \d{4}-\d\d-\d\d \d\d:\d\d  a low tone", line)
     for voice in ("me", "voices/me.safetensors"):
         assert main(["say", "hello", "--voice", voice, *MACHINE, *QUICK, "-q"]) == 0
         same("out.wav", expected)
@@ -125,6 +130,45 @@ def test_tokens_of_a_text_are_shown(capsys):
     assert json.loads(capsys.readouterr().out)["tokens"] == ["h", "i"]
 
 
+def test_a_saved_voice_is_not_replaced_unasked(folder, capsys, monkeypatch):
+    save = ["voice", "save", "me", "me.wav", "a low tone", *MACHINE]
+    assert main(save) == 0
+    before = (folder / "voices/me.safetensors").read_bytes()
+    other = ["voice", "save", "me", "you.wav", "a high tone", *MACHINE]
+    assert main(other) == 1
+    assert "there is a voice 'me' already; --force replaces it" in capsys.readouterr().err
+    for answer, status in (("\n", 1), ("n\n", 1), ("y\n", 0)):
+        terminal = io.StringIO(answer)
+        terminal.isatty = lambda: True
+        monkeypatch.setattr("sys.stdin", terminal)
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+        assert main(other) == status
+        assert ((folder / "voices/me.safetensors").read_bytes() == before) == (status == 1)
+        assert "replace it? [y/N]" in capsys.readouterr().err
+    monkeypatch.undo()
+
+
+def test_a_voice_of_the_package_is_not_shadowed_unasked(folder, capsys):
+    save = ["voice", "save", "kathleen", "me.wav", "a low tone", *MACHINE]
+    assert main(save) == 1
+    assert "the voice 'kathleen' comes with the package; --force lets yours" in capsys.readouterr().err
+    assert not (folder / "voices").exists()
+    assert main([*save, "--force"]) == 0
+    assert main(["voice", "list", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert listed["name"] == "kathleen" and listed["text"] == "a low tone" and listed["saved"]
+    assert listed["seconds"] == pytest.approx(0.8, abs=0.02)
+
+
+def test_a_voice_can_be_heard_again(folder, capsys):
+    assert main(["voice", "play", "kathleen", "-o", "again.wav"]) == 0
+    heard, voice = read("again.wav"), builtin_voice()
+    assert heard.seconds == pytest.approx(voice.seconds, abs=0.02)
+    again = features(heard, 1)
+    close = np.abs(again[:-2] - voice.features[: len(again) - 2])
+    assert np.median(close) < 0.2
+
+
 # ---------------------------------------------------------------- reports
 
 
@@ -166,6 +210,36 @@ def test_a_dry_run_checks_and_writes_nothing(folder, capsys):
 
 
 # ---------------------------------------------------------------- mistakes
+
+
+def test_a_list_in_a_saved_voice_and_again_with_other_options(folder, capsys):
+    main(["voice", "save", "me", "me.wav", "a low tone", *MACHINE])
+    (folder / "list.txt").write_text("hello\nhi there\n")
+    run = ["batch", "list.txt", "-v", "me", *MACHINE, *QUICK]
+    assert main([*run, "-q"]) == 0
+    assert sorted(path.name for path in (folder / "results").iterdir()) == ["0001.wav", "0002.wav"]
+    synthesizer = load("model", vocoder="vocoder", device="cpu")
+    same("results/0001.wav", synthesizer.synthesize("hello", "me", FAST, name="0001").samples)
+    capsys.readouterr()
+    assert main(run) == 0
+    err = capsys.readouterr().err
+    assert "2 files are there already and kept" in err and "0 of 0 utterances are spoken" in err
+    assert "otherwise" not in err
+    before = (folder / "results/0001.wav").read_bytes()
+    assert main([*run, "--speed", "2", "-q"]) == 0
+    err = capsys.readouterr().err
+    assert "2 of them were spoken otherwise (speed), as results/0001.wav; --overwrite speaks anew" in err
+    assert (folder / "results/0001.wav").read_bytes() == before
+    assert main([*run, "--speed", "2", "-q", "--overwrite"]) == 0
+    assert (folder / "results/0001.wav").read_bytes() != before
+
+
+def test_all_rows_whose_voice_is_missing_are_named(folder, capsys):
+    rows = [{"id": "a", "text": "hi", "voice": "m"}, {"id": "b", "text": "hi", "ref_audio": "n.wav", "ref_text": "x"}]
+    (folder / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert main(["batch", "list.jsonl", *MACHINE]) == 1
+    err = capsys.readouterr().err
+    assert "line 1: there is no voice 'm'" in err and "line 2: there is no recording n.wav" in err
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Zero-shot text-to-speech by flow matching.
 
->>> synthesizer = zipvoice.load("zipvoice")  # without a name, the small model that comes with the package
->>> prompt = synthesizer.prompt("me.wav", "What me.wav says.")
->>> synthesizer.synthesize("Hello from my own voice.", prompt).save("out.wav")
+>>> zipvoice.load().synthesize("Hello").save("out.wav")  # the small model and the voice that come with the package
+>>> zipvoice.voices()  # names that may follow the text
+['kathleen']
+>>> synthesizer = zipvoice.load("zipvoice")  # a released model
+>>> voice = synthesizer.prompt("me.wav", "What me.wav says.")
+>>> synthesizer.synthesize("Hello from my own voice.", voice).save("out.wav")
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from zipvoice.synthesis.prompt import Prompt as Prompt
     from zipvoice.synthesis.synthesizer import Synthesizer as Synthesizer
     from zipvoice.synthesis.synthesizer import load as load
+    from zipvoice.synthesis.voices import voices as voices
 
 __version__ = "0.1.0"
 
@@ -23,9 +27,10 @@ _HOMES = {
     "SynthesisOptions": "zipvoice.config.synthesis",
     "Synthesizer": "zipvoice.synthesis.synthesizer",
     "load": "zipvoice.synthesis.synthesizer",
+    "voices": "zipvoice.synthesis.voices",
 }
 
-__all__ = ["Audio", "Prompt", "SynthesisOptions", "Synthesizer", "__version__", "load"]
+__all__ = ["Audio", "Prompt", "SynthesisOptions", "Synthesizer", "__version__", "load", "voices"]
 
 
 def __dir__() -> list[str]:

@@ -4,13 +4,16 @@
 import io
 import os
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from zipvoice.audio.playback import html_player, play
 from zipvoice.files import whole_file
 
 ENCODINGS = {
@@ -24,6 +27,9 @@ ENCODINGS = {
 
 UNRECOGNISED_FORMAT = 1
 """libsndfile's error code for content of no format it knows."""
+
+CANCELLED = 0.1
+"""Level of the average of channels, in relation to the loudest, below which they are one sound in opposite phase."""
 
 BLOCK = 1 << 16
 """Samples passed to the codec at a time: given minutes at once, libsndfile's Vorbis encoder overflows its stack."""
@@ -63,9 +69,30 @@ class Audio:
     def seconds(self) -> float:
         return self.num_samples / self.sampling_rate
 
+    def __repr__(self) -> str:
+        channels = f"{self.num_channels} channel{'s' if self.num_channels > 1 else ''}"
+        return f"Audio({self.seconds:.2f} s, {channels}, {self.sampling_rate} Hz)"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """The samples (channels, N), for NumPy."""
+        return np.array(self.samples, dtype) if copy else np.asarray(self.samples, dtype)
+
+    def _repr_html_(self) -> str:
+        """A player, for notebooks."""
+        return html_player(self) if self.num_samples and np.isfinite(self.samples).all() else escape(repr(self))
+
     def mono(self) -> "Audio":
-        """The average of all channels, as one channel."""
-        return Audio(self.samples.mean(axis=0, keepdims=True), self.sampling_rate)
+        """The average of all channels as one channel; of channels that cancel each other out, the loudest."""
+        average = self.samples.mean(axis=0, keepdims=True)
+        if self.num_channels > 1 and self.num_samples:
+            levels = np.square(self.samples, dtype=np.float64).mean(axis=1)
+            if np.square(average, dtype=np.float64).mean() < CANCELLED**2 * levels.max():
+                average = self.samples[[levels.argmax()]]
+        return Audio(average, self.sampling_rate)
+
+    def play(self) -> None:
+        """Play the sound and wait for its end. Raises OSError where that is not possible."""
+        play(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the sound to a file; see `write`."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from zipvoice.cli import check, diagnose, evaluation, export, synthesis, text, training, vocoder
+from zipvoice.cli import check, diagnose, evaluation, export, synthesis, text, training, vocoder, voices
 from zipvoice.cli.parsing import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, note
 from zipvoice.config.strict_json import suggestion
 
@@ -29,7 +29,7 @@ COMMANDS = {
     "dialog": Command("speak a dialogue in the voices of two speakers", synthesis.dialog),
     "batch": Command("speak a list of texts", synthesis.batch),
     "dub": Command("speak subtitles, each in its time", synthesis.dub),
-    "voice": Command("save, list and remove voices", synthesis.voice),
+    "voice": Command("save, list, play and remove voices", voices.voice),
     "tokenize": Command("show what becomes of a text", text.tokenize),
     "check": Command("examine a corpus before training", check.check),
     "prepare": Command("make training data from recordings and transcripts", training.prepare),

@@ -76,8 +76,11 @@ def _expected(path: Path, speaker: str | None) -> "list[Expected]":
 
     found = []
     for utterance in read_list(path).values():
-        prompts = utterance.ref_audio if isinstance(utterance.ref_audio, tuple) else (utterance.ref_audio,)
+        audio = utterance.ref_audio or ()  # a line may name a saved voice instead
+        prompts = audio if isinstance(audio, tuple) else (audio,)
         matched = [re.search(speaker, Path(prompt).name) if speaker else None for prompt in prompts]
         names = [match[0] if match else prompt for match, prompt in zip(matched, prompts, strict=True)]
-        found.append(Expected(utterance.id, utterance.text, tuple(map(Path, prompts)), " ".join(names)))
+        found.append(
+            Expected(utterance.id, utterance.text, tuple(map(Path, prompts)), " ".join(names) or utterance.voice or "")
+        )
     return found

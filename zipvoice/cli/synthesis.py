@@ -14,11 +14,10 @@ import tyro
 
 from zipvoice import builtin
 from zipvoice.cli.parsing import EXIT_SOME_FAILED, note, parse
-from zipvoice.config.strict_json import suggestion
 from zipvoice.config.synthesis import SynthesisOptions
 
 if TYPE_CHECKING:
-    from zipvoice.synthesis.batch import Outcome
+    from zipvoice.synthesis.batch import Kept, ListWork, Outcome
     from zipvoice.synthesis.prompt import Prompt
     from zipvoice.synthesis.synthesizer import Synthesizer
 
@@ -202,15 +201,22 @@ def _player() -> str | None:
 class BatchCommand:
     """Speak a list of texts, each into a file of its own.
 
-    The list has JSON lines (.jsonl) with id, text, ref_audio, ref_text and optionally language_id, duration, speed and
-    seed, or tab-separated columns: name, transcript, recording, text. Files that exist are kept, so an interrupted
-    list goes on where it was. Under torchrun each process speaks its share.
+    The list: a text per line; lines of id and text with a tab between them; a table (.csv, .tsv) whose first line
+    names its columns; or JSON lines (.jsonl). Columns and keys are id, text, voice (a name or a voice file) or
+    ref_audio and ref_text, language_id, duration, speed and seed. Files that exist are kept, so an interrupted list
+    goes on where it was. Under torchrun each process speaks its share.
     """
 
     list: tyro.conf.Positional[Path]
     """The list."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results")
     """Folder of the files, {id}.wav."""
+    voice: Annotated[str | None, tyro.conf.arg(aliases=["-v"])] = None
+    """Speaks what names no voice of its own: a recording, a voice file, or the name of a voice; by default kathleen."""
+    voice_text: str | None = None
+    """What the recording says; a saved voice knows it."""
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Speak what has a file already anew."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Check the whole list and speak nothing."""
     quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"]), tyro.conf.FlagCreatePairsOff] = False
@@ -223,29 +229,55 @@ class BatchCommand:
 
 def batch(arguments: list[str]) -> int:
     command = parse(BatchCommand, "batch", arguments)
-    from zipvoice.synthesis.batch import check_list, share, speak_list
+    from zipvoice.synthesis.batch import ListWork, check_list, share
+    from zipvoice.synthesis.voices import find_prompt
     from zipvoice.utterances import read_list
 
-    utterances = read_list(command.list)
+    utterances, options = read_list(command.list), command.options
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     synthesizer = command.machine.load()
-    check_list(command.list, utterances, synthesizer, command.options)
+    check_list(command.list, utterances, synthesizer, options)
+    voice = find_prompt(synthesizer, command.voice, command.voice_text, target_rms=options.target_rms, raw=options.raw)
     if command.dry_run:
         note(f"{command.list}: all {len(utterances)} utterances can be spoken")
         return 0
-    mine = share(utterances.values(), rank, world_size)
-    outcomes = _watched(
-        speak_list(synthesizer, mine, command.output, command.options), len(mine), command.quiet or rank > 0
+    work = ListWork(
+        synthesizer,
+        share(utterances.values(), rank, world_size),
+        command.output,
+        synthesizer.resolved(options),
+        voice,
+        f"{command.voice} {command.voice_text}",
+        f"{command.machine.model} {command.machine.vocoder or ''}".strip(),
+        command.overwrite,
     )
+    return _speak_list(work, command.json, command.quiet, rank)
+
+
+def _speak_list(work: "ListWork", as_json: bool, quiet: bool, rank: int) -> int:
+    kept = list(work.kept())
+    _tell_kept(kept, quiet)
+    total = len(work.utterances) - len(kept)
     failed = []
-    for outcome in outcomes:
-        if command.json:
+    for outcome in _watched(work.outcomes(), total, quiet or rank > 0):
+        if as_json:
             sys.stdout.write(json.dumps({**asdict(outcome), "path": str(outcome.path)}) + "\n")
         if outcome.error is not None:
             failed.append(outcome)
-    if not command.quiet:
-        _summarise(failed, len(mine))
+    if not quiet:
+        _summarise(failed, total)
     return EXIT_SOME_FAILED if failed else 0
+
+
+def _tell_kept(kept: list["Kept"], quiet: bool) -> None:
+    """How many files are there already, and, also if `quiet`, how many of them are not what is asked for now."""
+    if kept and not quiet:
+        note(f"{len(kept)} files are there already and kept")
+    changed = [one for one in kept if one.changed]
+    if changed:
+        what = ", ".join(dict.fromkeys(name for one in changed for name in one.changed))
+        first = min(str(one.path) for one in changed)
+        note(f"{len(changed)} of them were spoken otherwise ({what}), as {first}; --overwrite speaks anew")
 
 
 def _watched(outcomes: Iterable["Outcome"], total: int, quiet: bool) -> Iterable["Outcome"]:
@@ -315,61 +347,3 @@ def _assignment(item: str) -> tuple[str, str]:
     if not (name and equals and voice):
         raise ValueError(f"--speaker takes NAME=VOICE, not {item!r}")
     return name, voice
-
-
-# ---------------------------------------------------------------- voice
-
-
-@dataclass(frozen=True)
-class SaveVoice:
-    """Make a voice of a recording and save it under a name."""
-
-    name: tyro.conf.Positional[str]
-    """Name of the voice."""
-    recording: tyro.conf.Positional[str]
-    """A recording of the voice, best 3 to 10 seconds of clean speech."""
-    text: tyro.conf.Positional[str]
-    """What the recording says."""
-    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
-
-
-@dataclass(frozen=True)
-class RemoveVoice:
-    """Forget a saved voice."""
-
-    name: tyro.conf.Positional[str]
-    """Name of the voice."""
-
-
-def voice(arguments: list[str]) -> None:
-    """`voice save`, `voice list` and `voice remove`."""
-    actions = {"save": _save_voice, "list": _list_voices, "remove": _remove_voice}
-    action, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
-    if action not in actions:
-        note("usage: zipvoice voice save NAME RECORDING TEXT | list | remove NAME")
-        if action in ("-h", "--help"):
-            return
-        raise ValueError(f"there is no action {action!r}{suggestion(action, actions)}")
-    actions[action](rest)
-
-
-def _save_voice(arguments: list[str]) -> None:
-    command = parse(SaveVoice, "voice save", arguments)
-    from zipvoice.synthesis import voices
-
-    prompt = command.machine.load().prompt(command.recording, command.text)
-    note(f"saved {voices.save(command.name, prompt)}")
-
-
-def _list_voices(arguments: list[str]) -> None:
-    from zipvoice.synthesis import voices
-
-    for name in voices.known():
-        sys.stdout.write(f"{name}\t{voices.load(name).text}\n")
-
-
-def _remove_voice(arguments: list[str]) -> None:
-    command = parse(RemoveVoice, "voice remove", arguments)
-    from zipvoice.synthesis import voices
-
-    voices.remove(command.name)

@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists of utterances: checked as a whole, spoken in batches, written one file each.
 
-A file that exists is done. Files appear whole or not at all, so a list that was interrupted is started again to finish.
+A file that exists is done. Files appear whole or not at all, so a list that was interrupted is started again to finish;
+then it has the files of an undisturbed run, bit for bit.
 """
 
+import hashlib
 import itertools
+import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import soundfile
 
+from zipvoice.config.strict_json import to_dict
 from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.synthesis.chunk_planner import EncodedPrompt, SpeechChunk
@@ -20,7 +26,12 @@ from zipvoice.synthesis.crossfade import ChunkAudio
 from zipvoice.synthesis.output import write_parts
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.synthesis.synthesizer import Synthesizer, batches
+from zipvoice.synthesis.voices import by_name, default
 from zipvoice.utterances import Utterance, each_line, raise_bad_lines
+
+BLOCK = 64
+"""Utterances whose chunks are batched together. Batches are formed within a block, whatever of it is done already, as
+the last bits of a sound depend on its batch; a block that is done is passed over."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,17 @@ class Outcome:
     """Why there is no file."""
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A file that was there already."""
+
+    id: str
+    path: Path
+    seconds: float
+    changed: tuple[str, ...]
+    """What it was spoken with that is different now: names of options, text, voice, model."""
+
+
 # ---------------------------------------------------------------- checking
 
 
@@ -42,15 +64,17 @@ def check_list(
 ) -> None:
     """Raise ValueError with every line that this model cannot speak, before any work is done.
 
-    Looks at texts, transcripts, languages, options and the headers of recordings.
+    Looks at texts, transcripts, languages, options, names of voices and the headers of recordings.
     """
-    check_recording = cache(_check_recording)  # many lines share one
+    check_recording, check_voice = cache(_check_recording), cache(by_name)  # many lines share one
 
     def check(utterance: Utterance) -> None:
         _check_language(utterance.language_id, synthesizer.tokenizer_config)
         utterance.options(options)
-        for recording in _several(utterance.ref_audio):
+        for recording in _several(utterance.ref_audio or ()):
             check_recording(recording)
+        if utterance.voice is not None:
+            check_voice(utterance.voice)
         synthesizer.check_text(utterance.text)
 
     _, errors = each_line(utterances.items(), check)
@@ -62,7 +86,8 @@ def _check_recording(path: str) -> None:
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no recording {path}")
     try:
-        soundfile.info(path)
+        with Path(path).open("rb") as file:
+            soundfile.info(file)
     except soundfile.LibsndfileError:
         from zipvoice.audio.files import read
 
@@ -89,44 +114,69 @@ def share(utterances: Iterable[Utterance], rank: int = 0, world_size: int = 1) -
     return ordered[rank::world_size]
 
 
-def speak_list(
-    synthesizer: Synthesizer,
-    utterances: Sequence[Utterance],
-    output_dir: str | os.PathLike[str],
-    options: SynthesisOptions | None = None,
-) -> Iterator[Outcome]:
-    """Speak those utterances that have no file yet, in batches, and tell what became of each as it is written.
-
-    Raises OSError when files cannot be written; what is wrong with one utterance is its outcome.
-    """
-    work = _Work(synthesizer, Path(output_dir), synthesizer.resolved(options))
-    todo = [utterance for utterance in utterances if not work.path(utterance.id).exists()]
-    yield from work.outcomes(todo)
-
-
 @dataclass(frozen=True)
-class _Work:
+class ListWork:
+    """A list of utterances, or the share of one process, on its way into a folder."""
+
     synthesizer: Synthesizer
+    utterances: Sequence[Utterance]
     output_dir: Path
     options: ResolvedOptions
+    voice: Prompt | None = None
+    """Speaks what names neither a voice nor a recording; by default that of the package."""
+    voice_name: str = ""
+    """What is noted of `voice` in the files."""
+    model_name: str = ""
+    """What is noted of the model in the files."""
+    overwrite: bool = False
+    """Speak what has a file anew."""
 
-    def path(self, name: str) -> Path:
-        return self.output_dir / f"{name}.wav"
+    def kept(self) -> Iterator[Kept]:
+        """The files that are there already, and stay."""
+        for utterance in [] if self.overwrite else self.utterances:
+            path = self._path(utterance.id)
+            if path.exists():
+                seconds, note = _read_note(path)
+                now = self._note(utterance)
+                changed = [name for name in now | note if now.get(name) != note.get(name)] if note else []
+                yield Kept(utterance.id, path, seconds, tuple(changed))
 
-    def outcomes(self, utterances: Sequence[Utterance]) -> Iterator[Outcome]:
-        by_id = {utterance.id: utterance for utterance in utterances}
+    def outcomes(self) -> Iterator[Outcome]:
+        """Speak what has no file yet, in batches, and tell what became of each utterance as it is written.
+
+        What a killed run left half-written is swept away first. Raises OSError when files cannot be written; what is
+        wrong with one utterance is its outcome.
+        """
+        self._sweep()
+        for start in range(0, len(self.utterances), BLOCK):
+            block = self.utterances[start : start + BLOCK]
+            todo = {u.id: u for u in block if self.overwrite or not self._path(u.id).exists()}
+            if todo:
+                yield from self._spoken_block(block, todo)
+
+    def _sweep(self) -> None:
+        own = {utterance.id for utterance in self.utterances}  # other processes write theirs
+        for path in self.output_dir.glob(".*.tmp.wav"):
+            match = re.fullmatch(r"\.(.+)\.[^.]{8}\.tmp\.wav", path.name)
+            if match and match[1] in own:
+                path.unlink(missing_ok=True)
+
+    def _spoken_block(self, block: Sequence[Utterance], todo: dict[str, Utterance]) -> Iterator[Outcome]:
         failed: list[Outcome] = []
-        chunks = self._chunks(utterances, failed)
+        chunks = self._chunks(block, failed)
         groups = ([chunk] for chunk in chunks) if self.options.raw else batches(chunks, self.options.max_batch_seconds)
-        spoken = (pair for group in groups for pair in self._spoken(group))
+        needed = (group for group in groups if any(chunk.seed[1] in todo for chunk in group))
+        spoken = (pair for group in needed for pair in self._spoken(group))
         for name, pairs in itertools.groupby(spoken, key=lambda pair: pair[0].seed[1]):
-            yield from self._flushed(failed)
-            yield self._written(by_id[name], [piece for _, piece in pairs])
-        yield from self._flushed(failed)
+            if name in todo:
+                yield from self._flushed(failed, todo)
+                yield self._written(todo[name], [piece for _, piece in pairs])
+        yield from self._flushed(failed, todo)
 
-    def _flushed(self, failed: list[Outcome]) -> Iterator[Outcome]:
+    def _flushed(self, failed: list[Outcome], todo: dict[str, Utterance]) -> Iterator[Outcome]:
         while failed:
-            yield failed.pop(0)
+            if (outcome := failed.pop(0)).id in todo:
+                yield outcome
 
     def _chunks(self, utterances: Iterable[Utterance], failed: list[Outcome]) -> Iterator[SpeechChunk]:
         """The chunks of all utterances; those that cannot be planned are put among the failed ones."""
@@ -134,15 +184,19 @@ class _Work:
         for utterance in utterances:
             try:
                 options = utterance.options(self.options)
-                given = voice(utterance.ref_audio, utterance.ref_text)
+                given = voice(utterance.ref_audio, utterance.ref_text, utterance.voice)
                 plan = list(self.synthesizer.planner.plan(utterance.text, given, options, utterance.id))
             except (ValueError, OSError) as error:
-                failed.append(Outcome(utterance.id, self.path(utterance.id), error=str(error)))
+                failed.append(Outcome(utterance.id, self._path(utterance.id), error=str(error)))
             else:
                 yield from plan
 
-    def _voice(self, audio: str | tuple[str, ...], text: str | tuple[str, ...]) -> EncodedPrompt:
-        return self.synthesizer.voice(make_prompt(self.synthesizer, audio, text, self.options))
+    def _voice(
+        self, audio: str | tuple[str, ...] | None, text: str | tuple[str, ...] | None, name: str | None
+    ) -> EncodedPrompt:
+        if audio is not None and text is not None:
+            return self.synthesizer.voice(make_prompt(self.synthesizer, audio, text, self.options))
+        return self.synthesizer.voice(by_name(name) if name is not None else self.voice or default())
 
     def _spoken(self, group: Sequence[SpeechChunk]) -> Iterator[tuple[SpeechChunk, ChunkAudio | Exception]]:
         """The sound of each chunk. When a batch fails its chunks are tried alone, to find the one at fault."""
@@ -156,13 +210,57 @@ class _Work:
                 yield from self._spoken([chunk])
 
     def _written(self, utterance: Utterance, pieces: Sequence[ChunkAudio | Exception]) -> Outcome:
-        path = self.path(utterance.id)
+        path = self._path(utterance.id)
         for piece in pieces:
             if isinstance(piece, Exception):
                 return Outcome(utterance.id, path, error=(str(piece).strip() or type(piece).__name__).splitlines()[0])
         sounds = [piece for piece in pieces if isinstance(piece, ChunkAudio)]
         parts = self.synthesizer.joined_pieces(sounds, utterance.options(self.options))
-        return Outcome(utterance.id, path, write_parts(path, parts))
+        return Outcome(utterance.id, path, write_parts(path, parts, json.dumps(self._note(utterance))))
+
+    def _note(self, utterance: Utterance) -> dict[str, Any]:
+        """What an utterance is spoken with, as its file remembers it."""
+        options = to_dict(utterance.options(self.options))
+        del options["max_batch_seconds"]  # the same speech
+        voice = f"{utterance.voice or utterance.ref_audio or self.voice_name} {utterance.ref_text}"
+        return {"text": _digest(utterance.text), "voice": _digest(voice), "model": self.model_name, **options}
+
+    def _path(self, name: str) -> Path:
+        return self.output_dir / f"{name}.wav"
+
+
+def speak_list(
+    synthesizer: Synthesizer,
+    utterances: Sequence[Utterance],
+    output_dir: str | os.PathLike[str],
+    options: SynthesisOptions | None = None,
+    **settings: Any,
+) -> Iterator[Outcome]:
+    """Speak those utterances that have no file yet; see `ListWork`, whose further fields `settings` are.
+
+    Example:
+        >>> for outcome in speak_list(synthesizer, share(read_list("list.tsv").values()), "results"):
+        ...     print(outcome.id, outcome.seconds, outcome.error)
+    """
+    work = ListWork(synthesizer, utterances, Path(output_dir), synthesizer.resolved(options), **settings)
+    return work.outcomes()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _read_note(path: Path) -> tuple[float, dict[str, Any]]:
+    """The seconds of a file and what it says that it was spoken with: nothing if something else made it."""
+    try:
+        with path.open("rb") as opened, soundfile.SoundFile(opened) as file:
+            seconds, comment = len(file) / file.samplerate, file.comment
+        note = json.loads(comment) if comment else {}
+    except soundfile.LibsndfileError:
+        return 0.0, {}
+    except ValueError:
+        return seconds, {}
+    return seconds, note if isinstance(note, dict) else {}
 
 
 def make_prompt(

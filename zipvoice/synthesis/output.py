@@ -17,10 +17,11 @@ UNKNOWN_SIZE = 0xFFFFFFFF
 """What a wav header says of a length that is not known yet; players read on until the end."""
 
 
-def write_parts(path: str | os.PathLike[str], parts: Iterable[Audio]) -> float:
+def write_parts(path: str | os.PathLike[str], parts: Iterable[Audio], comment: str = "") -> float:
     """Write parts of one sound in the format that the suffix names, whole or not at all; returns its seconds.
 
-    Gives the file that `Audio.save` gives of all parts together, without holding them in memory. Raises ValueError for
+    Gives the file that `Audio.save` gives of all parts together, without holding them in memory; a `comment` is noted
+    in it, where the format has such notes. Raises ValueError for
     an unknown suffix, OSError naming the file where it cannot be written.
     """
     path = Path(path)
@@ -28,18 +29,20 @@ def write_parts(path: str | os.PathLike[str], parts: Iterable[Audio]) -> float:
         raise ValueError(f"{path}: no known audio format has that suffix; known: {', '.join(ENCODINGS)}")
     try:
         with whole_file(path) as temporary:
-            return _write_file(temporary, parts, *ENCODINGS[path.suffix.lower()])
+            return _write_file(temporary, parts, *ENCODINGS[path.suffix.lower()], comment)
     except soundfile.LibsndfileError as error:
         raise OSError(f"cannot write {path}: {error.error_string.strip()}") from None
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def _write_file(path: Path, parts: Iterable[Audio], container: str, codec: str) -> float:
+def _write_file(path: Path, parts: Iterable[Audio], container: str, codec: str, comment: str) -> float:
     parts = iter(parts)
     first = next(parts)
     rate, channels = first.sampling_rate, first.num_channels
     with soundfile.SoundFile(path, "w", rate, channels, codec, format=container) as file:
+        if comment:
+            file.comment = comment
         for part in chain([first], parts):
             file.write(pcm16(part) if codec == "PCM_16" else part.samples.T.clip(-1, 1))
         return len(file) / rate

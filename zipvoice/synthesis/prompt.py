@@ -6,6 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import safetensors
@@ -46,6 +47,9 @@ class Prompt:
     """What the recording was multiplied by; speech made from it is divided by this."""
     tokenizer: TokenizerConfig
     """What made the tokens; a model with another tokenizer makes its own from the transcript."""
+
+    def __repr__(self) -> str:
+        return f"Prompt({self.seconds:.2f} s, {shorten(self.text, 60, placeholder=' …')!r})"
 
     @property
     def num_frames(self) -> int:

@@ -27,6 +27,7 @@ from zipvoice.synthesis.chunk_planner import ChunkPlanner, EncodedPrompt, Speech
 from zipvoice.synthesis.crossfade import BareJoiner, ChunkAudio, Crossfader, ExactJoiner, Joiner, cut_to
 from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
 from zipvoice.synthesis.sampling import Trajectory, advance, begin, sample
+from zipvoice.synthesis.voices import Recording, Voice, find_prompt
 from zipvoice.text.markup import pause_seconds
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
@@ -35,7 +36,6 @@ FIRST_CHUNK_SECONDS = 3.0
 """Of a stream, unless the options say otherwise."""
 
 Ids = list[tuple[int, ...]]
-Recording = str | os.PathLike[str] | Audio
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ class Synthesizer:
 
     Example:
         >>> synthesizer = zipvoice.load("zipvoice")
-        >>> prompt = synthesizer.prompt("me.wav", "What me.wav says.")
-        >>> synthesizer.synthesize("Hello from my own voice.", prompt, speed=1.1).save("out.wav")
+        >>> voice = synthesizer.prompt("me.wav", "What me.wav says.")
+        >>> synthesizer.synthesize("Hello from my own voice.", voice, speed=1.1).save("out.wav")
     """
 
     def __init__(self, model: AcousticModel, vocoder: Vocoder, tokenizer: TokenizerConfig, table: TokenTable) -> None:
@@ -74,6 +74,12 @@ class Synthesizer:
             description.frame_multiple,
             self.is_dialogue,
         )
+
+    def __repr__(self) -> str:
+        description, tokenizer = self.model.description, self.tokenizer_config
+        language = f" {tokenizer.language}" if tokenizer.type == "espeak" else ""
+        tokens = f"tokenizer {tokenizer.type}{language} with {description.vocabulary.size} tokens"
+        return f"Synthesizer({description.variant}, {tokens}, {description.feature.sampling_rate} Hz)"
 
     def resolved(self, options: SynthesisOptions | None = None) -> ResolvedOptions:
         """The options, with what suits the model where they say nothing."""
@@ -175,19 +181,19 @@ class Synthesizer:
         self.planner.check(text)
 
     def synthesize(
-        self, text: Text, prompt: Prompt, options: SynthesisOptions | None = None, *, name: str = "", **changes: Any
+        self, text: Text, voice: Voice = None, options: SynthesisOptions | None = None, **changes: Any
     ) -> Audio:
-        """Speak `text` in the voice of `prompt`; `changes` replace single options, as in `speed=1.2`.
+        """Speak `text` in a voice, by default that of the package; `changes` replace single options, as in `speed=1.2`.
 
-        The result depends on the seed and on `name` (an utterance's id), not on what was spoken before or is spoken at
-        the same time. Raises ValueError for a text that cannot be spoken.
+        A voice is one that `prompt` made, a voice file, the name of a voice, or a recording (a file or an Audio) with
+        what it says as `voice_text`; a voice that is made once is ready sooner. The result depends on the seed and on
+        `name` (an utterance's id), not on what was spoken before or is spoken at the same time. Raises ValueError for a
+        text that cannot be spoken.
         """
-        return joined(self.parts(text, prompt, options, name=name, **changes))
+        return joined(self.parts(text, voice, options, **changes))
 
-    def dialog(
-        self, text: Text, prompt: Prompt, options: SynthesisOptions | None = None, *, name: str = "", **changes: Any
-    ) -> Audio:
-        """Speak a dialogue, `[S1] … [S2] …`, in the voices of a prompt of two speakers; else as `synthesize`.
+    def dialog(self, text: Text, voice: Voice = None, options: SynthesisOptions | None = None, **changes: Any) -> Audio:
+        """Speak a dialogue, `[S1] … [S2] …`, in a voice of two speakers (`dialog_prompt`); else as `synthesize`.
 
         With the stereo model the first speaker is in the left channel and the second in the right one.
         """
@@ -196,24 +202,32 @@ class Synthesizer:
                 f"a {self.model.description.variant} model has one voice; "
                 "load zipvoice_dialog or zipvoice_dialog_stereo for dialogues"
             )
-        return self.synthesize(text, prompt, options, name=name, **changes)
+        return self.synthesize(text, voice, options, **changes)
 
     def stream(
-        self, text: Text, prompt: Prompt, options: SynthesisOptions | None = None, *, name: str = "", **changes: Any
+        self,
+        text: Text,
+        voice: Voice = None,
+        options: SynthesisOptions | None = None,
+        *,
+        voice_text: str | None = None,
+        name: str = "",
+        **changes: Any,
     ) -> Iterator[Audio]:
         """Speak `text` and give the sound out chunk by chunk, the first of which is short.
 
         Joined, the parts are what `synthesize` makes of the same text with the same `first_chunk_seconds`.
         """
         options = for_stream(replace(options or SynthesisOptions(), **changes))
-        return self.parts(text, prompt, options, name=name, one_by_one=True)
+        return self.parts(text, voice, options, voice_text=voice_text, name=name, one_by_one=True)
 
     def parts(
         self,
         text: Text,
-        prompt: Prompt,
+        voice: Voice = None,
         options: SynthesisOptions | None = None,
         *,
+        voice_text: str | None = None,
         name: str = "",
         one_by_one: bool = False,
         **changes: Any,
@@ -223,6 +237,7 @@ class Synthesizer:
         As many chunks at a time as `max_batch_seconds` allows, or `one_by_one`.
         """
         resolved = self.resolved(replace(options or SynthesisOptions(), **changes))
+        prompt = find_prompt(self, voice, voice_text, target_rms=resolved.target_rms, raw=resolved.raw)
         chunks = self.plan(text, prompt, resolved, name)
         groups = ([chunk] for chunk in chunks) if one_by_one else batches(chunks, resolved.max_batch_seconds)
         pieces = (piece for group in groups for piece in self.pieces(group, resolved))

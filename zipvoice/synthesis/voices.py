@@ -3,13 +3,25 @@
 
 import os
 import re
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from zipvoice import builtin
+from zipvoice.audio.files import Audio
+from zipvoice.audio.griffin_lim import griffin_lim
+from zipvoice.audio.mel import NUM_MELS, SAMPLING_RATE
 from zipvoice.config.strict_json import suggestion
 from zipvoice.synthesis.prompt import Prompt
-from zipvoice.synthesis.synthesizer import Synthesizer
 
+if TYPE_CHECKING:
+    from zipvoice.synthesis.synthesizer import Synthesizer
+
+Recording = str | os.PathLike[str] | Audio
+Voice = Prompt | Recording | tuple[Recording, str] | None
 SUFFIX = ".safetensors"
 _NAME = re.compile(r"\w[\w.-]*")
 
@@ -32,10 +44,31 @@ def known() -> dict[str, Path]:
     return {**builtin.voices(), **saved()}
 
 
-def save(name: str, prompt: Prompt) -> Path:
-    """Save a voice; one of the same name is replaced. Raises ValueError for a name that is no file name."""
+def voices() -> list[str]:
+    """The names of all voices, that of the package first.
+
+    Example:
+        >>> zipvoice.voices()
+        ['kathleen']
+    """
+    return list(known())
+
+
+def check_name(name: str, replace: bool = False) -> None:
+    """Raise ValueError for a name that is no file name, or that, unless it is to be replaced, a voice has already."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a voice; use letters, digits, dots, dashes and underscores")
+    if replace:
+        return
+    if name in saved():
+        raise ValueError(f"there is a voice {name!r} already; --force replaces it")
+    if name in builtin.voices():
+        raise ValueError(f"the voice {name!r} comes with the package; --force lets yours take its place")
+
+
+def save(name: str, prompt: Prompt, *, replace: bool = False) -> Path:
+    """Save a voice. Raises ValueError as `check_name` does."""
+    check_name(name, replace)
     path = folder() / f"{name}{SUFFIX}"
     prompt.save(path)
     return path
@@ -44,6 +77,16 @@ def save(name: str, prompt: Prompt) -> Path:
 def load(name: str) -> Prompt:
     """The voice of a name. Raises ValueError naming the known ones."""
     return Prompt.load(_one_of(known(), name))
+
+
+def default() -> Prompt:
+    """The voice that speaks unless another is named."""
+    return load(builtin.VOICE)
+
+
+def by_name(voice: str | os.PathLike[str]) -> Prompt:
+    """A voice that needs no transcript: a voice file, or the name of a voice."""
+    return Prompt.load(voice) if Path(voice).suffix == SUFFIX else load(str(voice))
 
 
 def remove(name: str) -> None:
@@ -60,23 +103,68 @@ def _one_of(voices: dict[str, Path], name: str) -> Path:
     return voices[name]
 
 
-def find_prompt(
-    synthesizer: Synthesizer, voice: str | None, text: str | None, *, target_rms: float = 0.1, raw: bool = False
-) -> Prompt:
-    """A voice as people name it: a recording with its transcript, a voice file, or a name; by default the package's.
+@dataclass(frozen=True)
+class KnownVoice:
+    """What is told about a voice."""
 
-    Raises ValueError or FileNotFoundError that says what is missing.
+    name: str
+    seconds: float
+    """Of the recording, as a model hears it."""
+    text: str
+    """What the recording says."""
+    saved: str | None
+    """When it was saved, as an ISO 8601 time; None for a voice of the package."""
+
+
+def describe() -> list[KnownVoice]:
+    """All voices, those of the package first. Raises ValueError for a damaged file."""
+    own = saved()
+    return [_described(name, path, name in own) for name, path in known().items()]
+
+
+def heard(prompt: Prompt) -> Audio:
+    """What a model hears of a voice, as sound, each channel by itself."""
+    channels = np.split(prompt.features.T, prompt.features.shape[1] // NUM_MELS)  # (F, T) each
+    samples = np.concatenate([griffin_lim(channel[None]) for channel in channels])  # (channels, N)
+    return Audio(samples.clip(-1, 1), SAMPLING_RATE)
+
+
+def _described(name: str, path: Path, is_saved: bool) -> KnownVoice:
+    prompt = Prompt.load(path)
+    when = datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat(timespec="seconds")
+    return KnownVoice(name, prompt.seconds, prompt.text, when if is_saved else None)
+
+
+# ---------------------------------------------------------------- as people name them
+
+
+def find_prompt(synthesizer: "Synthesizer", voice: Voice, text: str | None = None, **settings: Any) -> Prompt:
+    """A voice as people name it; by default the package's.
+
+    Args:
+        synthesizer: makes a voice of a recording.
+        voice: a voice made before, a voice file, the name of a voice, a recording (a file or a sound), or a recording
+            and what it says as a pair.
+        text: what the recording says.
+        settings: for a recording, see `Synthesizer.prompt`.
+
+    Raises:
+        ValueError or FileNotFoundError that says what is missing.
     """
+    if isinstance(voice, tuple):
+        voice, text = voice
     if voice is None:
         if text is not None:
             raise ValueError("--voice-text goes with the recording it is the transcript of; give that with --voice")
-        return load(builtin.VOICE)
+        return default()
+    if isinstance(voice, Prompt):
+        return voice
     if text is not None:
-        return synthesizer.prompt(voice, text, target_rms=target_rms, raw=raw)
-    if Path(voice).suffix == SUFFIX:
-        return Prompt.load(voice)
-    if voice in known():
-        return load(voice)
-    if Path(voice).exists() or Path(voice).suffix:
-        raise ValueError(f"say what {voice} says with --voice-text: the model needs the words of a recording")
-    return load(voice)
+        return synthesizer.prompt(voice, text, **settings)
+    if isinstance(voice, Audio):
+        raise ValueError("say what the recording says (voice_text): the model needs its words")
+    if str(voice) in known() or Path(voice).suffix == SUFFIX or not (Path(voice).exists() or Path(voice).suffix):
+        return by_name(voice)
+    if not Path(voice).exists():
+        raise FileNotFoundError(f"{voice}: no such recording or voice file")
+    raise ValueError(f"say what {voice} says with --voice-text: the model needs the words of a recording")

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands about voices."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from zipvoice.cli.parsing import note, parse
+from zipvoice.cli.synthesis import Machine
+from zipvoice.config.strict_json import suggestion
+
+if TYPE_CHECKING:
+    from zipvoice.synthesis.voices import KnownVoice
+
+
+@dataclass(frozen=True)
+class SaveVoice:
+    """Make a voice of a recording and save it under a name."""
+
+    name: tyro.conf.Positional[str]
+    """Name of the voice."""
+    recording: tyro.conf.Positional[str]
+    """A recording of the voice, best 3 to 10 seconds of clean speech."""
+    text: tyro.conf.Positional[str]
+    """What the recording says."""
+    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Replace a voice of that name, or take the place of the package's, without asking."""
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
+
+
+@dataclass(frozen=True)
+class ListVoices:
+    """List the voices: name, length, when saved, what the recording says."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class PlayVoice:
+    """Hear a voice again, as a model hears it: its recording made from the features that were kept."""
+
+    name: tyro.conf.Positional[str]
+    """Name of the voice, or a voice file."""
+    output: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Write it to this file instead."""
+
+
+@dataclass(frozen=True)
+class RemoveVoice:
+    """Forget a saved voice."""
+
+    name: tyro.conf.Positional[str]
+    """Name of the voice."""
+
+
+def voice(arguments: list[str]) -> None:
+    """`voice save`, `voice list`, `voice play` and `voice remove`."""
+    action, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if action in ACTIONS:
+        ACTIONS[action](rest)
+        return
+    note("usage: zipvoice voice save NAME RECORDING TEXT | list | play NAME | remove NAME")
+    note("`zipvoice voice save --help` explains an action.")
+    if action not in ("-h", "--help"):
+        raise ValueError(f"there is no action {action!r}{suggestion(action, ACTIONS)}")
+
+
+def _save(arguments: list[str]) -> None:
+    command = parse(SaveVoice, "voice save", arguments)
+    from zipvoice.synthesis import voices
+
+    replace = command.force or _agreed(command.name)
+    voices.check_name(command.name, replace)  # before the work
+    prompt = command.machine.load().prompt(command.recording, command.text)
+    note(f"saved {voices.save(command.name, prompt, replace=replace)}")
+
+
+def _agreed(name: str) -> bool:
+    """Whether somebody at a terminal lets an existing voice be replaced."""
+    from zipvoice.synthesis import voices
+
+    if name not in voices.known() or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    sys.stderr.write(f"there is a voice {name!r} already; replace it? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _list(arguments: list[str]) -> None:
+    command = parse(ListVoices, "voice list", arguments)
+    from zipvoice.synthesis import voices
+
+    known = voices.describe()
+    shown = json.dumps([asdict(one) for one in known], ensure_ascii=False, indent=2) if command.json else _table(known)
+    sys.stdout.write(f"{shown}\n")
+
+
+def _table(known: list["KnownVoice"]) -> str:
+    width = max(len(one.name) for one in known)
+    rows = []
+    for one in known:
+        when = one.saved[:16].replace("T", " ") if one.saved else "in the package"
+        rows.append(f"{one.name:{width}}  {one.seconds:5.1f} s  {when:16}  {one.text}")
+    return "\n".join(rows)
+
+
+def _play(arguments: list[str]) -> None:
+    command = parse(PlayVoice, "voice play", arguments)
+    from zipvoice.synthesis import voices
+
+    audio = voices.heard(voices.by_name(command.name))
+    if command.output is None:
+        audio.play()
+    else:
+        audio.save(command.output)
+        note(f"{command.output}: {audio.seconds:.2f} s")
+
+
+def _remove(arguments: list[str]) -> None:
+    command = parse(RemoveVoice, "voice remove", arguments)
+    from zipvoice.synthesis import voices
+
+    voices.remove(command.name)
+
+
+ACTIONS = {"save": _save, "list": _list, "play": _play, "remove": _remove}
