@@ -13,6 +13,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from zipvoice.audio.opened import BLOCK, blocks, open_sound
 from zipvoice.audio.playback import html_player, play
 from zipvoice.files import whole_file
 
@@ -30,9 +31,6 @@ UNRECOGNISED_FORMAT = 1
 
 CANCELLED = 0.1
 """Level of the average of channels, in relation to the loudest, below which they are one sound in opposite phase."""
-
-BLOCK = 1 << 16
-"""Samples passed to the codec at a time: given minutes at once, libsndfile's Vorbis encoder overflows its stack."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +115,9 @@ def decode(data: bytes, name: str = "the audio") -> Audio:
     if not data:
         raise ValueError(f"{name} is empty (0 bytes); record or download it again")
     try:
-        samples, rate = _decode_blocks(data)
+        with open_sound(io.BytesIO(data), name) as sound:
+            decoded = np.concatenate([np.empty((0, sound.channels), np.float32), *blocks(sound)])
+            samples, rate = np.ascontiguousarray(decoded.T), sound.samplerate
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{name} is not readable as audio: {_reason(error)}; {_advice(data, error)}") from None
     if samples.shape[1] == 0:
@@ -180,15 +180,6 @@ def resample(audio: Audio, sampling_rate: int) -> Audio:
     wave = np.ascontiguousarray(audio.samples.T)  # (N, channels)
     wave = soxr.resample(wave, audio.sampling_rate, sampling_rate, quality="VHQ")
     return Audio(np.ascontiguousarray(wave.T), sampling_rate)
-
-
-def _decode_blocks(data: bytes) -> tuple[NDArray[np.float32], int]:
-    """Samples (channels, N) and rate. By blocks, because a broken header may announce any number of samples."""
-    with soundfile.SoundFile(io.BytesIO(data)) as file:
-        blocks = [np.empty((0, file.channels), np.float32)]
-        while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
-            blocks.append(block)
-        return np.ascontiguousarray(np.concatenate(blocks).T), file.samplerate
 
 
 def _advice(data: bytes, error: soundfile.LibsndfileError) -> str:

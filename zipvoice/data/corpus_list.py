@@ -14,11 +14,11 @@ from tqdm import tqdm
 from zipvoice.audio.mel import SAMPLING_RATE
 from zipvoice.config.strict_json import suggestion
 from zipvoice.data.cuts import (
-    check_supervision,
     make_cut,
     recording,
     recording_of,
     require_lhotse,
+    spoken,
     two_channels,
 )
 from zipvoice.data.manifest import cut_of, placed_lines
@@ -244,8 +244,7 @@ def _cuts_of_manifest(path: Path) -> Checked["Cut"]:
 
 def _usable(line: bytes) -> "Cut":
     """The cut of a line of a manifest, checked, with clean text, to be read at 24 kHz."""
-    cut = cut_of(line)
-    check_supervision(cut)
+    cut = spoken(cut_of(line))
     if not clean_text(cut.supervisions[0].text or ""):
         raise ValueError(f"the text of {cut.id!r} is empty")
     for source in recording_of(cut).sources:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio, resample
 from zipvoice.audio.mel import HOP, SAMPLING_RATE, log_mel
+from zipvoice.audio.opened import read_span
 from zipvoice.data.manifest import Manifest
 from zipvoice.data.shar import SharFolder, features_with_data, is_shar, read_place, tar_writer
 from zipvoice.data.sources import check_transforms, decoded_sound, opened_sound, require_file, unknown_source
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 
 Features = NDArray[np.float32]
 
+TOLERANCE = 0.05
+"""Seconds by which times of cuts, supervisions and recordings may differ."""
+LONGER = 0.25
+"""Seconds that a file may have beyond what a manifest says: the delay of codecs."""
 SHOWN_FAULTS = 20
 """Of a long list of bad utterances the first ones teach what is wrong."""
 
@@ -143,13 +148,23 @@ def make_cut(
     return kind(id=utterance, start=start, supervisions=[supervision], recording=source, **span)
 
 
-def check_supervision(cut: "Cut") -> None:
-    """Raises ValueError unless the cut has exactly one supervision."""
+def spoken(cut: "Cut") -> "Cut":
+    """The part of the cut that its one supervision is about, which is all of it in most corpora.
+
+    Raises ValueError unless there is exactly one supervision, and it overlaps the cut.
+    """
     if len(cut.supervisions) != 1:
         raise ValueError(
             f"the cut {cut.id!r} has {len(cut.supervisions)} supervisions, and needs exactly one; "
             "lhotse's CutSet.trim_to_supervisions(keep_overlapping=False) makes such cuts"
         )
+    (supervision,) = cut.supervisions
+    start, end = max(supervision.start, 0), min(supervision.start + supervision.duration, cut.duration)
+    if start >= end:
+        raise ValueError(f"the supervision of the cut {cut.id!r} begins at {start} s, behind its {cut.duration} s")
+    if start <= TOLERANCE and end >= cut.duration - TOLERANCE:
+        return cut
+    return cut.truncate(offset=start, duration=end - start, preserve_id=True)
 
 
 def recording_of(cut: "Cut") -> "Recording":
@@ -190,15 +205,22 @@ def with_tokens(cut: "Cut", tokens: list[str]) -> "Cut":
 
 
 def load_audio(cut: "Cut") -> Audio:
-    """The sound of a cut, its channels (channels, N), at 24 kHz.
+    """The sound of a cut, its channels (channels, N), at 24 kHz; errors as in `recorded_audio`."""
+    return resample(recorded_audio(cut), SAMPLING_RATE)
 
-    Resampling transforms of the recording are not executed: the file's own samples are resampled once. Raises
-    ValueError for other transforms, and for a recording that lies elsewhere than in files and shards.
+
+def recorded_audio(cut: "Cut") -> Audio:
+    """The sound of a cut, its channels (channels, N), at the rate of its file.
+
+    Resampling transforms of the recording are not executed: the file's own samples are resampled once, by `load_audio`.
+    Raises ValueError for other transforms, for a recording that lies elsewhere than in files and shards, and for files
+    that are shorter or longer than they are said to be.
     """
     recorded = recording_of(cut)
     check_transforms(one["name"] if isinstance(one, dict) else type(one).__name__ for one in recorded.transforms or [])
     sources = recorded.sources
-    parts = [_read_span(source, cut.start, cut.duration) for source in sources]
+    is_end = abs(cut.end - recorded.duration) < TOLERANCE
+    parts = [_read_span(source, cut.start, cut.duration, is_end) for source in sources]
     rows = {
         channel: row
         for source, part in zip(sources, parts, strict=True)
@@ -207,20 +229,29 @@ def load_audio(cut: "Cut") -> Audio:
     channels = cut.channel if isinstance(cut.channel, list) else [cut.channel]
     if not channels or not rows.keys() >= set(channels):
         raise ValueError(f"the cut {cut.id!r} has the channels {channels}, and its files hold {sorted(rows)}")
-    audio = Audio(np.stack([rows[channel] for channel in channels]), parts[0].sampling_rate)
-    return resample(audio, SAMPLING_RATE)
+    return Audio(np.stack([rows[channel] for channel in channels]), parts[0].sampling_rate)
 
 
-def _read_span(source: Any, start: float, duration: float) -> Audio:
-    """`duration` seconds of a file from `start`; the end may lack what rounding to samples at 24 kHz has added."""
+def _read_span(source: Any, start: float, duration: float, is_end: bool) -> Audio:
+    """`duration` seconds of a file from `start`; the end may lack what rounding to samples at 24 kHz has added.
+
+    After an `is_end` nothing may follow: programs that believe the header of an mp3 file list a part of it.
+    """
     path = source.source
     with _opened(source) as file:
         first, count, rate = round(start * file.samplerate), round(duration * file.samplerate), file.samplerate
-        file.seek(first)
-        samples = file.read(count, dtype="float32", always_2d=True)
+        samples, more = read_span(file, first, count), file.frames - first - count
     if count - len(samples) > max(1, rate / SAMPLING_RATE):
         found = len(samples) / rate
-        raise ValueError(f"{path} ends {found:.3f} s after {start:.3f} s, {duration:.3f} s were expected")
+        raise ValueError(
+            f"{path} ends {found:.3f} s after {start:.3f} s, {duration:.3f} s were expected: the file breaks off "
+            f"{found:.3f} s into the utterance"
+        )
+    if is_end and source.type == "file" and more > LONGER * rate:
+        raise ValueError(
+            f"{path} goes on for {more / rate:.3f} s after the {start + duration:.3f} s of the manifest; list it "
+            "anew (`zipvoice prepare`): what made the manifest believed a wrong header"
+        )
     if not np.isfinite(samples).all():
         raise ValueError(f"{path} holds NaN or infinite samples; export it again")
     return Audio(np.ascontiguousarray(samples.T), rate)

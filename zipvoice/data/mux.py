@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zipvoice.audio.mel import SAMPLING_RATE, num_frames
 from zipvoice.config.data import DataConfig, ManifestConfig
-from zipvoice.data.cuts import check_supervision, listed, make_tokens, read_cuts, stored_tokens
+from zipvoice.data.cuts import listed, make_tokens, read_cuts, spoken, stored_tokens
 from zipvoice.data.manifest import Manifest, placed_lines
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import Tokenizer
@@ -84,8 +84,9 @@ class TokenizedCuts:
         """Look at the first utterances. Raises ValueError that names all of them that cannot be used."""
         dropped: Counter[str] = Counter()
         seconds, faults = [], []
-        for cut in islice(mux(self._manifests, iter), SURVEYED):
+        for listed_cut in islice(mux(self._manifests, iter), SURVEYED):
             try:
+                cut = spoken(listed_cut)
                 if self._permitted(cut, dropped) and self._usable(cut, dropped):
                     seconds.append(cut.duration)
             except ValueError as error:
@@ -100,13 +101,12 @@ class TokenizedCuts:
 
     def _of(self, cuts: Iterable["Cut"], dropped: Counter[str]) -> Iterator[TokenizedCut]:
         """The usable ones of some cuts."""
-        for cut in cuts:
+        for cut in map(spoken, cuts):
             if self._permitted(cut, dropped) and (usable := self._usable(cut, dropped)):
                 yield usable
 
     def _permitted(self, cut: "Cut", dropped: Counter[str]) -> bool:
         """Whether the duration is within the limits."""
-        check_supervision(cut)
         if cut.duration < self._config.min_len:
             dropped[f"shorter than {self._config.min_len} s"] += 1
         elif cut.duration > self._config.max_len:

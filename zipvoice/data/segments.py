@@ -45,7 +45,7 @@ def recordings(sources: Sequence[str]) -> list["Cut"]:
 
 
 def _of_folder(folder: Path) -> list["Cut"]:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENCODINGS)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENCODINGS and path.name[0] != ".")
     return [make_cut(str(path), "", recording(path.absolute())) for path in paths]
 
 

@@ -149,14 +149,20 @@ def _short(text: str) -> str:
 
 
 def _odd_sound(utterances: Sequence[UtteranceStats]) -> Iterable[Finding]:
-    silent = _heard(utterances, lambda s: s.peak_db < SILENT_DB, lambda s: s.peak_db, "peak {:.0f} dB")
+    silent = _heard(utterances, lambda s: s.peak_db < SILENT_DB, lambda s: s.peak_db, "peak {0.peak_db:.0f} dB")
     yield Finding("warning", "silence", "there is text but nothing to be heard; leave it out", silent)
     quiet = _heard(
-        utterances, lambda s: s.level_db < QUIET_DB and s.peak_db >= SILENT_DB, lambda s: s.level_db, "level {:.0f} dB"
+        utterances,
+        lambda s: s.level_db < QUIET_DB and s.peak_db >= SILENT_DB,
+        lambda s: s.level_db,
+        "level {0.level_db:.0f} dB",
     )
     yield Finding("warning", "very quiet audio", "the voice may drown in noise; listen to it", quiet)
     clipped = _heard(
-        utterances, lambda s: s.clipped > CLIPPED_SHARE, lambda s: -s.clipped, "{:.2%} of it flat at full scale"
+        utterances,
+        lambda s: s.clipped > CLIPPED_SHARE,
+        lambda s: -s.clipped,
+        "{0.clipped:.2%} of it flat at full scale",
     )
     yield Finding("warning", "clipped audio", "the model learns the distortion; find a better recording", clipped)
 
@@ -167,9 +173,10 @@ def _heard(
     value: Callable[[SoundStats], float],
     form: str,
 ) -> tuple[Example, ...]:
-    """Utterances of odd sound, by increasing value, whose magnitude is told in the form."""
-    found = sorted((value(u.sound), u.id) for u in utterances if u.sound and odd(u.sound))
-    return tuple(Example((name,), form.format(x)) for x, name in found)
+    """Utterances of odd sound, by increasing value, with the measurements told in the form."""
+    heard = [(value(u.sound), u.id, u.sound) for u in utterances if u.sound and odd(u.sound)]
+    found = sorted(heard, key=lambda item: item[:2])
+    return tuple(Example((name,), form.format(sound)) for _, name, sound in found)
 
 
 def _outliers(utterances: Sequence[UtteranceStats]) -> Iterable[Finding]:

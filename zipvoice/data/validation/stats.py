@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -14,9 +14,8 @@ from zipvoice.audio.mel import SAMPLING_RATE, num_frames
 from zipvoice.config.data import CheckOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.data.corpus_list import Checked, checked_cuts
-from zipvoice.data.cuts import load_audio, make_tokens, read_cuts, recording_of, stored_tokens
+from zipvoice.data.cuts import make_tokens, read_cuts, recorded_audio, stored_tokens
 from zipvoice.data.shar import is_shar
-from zipvoice.data.sources import opened_sound
 from zipvoice.data.workers import worker_map
 from zipvoice.text.token_table import TokenTable, is_silent
 from zipvoice.text.tokenizers import Tokenizer, build_tokenizer
@@ -166,13 +165,12 @@ def _sound(cut: "Cut") -> tuple[SoundStats | None, str | None]:
     if cut.has_features and not cut.has_recording:
         return None, None
     try:
-        samples, rate = _samples(cut)
+        audio = recorded_audio(cut)
+        samples, rate = audio.samples, audio.sampling_rate
     except (ValueError, OSError) as error:
         return None, str(error)
     if samples.size == 0:
         return None, "there are no samples"
-    if not np.isfinite(samples).all():
-        return None, "there are NaN or infinite samples"
     return measure_sound(samples, rate), None
 
 
@@ -200,19 +198,3 @@ def _clipped(samples: np.ndarray) -> float:
     edges = np.diff(np.pad(level, ((0, 0), (1, 1))).astype(np.int8))
     lengths = 1 + np.nonzero(edges == -1)[1] - np.nonzero(edges == 1)[1]  # of each run, channel after channel
     return float(lengths[lengths >= FLAT_RUN].sum() / samples.size)
-
-
-def _samples(cut: "Cut") -> tuple[np.ndarray, int]:
-    """The samples (channels, N) of a cut and their rate: those of its file, which training would resample."""
-    sources: Any = recording_of(cut).sources
-    if len(sources) != 1 or sources[0].type != "file":
-        audio = load_audio(cut)
-        return audio.samples, audio.sampling_rate
-    path = sources[0].source
-    with opened_sound(path) as file:
-        file.seek(round(cut.start * file.samplerate))
-        wanted = round(cut.duration * file.samplerate)
-        samples, rate = file.read(wanted, dtype="float32", always_2d=True).T, file.samplerate
-    if wanted - samples.shape[1] > 2:
-        raise ValueError(f"{path} breaks off {samples.shape[1] / rate:.3f} s into {cut.duration:.3f} s")
-    return samples, rate

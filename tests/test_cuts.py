@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an utterance is: the part of a recording, the channels, as `check` and training hear them."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from zipvoice.config.data import CheckOptions, DataConfig, ManifestConfig
+from zipvoice.config.text import TokenizerConfig
+
+pytest.importorskip("lhotse")
+from zipvoice.data.corpus_list import checked_cuts
+from zipvoice.data.cuts import load_audio
+from zipvoice.data.mux import TokenizedCuts
+from zipvoice.data.validation.checks import run_checks
+from zipvoice.data.validation.stats import measure_corpus
+from zipvoice.text.token_table import TokenTable
+from zipvoice.text.tokenizers import build_tokenizer
+
+TOKENIZER = build_tokenizer(TokenizerConfig("simple"))
+TABLE = TokenTable(("_", *"abcdefghijklmnopqrstuvwxyz "))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def cut_of(path, seconds, channels=1):
+    """A line of a manifest, as an object."""
+    span = {"id": "a", "start": 0.0, "duration": seconds, "channel": 0}
+    recording = {
+        "id": "recording",
+        "sources": [{"type": "file", "channels": list(range(channels)), "source": str(path)}],
+        "sampling_rate": 24000,
+        "num_samples": round(seconds * 24000),
+        "duration": seconds,
+        "channel_ids": list(range(channels)),
+    }
+    supervision = {**span, "recording_id": "recording", "text": "well"}
+    return {**span, "supervisions": [supervision], "recording": recording, "type": "MonoCut"}
+
+
+def write_manifest(cuts):
+    Path("cuts.jsonl").write_text("".join(json.dumps(cut) + "\n" for cut in cuts))
+
+
+def test_a_supervision_within_its_cut_is_what_is_learned(folder):
+    soundfile.write("a.wav", np.random.default_rng(0).uniform(-0.3, 0.3, 38400), 24000)
+    lines = []
+    for name, start, seconds in (("part", 0.4, 0.6), ("whole", 0.0, 1.6)):
+        line = cut_of(folder / "a.wav", 1.6)
+        line["id"] = line["supervisions"][0]["id"] = name
+        line["supervisions"][0] |= {"start": start, "duration": seconds}
+        lines.append(line)
+    write_manifest(lines)
+    part, whole = (cut for _, cut in checked_cuts("cuts.jsonl").good)
+    assert (part.start, part.duration, part.id) == (0.4, 0.6, "part")
+    assert (whole.start, whole.duration) == (0.0, 1.6)
+    expected = load_audio(whole).samples[:, 9600:24000]
+    np.testing.assert_allclose(load_audio(part).samples, expected, atol=1e-6)
+    manifests = [ManifestConfig("cuts.jsonl")]
+    learned = list(TokenizedCuts(DataConfig(min_len=0.1), manifests, TABLE, TOKENIZER, report=False).epoch())
+    assert [one.duration for one in learned] == [0.6, 1.6]
+
+
+def test_channels_are_each_their_own_sound(folder):
+    """Two speakers on two channels: `check` measures what training reads."""
+    tone = 0.3 * np.sin(np.arange(38400) / 7)
+    soundfile.write("two.wav", np.stack([tone, 0.9 * tone[::-1] * (np.arange(38400) > 9600)], axis=1), 24000)
+    lines = []
+    for channel in (0, 1):
+        line = cut_of(folder / "two.wav", 1.6, channels=2)
+        line["id"] = line["supervisions"][0]["id"] = f"speaker {channel}"
+        line["channel"] = line["supervisions"][0]["channel"] = channel
+        line["supervisions"][0]["text"] = f"The text of speaker {channel}."
+        lines.append(line)
+    write_manifest(lines)
+    options = CheckOptions("cuts.jsonl")
+    corpus = measure_corpus(options)
+    assert [u.sound.num_channels for u in corpus.utterances] == [1, 1]
+    assert corpus.utterances[0].sound.digest != corpus.utterances[1].sound.digest
+    assert "the same audio with different texts" not in [finding.name for finding in run_checks(corpus, options)]
+    for utterance, (_, cut) in zip(corpus.utterances, checked_cuts("cuts.jsonl").good, strict=True):
+        level = 20 * np.log10(np.sqrt(np.mean(load_audio(cut).samples ** 2)))
+        assert utterance.sound.level_db == pytest.approx(level, abs=1e-3)
+
+
+def test_what_is_clipped_is_a_share_above_zero():
+    wave = np.clip(2 * np.sin(np.arange(38400) / 40), -1, 1)
+    soundfile.write("loud.wav", wave, 24000)
+    Path("list.tsv").write_text("a\tA loud text.\tloud.wav\n")
+    options = CheckOptions("list.tsv")
+    (clipped,) = (f for f in run_checks(measure_corpus(options), options) if f.name == "clipped audio")
+    assert re.fullmatch(r"6\d\.\d\d% of it flat at full scale", clipped.examples[0].detail)
