@@ -7,3 +7,17 @@ The models are so small that several threads mostly wait for each other, and on 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator["object"]:
+    """One speech server for all tests that do it no harm."""
+    import server_process
+
+    running = server_process.start(tmp_path_factory.mktemp("server"), "--queue-seconds", "600", "--wyoming", "0")
+    yield running
+    running.end()

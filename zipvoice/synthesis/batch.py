@@ -69,7 +69,7 @@ def check_list(
     check_recording, check_voice = cache(_check_recording), cache(by_name)  # many lines share one
 
     def check(utterance: Utterance) -> None:
-        _check_language(utterance.language_id, synthesizer.tokenizer_config)
+        check_language(utterance.language_id, synthesizer.tokenizer_config)
         utterance.options(options)
         for recording in _several(utterance.ref_audio or ()):
             check_recording(recording)
@@ -94,7 +94,8 @@ def _check_recording(path: str) -> None:
         read(path)  # says in words what is wrong with it
 
 
-def _check_language(language: str | None, tokenizer: TokenizerConfig) -> None:
+def check_language(language: str | None, tokenizer: TokenizerConfig) -> None:
+    """Raise ValueError for a language that the model does not speak; None says nothing."""
     known = {"espeak": (tokenizer.language,), "emilia": ("en", "zh"), "dialog": ("en", "zh"), "libritts": ("en",)}
     spoken = known.get(tokenizer.type, ())
     if language and spoken and language.lower().split("-")[0] not in {name.split("-")[0] for name in spoken}:

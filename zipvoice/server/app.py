@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The application: routes, what stands before them, and how errors are told."""
+
+from collections.abc import Sequence
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+import zipvoice
+from zipvoice.server import live_routes, service_routes, speech_routes, voice_routes
+from zipvoice.server.errors import ApiError, of_validation
+from zipvoice.server.guard import Guard
+from zipvoice.server.speaker import Speaker, told
+
+
+def build_app(speaker: Speaker, keys: Sequence[str] = ()) -> FastAPI:
+    """An ASGI application that speaks through `speaker`, for those who have one of the `keys` if there are any."""
+    app = FastAPI(title="ZipVoice", version=zipvoice.__version__, docs_url=None, redoc_url=None)
+    app.state.speaker = speaker
+    for room in (speech_routes, voice_routes, service_routes, live_routes):
+        app.include_router(room.router)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(Exception, _of_anything)
+    app.add_middleware(Guard, options=speaker.options, keys=tuple(keys), without_key=service_routes.WITHOUT_KEY)
+    if speaker.options.allow_origin:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(speaker.options.allow_origin),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["X-Model", "X-Ignored-Fields", "Retry-After"],
+        )
+    return app
+
+
+def _of_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return of_validation(list(error.errors())).response()
+
+
+def _of_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if isinstance(error, ApiError):
+        return error.response()
+    codes = {404: "unknown_url", 405: "method_not_allowed"}
+    message = {404: f"there is no {request.url.path[:80]!r} here"}.get(error.status_code, str(error.detail))
+    code = codes.get(error.status_code, "bad_request")
+    return ApiError(error.status_code, message, code, headers=error.headers).response()
+
+
+def _of_anything(request: Request, error: Exception) -> Response:
+    return told(error).response()

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes about the server: models, health, counts, and the page."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from zipvoice.server.errors import ApiError
+from zipvoice.server.metrics import CONTENT_TYPE, exposition
+from zipvoice.server.speech_routes import Speaking
+
+PAGE = Path(__file__).parent / "page"
+PAGE_FILES = {"/": "index.html", "/app.css": "app.css", "/app.js": "app.js"}
+WITHOUT_KEY = frozenset({*PAGE_FILES, "/health", "/ready", "/docs", "/openapi.json"})
+"""What everybody may ask for: it tells nothing and costs nothing."""
+POLICY = "default-src 'self'; media-src 'self' blob: data:; img-src 'self' blob: data:; base-uri 'none'"
+"""What the page may load: nothing from elsewhere."""
+STARTED = int(time.time())
+
+router = APIRouter(tags=["server"])
+
+
+@router.get("/v1/models", tags=["models"])
+def models(speaker: Speaking) -> dict[str, Any]:
+    """The model that is served."""
+    return {"object": "list", "data": [_model(speaker.model)]}
+
+
+@router.get("/v1/models/{model}", tags=["models"])
+def model(model: str, speaker: Speaking) -> dict[str, Any]:
+    """The model that is served, by its name."""
+    if model != speaker.model:
+        raise ApiError(
+            404, f"there is no model {model[:80]!r}; this server has {speaker.model}", "model_not_found", "model"
+        )
+    return _model(speaker.model)
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": STARTED, "owned_by": "zipvoice"}
+
+
+@router.get("/health")
+def health() -> dict[str, str]:
+    """Whether the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/ready")
+def ready(speaker: Speaking) -> JSONResponse:
+    """Whether requests are let in."""
+    alive = speaker.scheduler.is_alive
+    return JSONResponse({"status": "ready" if alive else "draining"}, 200 if alive else 503)
+
+
+@router.get("/metrics", response_class=Response)
+def metrics(speaker: Speaking) -> Response:
+    """Counts of the scheduler, for Prometheus."""
+    return Response(exposition(speaker.scheduler.metrics()), media_type=CONTENT_TYPE)
+
+
+def _page(name: str) -> FileResponse:
+    return FileResponse(PAGE / name, headers={"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"})
+
+
+@router.get("/", include_in_schema=False)
+def index() -> FileResponse:
+    return _page("index.html")
+
+
+@router.get("/app.css", include_in_schema=False)
+def style() -> FileResponse:
+    return _page("app.css")
+
+
+@router.get("/app.js", include_in_schema=False)
+def script() -> FileResponse:
+    return _page("app.js")

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what a client asks for to a job of the scheduler: model, voice, text and options checked, errors named."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from zipvoice.config.server import ServerOptions
+from zipvoice.server import recordings
+from zipvoice.server.admission import Busy
+from zipvoice.server.errors import ApiError, busy, invalid
+from zipvoice.server.scheduler import Scheduler
+from zipvoice.server.schemas import Manner, Speech
+from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, SpeechRequest
+from zipvoice.server.text_feed import TextFeed
+from zipvoice.server.voice_store import VoiceStore, recording_key
+from zipvoice.synthesis.batch import check_language
+from zipvoice.synthesis.prompt import Prompt
+from zipvoice.synthesis.synthesizer import Synthesizer
+
+OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+"""Names that clients of OpenAI are fixed to; the model that is served speaks for them, and X-Model names it."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """What all routes and protocols speak through."""
+
+    synthesizer: Synthesizer
+    scheduler: Scheduler
+    voices: VoiceStore
+    model: str
+    """Its name, under which clients ask for it."""
+    options: ServerOptions
+
+    # ------------------------------------------------------------ speech
+
+    async def speak(self, speech: Speech, key: str) -> SpeechJob:
+        """Begin to speak. Raises ApiError for what cannot be done, or not now."""
+        self.check(speech)
+        self.check_length(speech.input)
+        prompt = await self.prompt_of(speech)
+        if self.options.log_texts:
+            logger.info("%s: %r", speech.voice or "default voice", speech.input)
+        return self.submit(speech.input, prompt, speech, key)
+
+    def submit(self, text: str | TextFeed, prompt: Prompt, manner: Manner, key: str) -> SpeechJob:
+        """Begin to speak a text in a voice."""
+        seconds = min(manner.timeout_seconds or self.options.request_seconds, self.options.request_seconds)
+        try:
+            options = manner.options()
+            stream = manner.stream is not False and options.duration is None
+            request = SpeechRequest(text, prompt, options, stream=stream, deadline_seconds=seconds, key=key)
+            return self.scheduler.submit(request)
+        except (ValueError, Busy) as error:
+            raise told(error) from None
+
+    async def submit_later(self, text: str, prompt: Prompt, manner: Manner, key: str) -> SpeechJob:
+        """Begin to speak what belongs to a request that was let in, as soon as there is room."""
+        until = time.monotonic() + self.options.request_seconds
+        while True:
+            try:
+                return self.submit(text, prompt, manner, key)
+            except ApiError as error:
+                if error.status_code != 429 or time.monotonic() > until:
+                    raise
+                await asyncio.sleep(float((error.headers or {})["Retry-After"]))
+
+    def check(self, manner: Manner) -> None:
+        """Raise ApiError for a model or a language that is not served."""
+        if manner.model not in (None, self.model, *OPENAI_MODELS):
+            raise ApiError(
+                404,
+                f"there is no model {str(manner.model)[:80]!r}; this server has {self.model}",
+                "model_not_found",
+                "model",
+            )
+        try:
+            check_language(manner.language, self.synthesizer.tokenizer_config)
+        except ValueError as error:
+            raise invalid(str(error), "language") from None
+
+    def check_length(self, text: str, param: str = "input") -> None:
+        """Raise ApiError for a text that is too long."""
+        if len(text) > self.options.max_characters:
+            raise invalid(
+                f"the text has {len(text)} characters, more than the {self.options.max_characters} that a request may "
+                "have; send it in parts",
+                param,
+                "text_too_long",
+            )
+
+    # ------------------------------------------------------------ voices
+
+    async def prompt_of(self, speech: Speech) -> Prompt:
+        """The voice that a request names or brings along."""
+        if speech.ref_audio is None or speech.ref_text is None:
+            return self.voices.get(speech.voice)
+        recording = recordings.of_data_url(speech.ref_audio, self.options.max_upload_bytes)
+        return await self.prompt(recording, speech.ref_text)
+
+    async def prompt(self, recording: bytes, text: str) -> Prompt:
+        """A voice of a recording and its transcript; kept in memory for a while."""
+        key = recording_key(recording, text)
+        if (known := self.voices.remembered(key)) is not None:
+            return known
+        self.check_length(text, "ref_text")
+        audio = await recordings.decode(recording, self.options.max_recording_seconds)
+        try:
+            return self.voices.remember(key, await asyncio.to_thread(self.synthesizer.prompt, audio, text))
+        except ValueError as error:
+            raise invalid(str(error), "ref_audio", "unusable_recording") from None
+
+
+def told(error: Exception) -> ApiError:
+    """What a client is told of an error of the scheduler or of the synthesizer."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, Busy):
+        return busy(f"{error}; try again later", error.retry_after_seconds, "busy")
+    if isinstance(error, DeadlineExceeded):
+        return ApiError(408, "the speech was not finished in the time that the request has", "deadline_exceeded")
+    if isinstance(error, Cancelled):
+        return ApiError(503, "the server is shutting down", "shutting_down")
+    if isinstance(error, ValueError):
+        return invalid(str(error), "input", "invalid_text")
+    logger.error("a request failed", exc_info=error)
+    return ApiError(500, "the server failed; its log says why", "internal_error")

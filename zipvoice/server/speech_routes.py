@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes that speak: one text, several texts, a dialogue."""
+
+import asyncio
+import base64
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request
+from pydantic import ValidationError
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from zipvoice.audio.files import Audio
+from zipvoice.server.answers import EVENTS, Stream, as_events, encoded, until_gone, usage_of, whole_answer
+from zipvoice.server.containers import media_type, whole_file
+from zipvoice.server.errors import ApiError, invalid, of_validation
+from zipvoice.server.schemas import Batch, Dialogue, Manner, Speech
+from zipvoice.server.speaker import Speaker, told
+from zipvoice.server.speech_job import SpeechJob
+from zipvoice.synthesis.synthesizer import joined
+
+IN_FLIGHT = 2
+"""Turns of a dialogue, or items of a batch, that are spoken at the same time."""
+
+router = APIRouter(prefix="/v1/audio", tags=["speech"])
+
+
+def _speaker(connection: HTTPConnection) -> Speaker:
+    speaker: Speaker = connection.app.state.speaker
+    return speaker
+
+
+def caller(connection: HTTPConnection) -> str:
+    """Whose request it is, for limits: the key, or the address where there are none."""
+    known: str | None = connection.scope.get("state", {}).get("key")
+    return known or (connection.client.host if connection.client else "")
+
+
+Speaking = Annotated[Speaker, Depends(_speaker)]
+
+
+@router.post("/speech", response_class=Response, responses={200: {"content": {"audio/mpeg": {}, EVENTS: {}}}})
+async def speech(body: Speech, request: Request, speaker: Speaking) -> Response:
+    """Speak a text, as OpenAI's route does."""
+    job = await speaker.speak(body, caller(request))
+    return await _answer(body, job, [job], request, speaker)
+
+
+@router.post("/dialogue", response_class=Response, responses={200: {"content": {"audio/mpeg": {}, EVENTS: {}}}})
+async def dialogue(body: Dialogue, request: Request, speaker: Speaking) -> Response:
+    """Speak turns, each in its voice, one after the other."""
+    texts = [turn.text for turn in body.turns]
+    speaker.check_length("".join(texts), "turns")
+    speaker.check(body)
+    for turn in body.turns:
+        speaker.voices.get(turn.voice)
+    jobs: list[SpeechJob] = []
+    return await _answer(body, _turns(body, speaker, caller(request), jobs), jobs, request, speaker)
+
+
+async def _turns(body: Dialogue, speaker: Speaker, key: str, jobs: list[SpeechJob]) -> AsyncIterator[Audio]:
+    """The parts of all turns and the pauses between them; `jobs` gets the jobs, the next one while one is heard."""
+    for number in range(len(body.turns)):
+        for turn in body.turns[len(jobs) : number + IN_FLIGHT]:
+            asked = turn.text, speaker.voices.get(turn.voice), body, key
+            jobs.append(await speaker.submit_later(*asked) if jobs else speaker.submit(*asked))
+        async for part in jobs[number]:
+            yield part
+        if number < len(body.turns) - 1:
+            silence = np.zeros((part.num_channels, round(body.pause_between_turns * part.sampling_rate)), np.float32)
+            yield Audio(silence, part.sampling_rate)
+
+
+async def _answer(
+    manner: Manner, parts: AsyncIterator[Audio], jobs: Sequence[SpeechJob], request: Request, speaker: Speaker
+) -> Response:
+    """The parts as the answer that was asked for."""
+
+    def stop() -> None:
+        for job in jobs:
+            job.cancel()
+
+    headers = {"X-Model": speaker.model}
+    if manner.ignored:
+        headers["X-Ignored-Fields"] = ", ".join(manner.ignored)
+    name = manner.response_format
+    if manner.stream is False and manner.stream_format == "audio":
+        try:
+            return await until_gone(request.receive, whole_answer(parts, name, headers))
+        except Exception as error:
+            raise told(error) from None
+        finally:
+            stop()
+    chunks, content_type = encoded(parts, name), media_type(name)
+    if manner.stream_format == "sse":
+        chunks, content_type = as_events(chunks, name, lambda: usage_of(jobs)), EVENTS
+    return Stream(chunks, stop, content_type, headers, speaker.options.send_seconds)
+
+
+@router.post("/speech/batch")
+async def batch(body: Batch, request: Request, speaker: Speaking) -> dict[str, Any]:
+    """Speak several texts; what cannot be spoken is an error of its item, not of the request."""
+    turnstile = asyncio.Semaphore(IN_FLIGHT)
+
+    async def spoken(index: int, item: dict[str, Any]) -> dict[str, Any]:
+        async with turnstile:
+            try:
+                return {"index": index, "status": "success", **await _item(item, speaker, caller(request))}
+            except ApiError as error:
+                return {"index": index, "status": "error", "error": error.body}
+
+    work = asyncio.gather(*(spoken(index, item) for index, item in enumerate(body.merged())))
+
+    async def results() -> list[dict[str, Any]]:
+        return await work
+
+    done = await until_gone(request.receive, results())
+    succeeded = sum(result["status"] == "success" for result in done)
+    return {
+        "id": f"batch-{uuid.uuid4().hex}",
+        "results": done,
+        "total": len(done),
+        "succeeded": succeeded,
+        "failed": len(done) - succeeded,
+    }
+
+
+async def _item(item: dict[str, Any], speaker: Speaker, key: str) -> dict[str, Any]:
+    """The sound of one item of a batch. Raises ApiError."""
+    try:
+        speech = Speech.model_validate({**item, "stream": False})
+    except ValidationError as error:
+        raise of_validation([dict(each) for each in error.errors()]) from None
+    if speech.stream_format == "sse":
+        raise invalid("a batch is answered as a whole; leave out stream_format", "stream_format")
+    try:
+        async with await speaker.speak(speech, key) as job:
+            sound = joined([part async for part in job])
+            data = await asyncio.to_thread(whole_file, speech.response_format, sound)
+    except Exception as error:
+        raise told(error) from None
+    return {
+        "audio_data": base64.b64encode(data).decode(),
+        "media_type": media_type(speech.response_format),
+        "usage": usage_of([job]),
+    }

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The voices that a server speaks in: those of the package and those that clients gave it, as files of one folder."""
+
+import json
+import re
+import threading
+import time
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from zipvoice import builtin
+from zipvoice.config.strict_json import from_dict, suggestion, to_dict
+from zipvoice.files import write_text
+from zipvoice.server.errors import ApiError, invalid
+from zipvoice.synthesis.prompt import Prompt
+
+SUFFIX = ".safetensors"
+CACHED_PROMPTS = 64
+_NAME = re.compile(r"\w[\w.-]{0,63}")
+
+
+@dataclass(frozen=True)
+class VoiceDetails:
+    """What is known of an uploaded voice beside its sound; `NAME.json` beside `NAME.safetensors`."""
+
+    consent: str
+    """What was said of the speaker's consent."""
+    created_at: int
+    """Seconds since 1970."""
+    file_size: int
+    """Bytes of the recording."""
+    mime_type: str
+    """Of the recording, by its content."""
+    ref_text: str
+    """The transcript."""
+    speaker_description: str | None = None
+
+
+@dataclass
+class VoiceStore:
+    """Voices by name; usable from several threads.
+
+    Args:
+        folder: of the uploaded voices.
+        aliases: other names of voices.
+        max_voices: uploaded voices kept at most.
+    """
+
+    folder: Path
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    max_voices: int = 1000
+    _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
+    _prompts: OrderedDict[object, Prompt] = field(default_factory=OrderedDict, init=False)
+
+    def uploaded(self) -> dict[str, VoiceDetails | None]:
+        """What is known of the uploaded voices by name; None of those that `zipvoice voice` saved."""
+        return {name: self._details(name) for name in self._saved()}
+
+    def names(self) -> list[str]:
+        """All names of voices but the aliases, the one that speaks by default first."""
+        return list(dict.fromkeys([builtin.VOICE, *builtin.voices(), *self._saved()]))
+
+    def get(self, name: str | None) -> Prompt:
+        """A voice. Raises ApiError naming the nearest of those there are: no other voice speaks in its place."""
+        asked = builtin.VOICE if name is None else name
+        path = self._path(self.aliases.get(asked, asked))
+        if path is None:
+            known = [*self.names(), *self.aliases]
+            raise ApiError(
+                404, f"there is no voice {asked[:80]!r}{suggestion(asked, known)}", "voice_not_found", "voice"
+            )
+        try:
+            key = path, path.stat().st_mtime_ns
+            return self.remembered(key) or self.remember(key, Prompt.load(path))
+        except FileNotFoundError:  # removed meanwhile
+            raise ApiError(404, f"there is no voice {asked!r} any more", "voice_not_found", "voice") from None
+
+    def remembered(self, key: object) -> Prompt | None:
+        """A prompt that was used not long ago."""
+        with self._lock:
+            if key in self._prompts:
+                self._prompts.move_to_end(key)
+            return self._prompts.get(key)
+
+    def remember(self, key: object, prompt: Prompt) -> Prompt:
+        """Keep a prompt while it is among those that were used last."""
+        with self._lock:
+            self._prompts[key] = prompt
+            while len(self._prompts) > CACHED_PROMPTS:
+                self._prompts.popitem(last=False)
+        return prompt
+
+    def check_name(self, name: str) -> str:
+        """The name under which a voice can be uploaded. Raises ApiError for one that cannot be."""
+        name = unicodedata.normalize("NFC", name)
+        if not _NAME.fullmatch(name):
+            raise invalid(
+                f"{name[:80]!r} is no name for a voice; use up to 64 letters, digits, dots, dashes and underscores",
+                "name",
+            )
+        if name in builtin.voices() or name in self.aliases:
+            raise invalid(f"the name {name!r} is taken by a voice of the server", "name", "voice_exists")
+        saved = self._saved()
+        if name not in saved and len(saved) >= self.max_voices:
+            raise invalid(f"there are {len(saved)} voices, as many as are kept; delete one", code="too_many_voices")
+        return name
+
+    def add(self, name: str, prompt: Prompt, details: VoiceDetails) -> None:
+        """Keep a voice; an uploaded one of the same name is replaced."""
+        with self._lock:
+            name = self.check_name(name)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / f"{name}.json", json.dumps(to_dict(details), ensure_ascii=False))
+            prompt.save(self.folder / f"{name}{SUFFIX}")
+
+    def remove(self, name: str) -> None:
+        """Forget an uploaded voice. Raises ApiError if there is none of the name."""
+        with self._lock:
+            if name in builtin.voices() and name not in self._saved():
+                raise ApiError(403, f"the voice {name!r} comes with the server and stays", "voice_is_fixed", "name")
+            if name not in self._saved():
+                raise ApiError(404, f"there is no uploaded voice {name[:80]!r}", "voice_not_found", "name")
+            (self.folder / f"{name}{SUFFIX}").unlink(missing_ok=True)
+            (self.folder / f"{name}.json").unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path | None:
+        """The file of a voice. What is asked for is looked up among what is there, never made a path."""
+        return self._saved().get(name) or builtin.voices().get(name)
+
+    def _saved(self) -> dict[str, Path]:
+        return {path.stem: path for path in sorted(self.folder.glob(f"*{SUFFIX}")) if not path.name.startswith(".")}
+
+    def _details(self, name: str) -> VoiceDetails | None:
+        try:
+            return from_dict(VoiceDetails, json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return None
+
+
+def details_of(recording: bytes, media_type: str, consent: str, text: str, description: str | None) -> VoiceDetails:
+    """The details of a voice that is uploaded now."""
+    return VoiceDetails(consent, int(time.time()), len(recording), media_type, text, description)
+
+
+def recording_key(recording: bytes, text: str) -> tuple[str, str]:
+    """The key of the prompt of a recording and its transcript."""
+    return sha256(recording).hexdigest(), text
