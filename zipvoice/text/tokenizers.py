@@ -15,9 +15,10 @@ from zipvoice.text.g2p.syllables import syllable_tokens
 from zipvoice.text.language_segments import Segment, segments
 from zipvoice.text.markup import Element, parse
 from zipvoice.text.normalizer import chinese, libritts
-from zipvoice.text.normalizer.english import letters
+from zipvoice.text.normalizer.english import letters, roman
 from zipvoice.text.normalizer.english import reader as english
 from zipvoice.text.normalizer.markdown import FILLER, unmarked
+from zipvoice.text.normalizer.reading import spoken_text
 from zipvoice.text.punctuation import PUNCTUATION, ascii_marks, with_pauses
 
 DIALOG_TAGS = (
@@ -149,9 +150,15 @@ class EmiliaTokenizer(MarkupTokenizer):
             return Piece(kind, words, start, tuple(pinyin.pinyin_tokens(words)), text)
         if kind == "en":
             written = ascii_marks(_TIGHT_CHINESE_MARK.sub(r"\g<0> ", text))
-            text = english.spoken(written)
+            text = only_speakable(
+                english.spoken(written), self._names, self._speaker(), start, self.skip_unknown, espeak.is_symbol
+            )
             return Piece(kind, text, start, tuple(_english_tokens(text)), written)
         return _mark(kind, text, start)
+
+    def _names(self, sign: str) -> bool:
+        """True for signs that the English voice names."""
+        return espeak.is_speakable(sign, "en-us")
 
     def _compatible_pieces(self, text: str) -> Iterator[Piece]:
         for segment in reference_compat.segments(ascii_marks(text)):
@@ -183,6 +190,8 @@ class EspeakTokenizer(MarkupTokenizer):
     marks: ClassVar[Sequence[str]] = ("speaker", "tag", "pause", "phonemes")
 
     def _piece(self, kind: str, text: str, start: int) -> Piece:
+        if self.language.startswith("en"):
+            text = spoken_text(text, roman.readings(text))
         return Piece(self.language, text, start, tuple(espeak.speak(text, self.language)))
 
     def _compatible_pieces(self, text: str) -> Iterator[Piece]:

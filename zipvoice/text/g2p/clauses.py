@@ -23,7 +23,9 @@ _ELLIPSIS = r"(?:[…⋯]|\.{2,}|\. \. \.)"
 # A run of marks with one that espeak-ng does not know. Sayers of numbers keep 10：30 and 1．5 as they are.
 _UNKNOWN_END = re.compile(rf"(?<![\s.,?!:;])\s*(?:[.,?!:;]*(?:{_ELLIPSIS}|[{_STRANGE}])[.,?!:;\s]*)+")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)([：．，])(?=\d)")
-_TIGHT = re.compile(r"(?<=[^\W\d_][,;:!?])(?=[^\W\d_])")
+_TIGHT = re.compile(r"(?<=[^\s\d!-/:-@[-`{-~][,;:!?؟؛،])(?=[^\W\d_])")
+_CASELESS = "[\u0590-\u1dff\u3040-\u9fff\uac00-\ud7af]{2}"  # scripts in which a full stop hardly abbreviates
+_TIGHT_STOP = re.compile(rf"(?<={_CASELESS})(?<!\d)\.(?=(?!\d){_CASELESS})")
 _OPENING = re.compile(r"(?<!\s)\s*[¿¡]+\s*")
 
 
@@ -36,7 +38,7 @@ def with_known_marks(text: str, language: str) -> str:
         text = text.replace(";", "?").replace("·", ";").replace("\u0387", ";")
     if ".." in text or ". ." in text or not text.isascii():
         text = _BETWEEN_DIGITS.sub(lambda match: _KNOWN[match[0]], _OPENING.sub(" ", text))
-        text = _UNKNOWN_END.sub(_known_end, text)
+        text = _TIGHT_STOP.sub(". ", _UNKNOWN_END.sub(_known_end, text))
     return _TIGHT.sub(" ", _without_full_stops_of_titles(text, language))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zipvoice.config.strict_json import suggestion
 from zipvoice.text.characters import script
+from zipvoice.text.g2p import signs
 from zipvoice.text.g2p.clauses import sentences, with_known_marks
 
 Engine = Callable[[str, str], list[list[str]]]
@@ -37,6 +38,7 @@ def speak(text: str, language: str) -> list[str]:
     Letters of scripts foreign to the language must be left out before (`is_speakable`): some combinations of them crash
     espeak-ng.
     """
+    text = signs.with_names(text, language, phonemes, scripts(language) == ("LATIN",))
     known = "".join(c if c.isascii() else _sayable(c, language) for c in with_known_marks(text, language))
     safe = _with_short_words(_with_loose_dots(_LONG_NUMBER.sub(_spelled, known)), language)
     calls = [call for sentence in sentences(safe) for call in _calls(sentence, language)]
@@ -51,7 +53,9 @@ def is_speakable(character: str, language: str) -> bool:
     unspeakable.
     """
     if character.isascii():
-        return True
+        return character not in signs.SIGNS or signs.is_said(character, language, phonemes)
+    if character in _FLAG_LETTERS:
+        return bool(phonemes(_FLAG, language))
     plain = _usual_form(character, language)
     if plain != character:
         return all(is_speakable(c, language) for c in plain)
@@ -63,8 +67,10 @@ def is_speakable(character: str, language: str) -> bool:
 
 
 def is_symbol(character: str) -> bool:
-    """True for signs that one would read aloud, such as ℃ and €, as against punctuation; ASCII is not looked at."""
-    return not character.isascii() and unicodedata.category(character)[0] == "S"
+    """True for signs that one would read aloud, such as ℃, € and <, as against punctuation and loose accents."""
+    if character.isascii():
+        return character in signs.SIGNS
+    return unicodedata.category(character) in ("Sm", "Sc", "So") and character not in _SKIN_TONES
 
 
 def scripts(language: str) -> tuple[str, ...]:
@@ -86,6 +92,9 @@ def languages() -> list[str]:
     return sorted(file.name.lower() for file in (_data_folder() / "lang").rglob("*") if file.is_file())
 
 
+_FLAG = "🇩🇪"
+_FLAG_LETTERS = frozenset(map(chr, range(0x1F1E6, 0x1F200)))
+_SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
 _INSTALL = 'phonemes need espeak-ng: pip install "zipvoice-tts[phonemes]"'
 _LINKING = "\u02b2"  # in other languages the same sign is a real palatal
 _LINKING_LANGUAGES = ("en", "fr")

@@ -33,6 +33,7 @@ _CODE_WORDS = (
 )
 _CODE = re.compile(rf"(?:{_CODE_WORDS})(?:号码?)?{_FILLER}\Z")
 _ROOM = re.compile(r"\s?(?:室|房|号房|号病房|号包|包间|包厢|教室|病房|寝室|宿舍|办公室|会议室|医院|错误|页面|报错)")
+_BUILDING = re.compile(r"(?:号楼|号院|单元|栋|幢|座)\s?\Z")
 _LINE = re.compile(r"\s?(?:路(?!人|费|程)|次(?:列车|航班|动车|高铁|特快|直达)|国道|省道|县道|航班|高速)")
 _SCORE = re.compile(
     "比分|战胜|击败|战平|完胜|险胜|小胜|大胜|力克|取胜|获胜|胜出|横扫|逆转|扳平|负于|不敌|惜败|领先|落后|决胜|国足|国羽|国乒|"
@@ -56,7 +57,8 @@ def is_code(digits: str, before: str, after: str) -> bool:
     """True for a number that names and does not count: a code, a room, longer than a quantity one would say."""
     if len(digits) >= 3 and _ROOM.match(after):
         return True
-    return not is_measured(after) and (len(digits) >= 9 or (len(digits) >= 3 and _CODE.search(before) is not None))
+    names = _CODE.search(before) or (len(digits) < 5 and _BUILDING.search(before))
+    return not is_measured(after) and (len(digits) >= 9 or (len(digits) >= 3 and names is not None))
 
 
 def is_line(digits: str, before: str, after: str) -> bool:

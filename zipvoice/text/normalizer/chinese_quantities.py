@@ -130,7 +130,7 @@ def _number_words(quantity: ChineseQuantity, before: str, after: str) -> str:
     digits = quantity.number
     if "." in digits and not quantity.unit and context.is_event(after):
         return digit_by_digit(digits)  # 11.11大促
-    if digits == "2" and not _names_one_of_a_series(before):
+    if digits == "2" and not quantity.sign and not _names_one_of_a_series(before):
         following = quantity.magnitude or _name_behind(quantity, before, after) or after
         return "两" if wants_liang(following) or quantity.magnitude[:1] in tuple("百千万亿wW") else "二"
     if not quantity.is_bare:
@@ -154,7 +154,7 @@ def _names_one_of_a_series(before: str) -> bool:
 
 
 _NICKNAME = re.compile("23{3,}|6{3,}|5{3,}|8{4,}|520|521|1314|886|996|618|985|211|315|404|502|360|12306|12345|12315")
-_COUNTING = re.compile(r"(?:[=＝是为达约共到至了有近超过第]|等于)\s?\Z")
+_COUNTING = re.compile(r"(?:[=＝是为达约共到至有近超过第]|[到过破涨跌花卖买达用成得]了|等于)\s?\Z")
 
 
 def _is_nickname(digits: str, before: str, after: str) -> bool:

@@ -75,7 +75,7 @@ _LIANG_WORDS = """
 折 种 项 门 道 字 句 段 部 首 幅 双 对 副 口 头 匹 群 队 组 朵 棵 株 滴 顿 声 眼 刀 圈 篇 封 则 款 枚 顶
 扇 盏 股 笔 批 帮 类 样 站 节 端 行 列 国 地 省 市 县 胜 负 平 球 居室 室1 室一 度
 """
-_SERIES_WORDS = "年级 分之 组长 人转 次方 次元 次函数 头身 点五 行代码 道口"
+_SERIES_WORDS = "次会议 次全会 次全体会议 年级 分之 组长 人转 次方 次元 次函数 头身 点五 行代码 道口"
 _OTHER_MEASURES = "月 日 号 楼 层 班 级 等 季 集 章 届 页 期 代 环 维 型 排 区 多 余 来 几 万 亿 千 百 十"
 _LIANG = re.compile(rf"\s?(?!{alternatives(_SERIES_WORDS.split())})(?:{alternatives(_LIANG_WORDS.split())})")
 _MEASURE = re.compile(rf"\s?(?:{alternatives([*_LIANG_WORDS.split(), *_OTHER_MEASURES.split()])})")

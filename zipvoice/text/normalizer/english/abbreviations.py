@@ -16,6 +16,8 @@ def abbreviation(text: str, start: int) -> Said | None:
     if not found or text[start - 1 : start] in _JOINING:
         return None
     written, end = found[0], found.end()
+    if written == "v" and (versus := _PARTIES.match(text, start)) and _PARTY.search(text, max(0, start - 24), start):
+        return Said(versus.end(), "versus", "abbreviation")
     if text[end : end + 1] in _JOINING and text[end : end + 2] not in ("--",):
         return None
     dotted = text.startswith(".", end)
@@ -110,6 +112,8 @@ def _dotted(text: str, found: re.Match[str]) -> Said | None:
 
 _WORD = re.compile(r"[A-Za-z]+")
 _JOINING = ("-", "'", "@", "_", "/", "\\", "&", "–")
+_PARTY = re.compile(r"[A-Z][\w.,&'’]*\s\Z")
+_PARTIES = re.compile(r"v\.?(?=\s[A-Z])")
 _NAME_AHEAD = re.compile(r"\s+[A-Z]")
 _NUMBER_AHEAD = re.compile(r"\s?[\d#$£€]|\s[IVXLC]+\b|\s[ivxl]+\b")
 _SENTENCE_END = re.compile(r"\s*\Z|[\"')\]]*\s+[\"'(\[]?(?!(?:Ltd|Inc|Corp|LLC|Jr|Esq)\b)[A-Z]|[\"')\]]*\Z")
@@ -120,7 +124,7 @@ _QUARTERS = {
     "SE": "southeast",
 }  # fmt: skip
 _QUARTER = re.compile(r"\s(NW|NE|SW|SE|N|S|E|W)(?=\s*(?:[.,;:)!?]|\Z)|\s+[a-z\d])")
-_AFTER_NAME = re.compile(r"[\w)],? \Z")
+_AFTER_NAME = re.compile(r"[\w)&],? \Z")
 _INITIAL = re.compile(r"[A-Z]\.(?=\s[A-Za-z])")
 _NEXT_WORD = re.compile(r"\s?([A-Za-z][\w']*)")
 _LATINS = {"e": "for example", "i": "that is"}

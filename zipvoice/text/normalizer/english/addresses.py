@@ -3,7 +3,7 @@
 
 import re
 
-from zipvoice.text.normalizer.english.numbers import digit_by_digit, year_like
+from zipvoice.text.normalizer.english.codes import in_pairs, name
 from zipvoice.text.normalizer.reading import Said
 
 MARK_NAMES = {
@@ -15,6 +15,8 @@ MARK_NAMES = {
 
 def address(text: str, start: int) -> Said | None:
     """https://a.org/b -> https colon slash slash a dot org slash b; closing punctuation is the sentence's."""
+    if host := _HOST.match(text, start):
+        return Said(host.end(), f"{by_name(host[1])} colon {in_pairs(host[2])} {by_name(host[3])}".strip(), "address")
     for pattern in _ADDRESSES:
         if found := pattern.match(text, start):
             written = found[0].rstrip(".,;:!?'\")]")
@@ -40,11 +42,7 @@ _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 def by_name(written: str) -> str:
     """Words with the marks between them by name, numbers as numbers."""
     words = _MARK.sub(lambda m: f" {MARK_NAMES.get(m[0], m[0])} ", written.translate(_RAISED))
-    return " ".join(_DIGITS.sub(lambda m: f" {_number(m[0])} ", words).split())
-
-
-def _number(digits: str) -> str:
-    return digit_by_digit(digits) if len(digits) > 4 or (len(digits) > 1 and digits[0] == "0") else year_like(digits)
+    return " ".join(_DIGITS.sub(lambda m: f" {in_pairs(m[0]) if len(m[0]) == 3 else name(m[0])} ", words).split())
 
 
 _MARK = re.compile(r"[^\w']|_")
@@ -58,6 +56,10 @@ _ADDRESSES = (
         rf"(?a)(?:[a-zA-Z0-9-]{{1,63}}\.){{1,8}}(?:{_SAFE_TOP})(?![\w-]|\.\w)(?:/[^\s<>\"]*)?"
         rf"|(?:[a-zA-Z0-9-]{{1,63}}\.){{1,8}}(?:{_TOP})/[^\s<>\"]*"
     ),
+)
+_HOST = re.compile(
+    rf"(?a)(localhost|\d{{1,3}}(?:\.\d{{1,3}}){{3}}|(?:[a-zA-Z0-9-]{{1,63}}\.){{1,8}}(?:{_TOP})):(\d{{2,5}})(?![\d:]|\.\d)"
+    r"((?:/[\w.@+-]{0,80}){0,20}(?<![.]))"
 )
 _PATH = re.compile(
     r"~?(?:/[\w.@+-]{1,80}){2,40}/?(?<![.])|~/[\w.@+/-]{1,200}(?<!\.)|[A-Za-z]:\\[\w.\\-]{1,200}(?<!\.)|\.{1,2}/[\w./-]{1,200}(?<!\.)"

@@ -66,7 +66,9 @@ def code(text: str, start: int) -> Said | None:
     before = _word_before(text, start)
     if before in _CODES and len(digits) > 2:
         return Said(found.end(), digit_by_digit(digits), "code")
-    if before in _CALLS and (digits in _EMERGENCY or len(digits) > 4):
+    if (before in _CALLS and (digits in _EMERGENCY or len(digits) > 4)) or (
+        len(digits) in (5, 6) and _TEXTING.search(text, max(0, start - 32), start)
+    ):
         return Said(found.end(), digit_by_digit(digits), "code")
     if len(digits) == 5 and _STATE.search(text, max(0, start - 3), start):
         extra = _ZIP_EXTENSION.match(text, found.end())
@@ -99,6 +101,7 @@ _CODES = frozenset((
     "reference", "ref", "vin", "iban", "badge",
 ))  # fmt: skip
 _CALLS = frozenset(["call", "dial", "text", "ring", "phone", "dialed", "called", "order"])
+_TEXTING = re.compile(r"(?i)\b(?:te?xt|sms|send|message)(?:ing|s|ed)? [\"'“]?\w{1,12}[\"'”]? to \Z")
 _EMERGENCY = ("911", "999", "112", "101", "111", "311", "411", "988", "211")
 _OR_EMERGENCY = re.compile(r"(?:911|999|112),? or \Z")
 _STATE = re.compile(
@@ -109,11 +112,12 @@ _ZIP_EXTENSION = re.compile(r"-(\d{4})(?!\d)")
 
 
 def room(text: str, start: int) -> Said | None:
-    """Room 101, highway 101, a 404 error: three digits as one oh one; and Boeing 747-400, 747s."""
+    """Room 101, highway 101, a 404 error: three digits as one oh one; and 747-400s."""
     if jets := _JETS.match(text, start):
-        return Said(jets.end(), plural(_three(jets[1])), "model")
+        words = " ".join(map(in_pairs, filter(None, jets.groups())))
+        return Said(jets.end(), plural(words) if jets[0].endswith("s") else words, "model")
     if house := _HOUSE.match(text, start):
-        return Said(house.end(), _house(house[0]), "house number")
+        return Said(house.end(), in_pairs(house[0]), "house number")
     found = _THREE.match(text, start)
     if not found:
         return None
@@ -125,41 +129,34 @@ def room(text: str, start: int) -> Said | None:
         or before in ("error", "status", "http")
     )
     if is_room and found[2]:
-        return Said(found.end(), f"{_three(found[1])} {_three(found[2])}", "model")
+        return Said(found.end(), f"{in_pairs(found[1])} {in_pairs(found[2])}", "model")
     if found[2] or not (is_room or is_error):
         return None
-    return Said(found.end(), _three(found[1]), "room")
+    return Said(found.end(), in_pairs(found[1]), "room")
 
 
-_JETS = re.compile(r"(7[0-8]7)'?s\b")
-_THREE = re.compile(r"(\d{3})(?:-(\d{3}))?(?![\d/:%-]|[.,]\d|[a-zA-Z])")
+_JETS = re.compile(r"(7[0-8]7)(?:-([1-9]00)\b(?!-|[.,/]\d)|(?:-([1-9]00|[789]|10))?'?s\b)")
+_THREE = re.compile(r"(\d{3})(?:-(\d{3}))?(?![\d/:%-]|[.,]\d|[a-zA-Z](?!\b)|[a-z])")
 _FLIGHT = re.compile(r"(?i:flight) [A-Z]{2} \Z")
 _STATUS = re.compile(r"\ban? (?:40[0134]|50[0234])(?=[.,;!?]|\Z)")
 _HOUSE = re.compile(
-    r"\d{3,4}(?= (?:[NSEW]\.? )?(?:[A-Z][a-z]+ ){1,3}"
-    r"(?:St|Ave|Rd|Blvd|Ln|Dr|Ct|Ter|Pl|Way|Street|Avenue|Road|Drive|Lane)\b)"
+    r"\d{3,4}(?=[A-Z]? (?:[NSEW]\.? )?(?:[A-Z][a-z]+ ){1,3}"
+    r"(?:St|Ave|Rd|Blvd|Ln|Dr|Ct|Ter|Pl|Way|Street|Avenue|Road|Drive|Lane|Terrace|Court|Place)\b)"
 )
 _ERROR = re.compile(r"\s(?:errors?|status|response|page)\b|\(k\)")
 _ROOMS = frozenset((
     "room", "suite", "apartment", "apt", "flight", "bus", "boeing", "airbus", "hwy", "interstate", "us", "psalm",
+    "rm", "ste", "exit", "gate", "unit", "studio", "office", "ward",
 ))  # fmt: skip
 
 
-def _house(digits: str) -> str:
-    """4508 -> forty-five oh eight."""
-    if len(digits) == 3 or digits[0] == "0":
-        return _three(digits)
-    if digits.endswith("00"):
-        return cardinal(digits) if digits[1] == "0" else f"{cardinal(digits[:2])} hundred"
-    return f"{cardinal(digits[:2])} {'oh ' if digits[2] == '0' else ''}{cardinal(digits[2:])}"
-
-
-def _three(digits: str) -> str:
-    first, rest = digits[0], digits[1:]
-    if digits == "000" or first == "0":
-        return digit_by_digit(digits)
+def in_pairs(digits: str) -> str:
+    """4508 -> forty-five oh eight; 747 -> seven forty-seven; 1600 -> sixteen hundred."""
+    if len(digits) not in (3, 4) or digits[0] == "0":
+        return name(digits)
+    first, rest = digits[:-2], digits[-2:]
     if rest == "00":
-        return f"{cardinal(first)} hundred"
+        return cardinal(digits) if first[1:] == "0" else f"{cardinal(first)} hundred"
     return f"{cardinal(first)} {'oh ' if rest[0] == '0' else ''}{cardinal(rest)}"
 
 
@@ -183,18 +180,53 @@ def hyphenated(text: str, start: int) -> Said | None:
     if not _LETTER_BEFORE.search(text, max(0, start - 2), start):
         return None
     if (models := _MODELS.match(text, start)) and text[start - 1].isupper():
-        return Said(models.end(), plural(name(models[1])), "name")
+        return Said(models.end(), plural(" ".join(map(name, models[1].split("-")))), "name")
     found = _MODEL.match(text, start)
     if not found:
         return None
     return Said(found.end(), " ".join(name(digits) for digits in found[0].lstrip("-").split("-")), "name")
 
 
-_MODELS = re.compile(r"-?(\d{1,4})'?s\b")
+_MODELS = re.compile(r"-?(\d{1,4}(?:-\d{1,4})?)'?s\b")
 _LETTER_BEFORE = re.compile(r"[A-Za-z]\Z")
 _MODEL = re.compile(
     r"-\d{1,12}(?:-\d{1,12})?(?![\w.,:/%]|-\d)|-\d{1,12}(?=(?!'?s\b|(?:st|nd|rd|th)\b)[A-Za-z]|[.,:](?!\d))|\d{1,12}-\d{1,12}(?![\w:/%-])"
 )
+
+
+def section(text: str, start: int) -> Said | None:
+    """§ 240.10b-5, Rule 10b-5: the parts of a section's number."""
+    found = _SECTION.match(text, start)
+    if not found or not _LAW.search(text, max(0, start - 10), start):
+        return None
+    parts = _PARTS.findall(found[0])
+    words = (in_pairs(p) if p.isdigit() else "point" if p == "." else p for p in parts)
+    return Said(found.end(), " ".join(words), "section")
+
+
+_SECTION = re.compile(r"\d{1,5}(?:\.\d{1,4}[a-z]?(?:-\d{1,3})?|[a-z]-\d{1,3})(?:[a-z](?!\w))?(?![\w-]|\.\d)")
+_LAW = re.compile(r"(?:§|\b(?:[Rr]ules?|[Ss]ections?|Sec\.|Reg\.|C\.?F\.?R\.?))\s?\Z")
+_PARTS = re.compile(r"\d+|[a-z]|\.")
+
+
+def ion(text: str, start: int) -> Said | None:
+    """Fe3+, Ca²⁺, NH4+, SO4^2-: the formula and its charge."""
+    found = _ION.match(text, start)
+    if not found:
+        return None
+    formula, charge = found[1] or found[3], found[2] or found[4] or ""
+    words = _FIGURES.sub(lambda m: f" {digit_by_digit(m[0])} ", formula + charge.translate(_RAISED))
+    return Said(found.end(), f"{' '.join(words.split())} {'plus' if found[1] else 'minus'}", "ion")
+
+
+_CATIONS = "Li Na K Rb Cs Mg Ca Sr Ba Al Fe Cu Zn Mn Ni Co Cr Ag Hg Pb Sn Cd Ti H NH4 H3O"
+_ANIONS = "Cl Br OH NO3 NO2 SO4 SO3 HSO4 CO3 HCO3 PO4 HPO4 H2PO4 CN SCN MnO4 ClO4 ClO3 ClO Cr2O7 CrO4 CH3COO C2O4 O2"
+_ION = re.compile(
+    rf"({'|'.join(_CATIONS.split())})\^?([1-9²³])?[+⁺](?![\w+])"
+    rf"|({'|'.join(_ANIONS.split())}|[OS](?=\^?[2²])|[FI](?=[⁻-] ion))\^?([1-4²³])?[-−⁻](?![\w-])"
+)
+_FIGURES = re.compile(r"\d")
+_RAISED = str.maketrans("²³", "23")
 
 
 def name(digits: str) -> str:
@@ -213,9 +245,7 @@ def version(text: str, start: int) -> Said | None:
     parts = found[0].split(".")
     is_address = len(parts) == 4 and all(len(part) < 4 and int(part) < 256 for part in parts)
     if is_address:
-        return Said(
-            found.end(), " dot ".join(_three(part) if len(part) == 3 else name(part) for part in parts), "address"
-        )
+        return Said(found.end(), " dot ".join(in_pairs(part) for part in parts), "address")
     return Said(found.end(), " point ".join(map(name, parts)), "version")
 
 

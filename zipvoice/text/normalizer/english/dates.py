@@ -186,9 +186,11 @@ def duration(text: str, start: int) -> Said | None:
     found = _DURATION.match(text, start) or _MINUTES.match(text, start)
     if not found:
         return None
-    return Said(
-        found.end(), " ".join(_counted(n, name) for n, name in zip(*_parts(found), strict=True) if n), "duration"
-    )
+    names = ("hour", "minute", "second") if found.re is _DURATION else ("minute", "second")
+    before_noun = _ARTICLE.search(text, max(0, start - 3), start) and _NOUN.match(text, found.end())
+    parts = ((n, name) for n, name in zip(found.groups(), names, strict=True) if n)
+    words = " ".join(f"{cardinal(n)} {name}" if before_noun else _counted(n, name) for n, name in parts)
+    return Said(found.end(), words, "duration")
 
 
 _DURATION = re.compile(r"(\d{1,4})\s?h(?:rs?)?\s?([0-5]?\d)(?:\s?m(?:ins?)?(?:\s?([0-5]?\d)\s?s(?:ecs?)?)?)?(?!\w)")
@@ -196,9 +198,8 @@ _RACE = re.compile(r"(?:(\d{1,2}):)?(\d{1,2}):([0-5]\d)\.(\d{1,3})(?![\w:]|[.,]\
 _MINUTES = re.compile(r"(\d{1,4})\s?m\s?([0-5]?\d)\s?s(?!\w)")
 
 
-def _parts(found: re.Match[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    names = ("hour", "minute", "second") if found.re is _DURATION else ("minute", "second")
-    return found.groups(), names
+_ARTICLE = re.compile(r"(?i)\ban?\s\Z")
+_NOUN = re.compile(r"[\s-](?!(?:of|or|and|to|in|per|is|was|from|for|at|on|by|with)\b)[a-z]")
 
 
 def _counted(digits: str, name: str) -> str:

@@ -158,6 +158,8 @@ def _alternatives(words: object) -> str:
 
 _SIGN = re.compile(r"(±|\+/-|\+-)\s?|([-−–])(?=[^\W_]|[$£€¥₹₩.])|\+\s?")
 _CURRENCY = re.compile(rf"({_alternatives(SIGNS)}|(?:{_alternatives(CODES)})(?=\s?\d))\s?(?=[-−]?\.?\d)")
+_LOSS = re.compile(rf"({_alternatives(SIGNS)})\((?=[\d.,]{{1,16}}\))")
+_LOSS_END = re.compile(r"\)(?= (?:million|billion|trillion|thousand)\b)")
 _MAGNITUDE = re.compile(
     r"(?P<word>[\s-]?(?:hundred thousand|hundred million|hundred billion|thousand|million|billion|trillion|hundred"
     r"|lakhs?|crores?)\b)|\s?(?P<letter>mn|bn|tn|tr|MM|mm|[kKmMbBtT])\b(?!')"
@@ -182,10 +184,14 @@ def _quantity(text: str, start: int) -> tuple[Quantity, int] | None:
         currency = SIGNS.get(found[1]) or CODES[found[1]]
         inner, sign_after = _sign(text, found.end())
         position, sign = inner, sign or sign_after
+    elif found := _LOSS.match(text, position):
+        currency, position = SIGNS[found[1]], found.end()
     parsed = parse_number(text, position)
     if parsed is None:
         return None
     number, end = parsed
+    if found and (found[0][-1] == "(" or (text[start - 1 : start] == "(" and _LOSS_END.match(text, end))):
+        end, sign = end + 1, "minus"  # $(1.2) million and ($1.2) million, as accounts have losses
     quantity = Quantity(number, sign, currency)
     quantity, end = _magnitude(text, end, quantity)
     quantity, end = _measure(text, end, quantity)
@@ -318,7 +324,7 @@ def _is_before_noun(text: str, start: int, end: int, quantity: Quantity) -> bool
         return True
     if (mark[-1:] == '"' or (mark == "mm" and text[end - 3].isdigit())) and _NOUN.match(text, end):
         return not _ADVERB.match(text, end)
-    return bool(_ARTICLE.search(text, max(0, start - 6), start) and _NOUN.match(text, end))
+    return bool(_ARTICLE.search(text, max(0, start - 16), start) and _NOUN.match(text, end))
 
 
 _NOUNS = re.compile(
@@ -326,8 +332,10 @@ _NOUNS = re.compile(
 )
 _ANGLES = re.compile(r" (?:angle|turn|view|bend|rotation|weather|heat|day|slope|lens)")
 _ADVERB = re.compile(r" (?:long|tall|wide|high|deep|thick|apart|away|across|below|above|in|x|he|she|it|i)\b")
-_ARTICLE = re.compile(r"(?i)\b(?:an?|each)\s\Z")
-_NOUN = re.compile(r"\s(?!(?:of|or|and|to|in|per|is|was|from|for|at|on|by|with|above|below)\b)[a-zA-Z]")
+_ARTICLE = re.compile(r"(?i)\b(?:an?|each)\s(?:\d{1,3} ?(?:lb|ft|kg|h|hr|yr)s? )?\Z")
+_NOUN = re.compile(
+    r"\s(?:\d{1,3} ?[a-z]{1,3} )?(?!(?:of|or|and|to|in|per|is|was|from|for|at|on|by|with|above|below)\b)[a-zA-Z]"
+)
 _VOLTS = re.compile(r"\d ?[mk]?[VW],? (?:and |at )?\d*\Z")
 
 

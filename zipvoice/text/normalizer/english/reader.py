@@ -87,6 +87,7 @@ def _signed(text: str, start: int) -> Said | None:
 
 _NUMBER_RULES: list[Rule] = [
     addresses.address,
+    codes.section,
     codes.hyphenated,
     dates.numeric,
     codes.serial,
@@ -101,6 +102,8 @@ _NUMBER_RULES: list[Rule] = [
     symbols.many,
     dates.decade,
     symbols.feet_and_inches,
+    symbols.temperature,
+    symbols.book_size,
     codes.code,
     codes.room,
     symbols.quantity,
@@ -113,6 +116,7 @@ _RULES: dict[str, list[Rule]] = {
         addresses.file_name,
         symbols.special_slash,
         symbols.language_name,
+        codes.ion,
         codes.serial,
         dates.month_first,
         dates.weekday,

@@ -5,9 +5,17 @@ The engine would say "roman eight" for many of them, so one that stays unexplain
 """
 
 import re
+from collections.abc import Iterator
 
 from zipvoice.text.normalizer.english.numbers import cardinal, ordinal
-from zipvoice.text.normalizer.reading import Said
+from zipvoice.text.normalizer.reading import Reading, Said
+
+
+def readings(text: str) -> Iterator[Reading]:
+    """The Roman numerals of `text`, for a voice that reads all else itself."""
+    for found in _WRITTEN.finditer(text):
+        if said := numeral(text, found.start()):
+            yield Reading(said.rule, found.start(), said.end, said.words)
 
 
 def numeral(text: str, start: int) -> Said | None:
@@ -75,6 +83,7 @@ def _value(capitals: str) -> int:
 _WORTH = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _FORM = r"(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
 _NUMERAL = re.compile(rf"({_FORM}|{_FORM.lower()})(?!\w|\.\w)")
+_WRITTEN = re.compile(r"\b[IVXLC]+(?!\w|\.\w)")
 _SAID_ROMAN = re.compile(r"X{0,3}(?:IX|IV|VI{0,3}|I{2,3})|XL?(?:IX|IV|V?I{0,3})|XX")
 _BEFORE = re.compile(r"((?:[A-Za-z.'-]+ )?[A-Za-z.]+)[ ]\Z")
 _LINE_START = re.compile(r"(?:\A|\n|  )\Z")

@@ -97,7 +97,10 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
     ("paragraph", re.compile(r"¶¶?\s?"), "paragraph"),
     ("number", re.compile(r"№\s?"), "number"),
     ("mark", re.compile(r"©\s?(?=\d|\w)"), "copyright"),
-    ("mark", re.compile(r"[©®™♪♫℠]|(?<=s)~(?=[,;.])"), ""),
+    ("mark", re.compile(r"[©®™♪♫♬♩℠☺☹]|(?<=s)~(?=[,;.])"), ""),
+    ("mark", re.compile(r"[★☆⭐]+"), "star"),
+    ("mark", re.compile(r"[✓✔☑✅]"), "check"),
+    ("mark", re.compile(r"[•◦▪■□●○◆◇▶►]"), ","),
     ("omission", re.compile(r"(?<=[A-Za-z])-{3,}|-{3,}(?=[a-z])|(?<=\b[A-Z])—(?=\W)"), ""),
     ("range", re.compile(rf"[-–—]\s?(?={_UNTIL})(?<=[\w.][-–—])"), "to"),
     ("range", re.compile(rf"(?<=[\w.] )[-–—]\s(?={_UNTIL})"), "to"),
@@ -181,6 +184,36 @@ _OPEN_QUOTE = re.compile(r"(?:\A|\s)'[^']*\Z")
 _FEET = re.compile(
     r"(\d{1,3})(?:['′]\s?(\d{1,2})(?![\d'])(?:[\"″]|'')?|['′](?=\s[a-z]|\s(?:tall|long|wide|high|deep|x|by|of)\b|\s?[x×])|\s?ft\s?(\d{1,2})(?!\w))"
 )
+
+
+def temperature(text: str, start: int) -> Said | None:
+    """75F, 20-25C, after words that tell how warm it is or before those that tell where."""
+    found = _TEMPERATURE.match(text, start)
+    if not found or not (_WARM.search(text, max(0, start - 16), start) or _WHERE.match(text, found.end())):
+        return None
+    words = cardinal(found[1]) + (f" to {cardinal(found[2])}" if found[2] else "")
+    return Said(found.end(), f"{words} degrees {'Celsius' if found[3] == 'C' else 'Fahrenheit'}", "temperature")
+
+
+_TEMPERATURE = re.compile(r"(\d{2,3})(?:[FC]?\s?[-–]\s?(\d{2,3}))?([FC])(?![\w+#]|'s)")
+_WARM = re.compile(
+    r"(?i)(?:\b(?:high|low|temps?|temperatures?) (?:of|near|around|above|below|is|was)"
+    r"|\b(?:oven|heat|was|it's|is|below|above|hits?|reached|about|around|nearly|almost|over|under)(?: to| at)?"
+    r"|\b(?:to|at)) \Z"
+)
+_WHERE = re.compile(r" (?:outside|inside|today|tonight|tomorrow|heat|oven|weather|water|and sunny|day)\b")
+
+
+def book_size(text: str, start: int) -> Said | None:
+    """8vo, 12mo. of a book."""
+    found = _BOOK_SIZE.match(text, start)
+    if not found or (found[1] not in ("4", "8") and not _OF_A_BOOK.search(text, max(0, start - 24), start)):
+        return None
+    return Said(found.end(), {"4": "quarto", "8": "octavo"}.get(found[1]) or f"{cardinal(found[1])}mo", "book")
+
+
+_BOOK_SIZE = re.compile(r"(4(?=to)|8(?=vo)|12|16|18|24|32)(?:[mv]o|to)\b(?:\.(?!\s*\Z))?")
+_OF_A_BOOK = re.compile(r"\A\Z|\b(?:vols?|pp|ed|edn|edition|cloth|calf|boards)\b[.,\s]{1,4}\Z")
 
 
 def scripture(text: str, start: int) -> Said | None:
