@@ -180,3 +180,77 @@ def test_runs_of_numbers_with_marks_end(text):
 def test_plain_text_is_as_the_engine_has_it():
     text = "Yes, no. Why? Oh! Well; so: that."
     assert spoken(text) == "".join(espeak.phonemes(text, "en-us"))
+
+
+# ---------------------------------------------------------------- signs, units and numerals
+
+
+@pytest.mark.parametrize(
+    ("language", "written", "said"),
+    [
+        ("en-us", "5 < 6 > 4", "5 less than 6 greater than 4"),
+        ("en-us", "a | b", "a bar b"),
+        ("en-us", "20 ℃", "20 ° Celsius"),
+        ("de", "a > b", "a größer als b"),
+        ("de", "20 ℃", "20 Grad Celsius"),
+        ("de", "3/4", "3 durch 4"),
+        ("fr", "x = 3, C#", "x égale 3, C dièse"),
+        ("fr", "-5", "moins 5"),
+        ("ru", "-5 °C", "минус 5 градусов Цельсия"),
+        ("cmn", "x<3", "x 小于 3"),
+        ("en-us", "(<b>)", "( b )"),
+        ("en-us", "File -> Open", "File, Open"),
+        ("en-us", "👍🏽 ❤️", "👍 ❤"),
+        ("de", "Kapitel IV", "Kapitel 4"),
+        ("fr", "Louis XIV", "Louis 14"),
+        ("ru", "Глава XII", "Глава 12"),
+        ("de", "MIX LCD", "MIX LCD"),
+    ],
+)
+def test_what_the_voice_passes_over_is_in_words(language, written, said):
+    assert heard(written, language) == heard(said, language)
+
+
+def heard(text, language):
+    return "".join(c for c in espeak.speak(text, language) if c not in "ˈˌ ")
+
+
+def test_a_sign_without_a_word_is_an_error():
+    korean = build_tokenizer(TokenizerConfig("espeak", "ko"))
+    with pytest.raises(ValueError, match="cannot speak '<'"):
+        korean.tokens("3 < 5")
+    assert build_tokenizer(TokenizerConfig("espeak", "ko", skip_unknown=True)).tokens("3 < 5")
+
+
+@pytest.mark.parametrize("config", [TokenizerConfig("emilia"), TokenizerConfig("espeak", "en-us")])
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("Louis XIV", "Louis the fourteenth"), ("Chapter IV.", "Chapter four."), ("an IV drip", "an I V drip")],
+)
+def test_roman_numerals_of_both_english_tokenizers(config, text, read):
+    """Never a word "roman"."""
+    sounds = [[c for c in build_tokenizer(config).tokens(t) if c not in "ˈˌ "] for t in (text, read)]
+    assert sounds[0] == sounds[1]
+
+
+@pytest.mark.parametrize(
+    ("language", "tight", "loose"),
+    [
+        ("hi", "हाँ!क्या?ठीक", "हाँ! क्या? ठीक"),
+        ("hi", "नमस्ते.आप", "नमस्ते. आप"),
+        ("bn", "হ্যাঁ!কি?ঠিক", "হ্যাঁ! কি? ঠিক"),
+        ("hy", "Բարև։Ինչ,Այո", "Բարև։ Ինչ, Այո"),
+        ("cmn", "你好.再见?是的", "你好. 再见? 是的"),
+    ],
+)
+def test_marks_without_a_gap_behind_them(language, tight, loose):
+    spoken = espeak.speak(tight, language)
+    assert spoken == espeak.speak(loose, language)
+    assert all(spoken.count(mark) == tight.count(mark) for mark in ",!?")
+
+
+def test_emoji_without_a_name_are_errors_in_english_too():
+    tokenizer = build_tokenizer(TokenizerConfig("emilia"))
+    assert tokenizer.tokens("Hi 😀") == tokenizer.tokens("Hi grinning face")
+    with pytest.raises(ValueError, match="cannot speak '⌘'"):
+        tokenizer.tokens("Press ⌘ now")

@@ -12,6 +12,7 @@ from zipvoice.text.normalizer.english.reader import readings as english_readings
 from zipvoice.text.normalizer.english.reader import spoken
 from zipvoice.text.tokenizers import build_tokenizer
 
+
 def sound(text):
     return phonemes(for_the_engine(text), "en-us")
 

@@ -57,8 +57,8 @@ def is_code(digits: str, before: str, after: str) -> bool:
     """True for a number that names and does not count: a code, a room, longer than a quantity one would say."""
     if len(digits) >= 3 and _ROOM.match(after):
         return True
-    names = _CODE.search(before) or (len(digits) < 5 and _BUILDING.search(before))
-    return not is_measured(after) and (len(digits) >= 9 or (len(digits) >= 3 and names is not None))
+    named = bool(_CODE.search(before) or (len(digits) < 5 and _BUILDING.search(before)))
+    return not is_measured(after) and (len(digits) >= 9 or (len(digits) >= 3 and named))
 
 
 def is_line(digits: str, before: str, after: str) -> bool:
