@@ -1,13 +1,15 @@
-# The two commands of the README: `make demo` and `make test`. Both set up .venv first and reuse it afterwards.
+# The two commands of the README: `make demo` and `make test`. Both set up .venv first and reuse it afterwards: the
+# first with what speech needs, the second with PyTorch and all else as well.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SPEAKS := $(VENV)/.speaks
 READY := $(VENV)/.ready
 
 .PHONY: demo demo-train test test-all test-portable test-text check docs setup clean
 .DELETE_ON_ERROR:
 
-demo: $(READY)
+demo: $(SPEAKS)
 	$(BIN)/zipvoice say "The quick brown fox jumps over the lazy dog." -o fox.wav
 	@echo "That was the small model of the package. Train one of your own, in five minutes: make demo-train"
 
@@ -42,14 +44,18 @@ check: $(READY)
 
 setup: $(READY)
 
-# The mark is set last, so a broken-off set-up is done again. The requirements of some are left out: Resemblyzer's compile
+# The marks are set last, so a broken-off set-up is done again. The requirements of some are left out: Resemblyzer's compile
 # what requirements.txt has ready-made, and replace the standard library's typing module by an old one; DistillMOS asks for
 # torchaudio, which it does not use.
-$(READY): requirements.txt pyproject.toml
+$(SPEAKS): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c requirements.txt -e .
+	@touch $(SPEAKS)
+
+$(READY): $(SPEAKS)
 	$(BIN)/python -m pip install --quiet -r requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps -e . resemblyzer==0.1.4 distillmos==0.9.1 xls-r-sqa==0.1.0
+	$(BIN)/python -m pip install --quiet --no-deps resemblyzer==0.1.4 distillmos==0.9.1 xls-r-sqa==0.1.0
 	@touch $(READY)
 
 clean:

@@ -10,7 +10,7 @@ from zipvoice.audio.mel import NUM_MELS
 from zipvoice.model.condition import Condition
 from zipvoice.model.duration import uniform_alignment
 from zipvoice.runtime import select
-from zipvoice.runtime.base import ModelDescription
+from zipvoice.runtime.base import ComputedBy, ModelDescription
 
 QUIET, LOUD = -8.0, 1.0
 
@@ -23,6 +23,8 @@ def speech_of(ids: np.ndarray, scale: float = 0.1) -> np.ndarray:
 
 class ClosedFormModel:
     """Its flow is straight: v = (x_1 - x) / (1 - t) reaches x_1 from anywhere in any number of steps."""
+
+    computed_by = ComputedBy("closed_form", "cpu")
 
     def __init__(self, description: ModelDescription) -> None:
         self.description = description

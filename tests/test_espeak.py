@@ -90,7 +90,7 @@ def test_a_missing_engine_is_named_only_for_text_that_needs_it(monkeypatch):
     try:
         tokenizer = build_tokenizer(TokenizerConfig("emilia"))
         assert tokenizer.tokens("你好，5个") != []
-        with pytest.raises(ImportError, match=r'pip install "zipvoice-tts\[phonemes\]"'):
+        with pytest.raises(ImportError, match=r"pip install piper-phonemize"):
             tokenizer.tokens("hello")
     finally:
         monkeypatch.undo()

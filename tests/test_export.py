@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import onnx
@@ -16,7 +17,8 @@ from zipvoice import Audio, builtin
 from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions
 from zipvoice.export.onnx import export_onnx
-from zipvoice.pretrained import read_directory
+from zipvoice.export.weightless import write_model_graphs
+from zipvoice.pretrained import load_network, read_directory
 from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("zipvoice_distill", "zipvoice_dialog")]
@@ -25,9 +27,11 @@ LENGTHS = (1, 2, 3, 4, 5, 37, 101)
 
 @pytest.fixture(scope="module", params=["zipvoice", "zipvoice_dialog_stereo", *SLOW])
 def folder(request, tmp_path_factory):
-    """A tiny model and, in `graphs`, its graphs."""
+    """A tiny model with weightless graphs and, in `graphs`, graphs with weights."""
     folder = tmp_path_factory.mktemp(request.param)
     make_model(folder / "model", request.param, FIVE_STACKS)
+    directory = read_directory(folder / "model")
+    write_model_graphs(load_network(directory), directory.file, folder / "model")
     export_onnx(ExportOptions(str(folder / "model"), str(folder / "graphs")))
     return folder
 
@@ -59,10 +63,11 @@ def differences(network_directory, graph_directory, batch, frames, seed=0):
     return found
 
 
+@pytest.mark.parametrize("graphs", ["graphs", "model"])
 @pytest.mark.parametrize("frames", LENGTHS)
-def test_graphs_give_the_numbers_of_the_network(folder, frames):
+def test_graphs_give_the_numbers_of_the_network(folder, graphs, frames):
     for batch in (1, 2, 3):
-        assert max(differences(folder / "model", folder / "graphs", batch, frames)) < 2e-5
+        assert max(differences(folder / "model", folder / graphs, batch, frames)) < 2e-5
 
 
 SPEAK = """
@@ -190,9 +195,9 @@ def test_a_folder_speaks_with_its_own_vocoder_graph(graphs):
 @pytest.mark.parametrize("name", builtin.MODELS)
 def test_graphs_of_trained_models_give_their_numbers(tmp_path, name):
     export_onnx(ExportOptions(name, str(tmp_path)))
-    for batch in (1, 2, 3):
-        for frames in (*LENGTHS, 500, 1218):
-            assert max(differences(name, tmp_path, batch, frames)) < 2e-5
+    for batch, frames in product((1, 2, 3), (*LENGTHS, 500, 1218)):
+        for graphs in (tmp_path, name):  # with weights, and those of the package, which take them from its file
+            assert max(differences(name, graphs, batch, frames)) < 2e-5
 
 
 @pytest.mark.slow

@@ -23,6 +23,8 @@ from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import Tokenizer, build_tokenizer
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from zipvoice.model.zipvoice import ZipVoice
@@ -99,7 +101,7 @@ def load_network(
     from zipvoice.model.zipvoice import ZipVoice
     from zipvoice.weights import load_strictly, read_weights
 
-    path = _weights_path(directory.path, weights)
+    path = weights_path(directory.path, weights)
     state = read_weights(path)
     variant = variant or directory.file.variant or infer_variant(state)
     network = ZipVoice(directory.file.model, directory.table.vocabulary, variant)
@@ -237,6 +239,13 @@ def _check_download(path: Path) -> None:
         raise OSError(f"{path.name} arrived damaged and was removed; try again")
 
 
+def pytorch_arrays(path: Path) -> dict[str, "NDArray[np.float32]"]:
+    """The weights of a file that only PyTorch reads, as NumPy arrays. Raises ImportError where it is not installed."""
+    from zipvoice.weights import read_weights
+
+    return {name: value.float().numpy() for name, value in read_weights(path).items()}
+
+
 def has_weights(directory: Path) -> bool:
     """Whether a model directory holds weights, which make a network."""
     return any((directory / name).is_file() for name in WEIGHT_FILES)
@@ -248,7 +257,8 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _weights_path(directory: Path, name: str | os.PathLike[str] | None) -> Path:
+def weights_path(directory: Path, name: str | os.PathLike[str] | None = None) -> Path:
+    """The weight file of a model directory, by default the first of the usual two. Raises FileNotFoundError."""
     names = WEIGHT_FILES if name is None else (name,)
     for candidate in names:
         if (directory / candidate).is_file():

@@ -71,6 +71,23 @@ def mel_filterbank() -> NDArray[np.float32]:
     return np.minimum(rising, falling).clip(min=0).astype(np.float32)
 
 
+def inverse_transform() -> dict[str, NDArray[np.float32]]:
+    """The inverse short-time transform as what a transposed convolution takes.
+
+    `basis` (2 K, 1, N_FFT) has windowed cosines for real, then sines for imaginary parts, `window_square` (1, 1, N_FFT)
+    what overlapping frames are divided by.
+    """
+    window = 0.5 - 0.5 * np.cos(2 * np.pi / N_FFT * np.arange(N_FFT))
+    angles = 2 * np.pi / N_FFT * np.outer(np.arange(N_FFT // 2 + 1), np.arange(N_FFT))
+    counts = np.full((len(angles), 1), 2.0)  # each bin stands for its mirror image as well
+    counts[0], counts[-1] = 1.0, 1.0
+    basis = np.concatenate([counts * np.cos(angles), -counts * np.sin(angles)]) * window / N_FFT
+    return {
+        "basis": basis[:, None].astype(np.float32),
+        "window_square": np.square(window, dtype=np.float32)[None, None],
+    }
+
+
 def num_frames(num_samples: int) -> int:
     """Frames of a clip: num_samples / HOP, rounded half up."""
     return (num_samples + HOP // 2) // HOP

@@ -13,6 +13,8 @@ VOCODER = "vocos_small"
 """Name and folder of the vocoder."""
 MODELS_VOCODER = "griffin-lim"
 """What the models speak with unless told otherwise: a recogniser understands it better than the small vocoder."""
+GRAPHS = "graphs"
+"""Folder of what the released models do, as graphs without weights, one folder for each variant."""
 VOICE = "kathleen"
 """The voice that speaks unless another is named."""
 

@@ -37,8 +37,8 @@ class Machine:
     for models of the package, the graph of a directory that has one, and the published Vocos, downloaded once, for all
     others."""
     runtime: str = "auto"
-    """What computes: torch, onnx (graphs that `zipvoice export` wrote, on a CPU), or auto for what the model directory
-    and the installed packages allow."""
+    """What computes: torch, onnx (ONNX Runtime, on a CPU, without PyTorch), or auto: torch on a GPU, for half precision
+    and where there is no graph, else onnx. --json tells which it was."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; by default the best there is, and under torchrun a GPU for each process."""
     dtype: str = "float32"
@@ -178,6 +178,7 @@ def _speak(
     seconds = time.perf_counter() - start
     if result.json:
         about = {"output": result.output, "seconds": length, "took_seconds": seconds}
+        about |= asdict(synthesizer.model.computed_by)
         (sys.stderr if to_pipe else sys.stdout).write(json.dumps(about) + "\n")
     elif not result.quiet:
         name = "stdout" if to_pipe else result.output

@@ -154,14 +154,13 @@ class TracedDownsample(nn.Module):
 
     def __init__(self, downsample: Downsample) -> None:
         super().__init__()
-        self.factor = downsample.factor
-        self.weights = nn.Parameter(downsample.bias.softmax(dim=0)[:, None], requires_grad=False)
+        self.factor, self.bias = downsample.factor, downsample.bias
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.cat([x, x[:, -1:].expand(-1, self.factor - 1, -1)], dim=1)
         groups = x.shape[1] // self.factor
         x = x[:, : groups * self.factor].reshape(x.shape[0], groups, self.factor, x.shape[2])
-        return (x * self.weights).sum(dim=2)
+        return (x * self.bias.softmax(dim=0)[:, None]).sum(dim=2)
 
 
 class TracedLayer(nn.Module):
@@ -262,10 +261,10 @@ class TracedFeedForward(nn.Module):
     def __init__(self, module: FeedForward) -> None:
         super().__init__()
         self.in_proj, self.out_proj = module.in_proj, module.out_proj
-        _fold(swoosh_l, self.in_proj, self.out_proj)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out_proj(_folded_swoosh(self.in_proj(x)))
+        z = F.linear(x, self.in_proj.weight, _before_swoosh(swoosh_l, self.in_proj))
+        return _after_swoosh(swoosh_l, z, self.out_proj)
 
 
 class TracedConvolution(nn.Module):
@@ -274,21 +273,26 @@ class TracedConvolution(nn.Module):
     def __init__(self, module: Convolution) -> None:
         super().__init__()
         self.in_proj, self.depthwise_conv, self.out_proj = module.in_proj, module.depthwise_conv, module.out_proj
-        _fold(swoosh_r, self.depthwise_conv, self.out_proj)
 
     def forward(self, x: Tensor, kept: Tensor) -> Tensor:
         x = F.glu(self.in_proj(x), dim=-1) * kept
         conv = self.depthwise_conv
-        padding = conv.weight.shape[-1] // 2
-        x = F.conv1d(x.transpose(1, 2), conv.weight, conv.bias, padding=padding, groups=conv.groups).transpose(1, 2)
-        return self.out_proj(_folded_swoosh(x))
+        padding, bias = conv.weight.shape[-1] // 2, _before_swoosh(swoosh_r, conv)
+        z = F.conv1d(x.transpose(1, 2), conv.weight, bias, padding=padding, groups=conv.groups).transpose(1, 2)
+        return _after_swoosh(swoosh_r, z, self.out_proj)
 
 
-def _fold(swoosh: Swoosh, before: nn.Module, after: nn.Module) -> None:
-    """Put the shift of a Swoosh into the bias before it, and its constants into the bias after it."""
-    assert isinstance(before.bias, Tensor) and isinstance(after.bias, Tensor) and isinstance(after.weight, Tensor)
-    before.bias.sub_(swoosh.shift)
-    after.bias.sub_(after.weight.sum(dim=1) * (swoosh.offset + SLOPE * swoosh.shift))
+def _before_swoosh(swoosh: Swoosh, layer: nn.Module) -> Tensor:
+    """The bias of a layer before a Swoosh, with the shift in it."""
+    assert isinstance(layer.bias, Tensor)
+    return layer.bias - swoosh.shift
+
+
+def _after_swoosh(swoosh: Swoosh, z: Tensor, after: nn.Module) -> Tensor:
+    """A linear layer of the Swoosh of z plus its shift; the constants of Swoosh go into the bias, once."""
+    assert isinstance(after.bias, Tensor) and isinstance(after.weight, Tensor)
+    bias = after.bias - after.weight.sum(dim=1) * (swoosh.offset + SLOPE * swoosh.shift)
+    return F.linear(_folded_swoosh(z), after.weight, bias)
 
 
 def _folded_swoosh(z: Tensor) -> Tensor:
@@ -313,10 +317,10 @@ class TracedNorm(nn.Module):
 
     def __init__(self, norm: BiasNorm) -> None:
         super().__init__()
-        self.bias, self.scale = norm.bias, float(norm.log_scale.exp())
+        self.bias, self.log_scale = norm.bias, norm.log_scale
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * ((x - self.bias).square().mean(dim=-1, keepdim=True).rsqrt() * self.scale)
+        return x * ((x - self.bias).square().mean(dim=-1, keepdim=True).rsqrt() * self.log_scale.exp())
 
 
 class TracedBypass(nn.Module):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,8 +27,12 @@ from zipvoice.files import whole_file, write_text
 from zipvoice.model.condition import Condition
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_network, read_directory, vocoder_folder
-from zipvoice.runtime.onnx import FORMAT, graph_file, open_graph
-from zipvoice.vocoder.vocos import load_vocos
+from zipvoice.runtime.onnx import graph_file, open_graph
+from zipvoice.runtime.weightless import GRAPH_FORMAT
+from zipvoice.vocoder.vocos import Vocos, load_vocos
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 OPSET = 17
 TRACED_FRAMES = 11
@@ -81,25 +85,26 @@ def export_onnx(options: ExportOptions) -> list[ExportedGraph]:
     Example:
         >>> export_onnx(ExportOptions("zipvoice_small", "exp/graphs", int8=True))
     """
-    _require_onnx()
+    require_onnx()
     output = Path(options.output_dir)
     _check_card(output / "README.md")
     directory = read_directory(options.model)
     network = load_network(directory, options.weights)
-    sources = [_condition(network), _velocity(network, options.int8)]
+    sources = [condition_source(network), velocity_source(network, options.int8)]
     if options.vocoder is not None:
-        sources.append(_vocoder(options.vocoder))
+        sources.append(vocoder_source(load_vocos(vocoder_folder(options.vocoder))))
     exported = [_write(source, output) for source in sources]
     directory.write_description(output, network.variant)
     write_text(output / "README.md", _card(options.model, exported))
     return exported
 
 
-def _require_onnx() -> None:
+def require_onnx() -> None:
+    """Raise ImportError with the install command unless onnx is there."""
     try:
         import onnx  # noqa: F401
     except ImportError:
-        raise ImportError("export needs onnx: pip install onnx onnxruntime") from None
+        raise ImportError("export needs onnx: pip install onnx") from None
 
 
 def _check_card(path: Path) -> None:
@@ -111,7 +116,7 @@ def _check_card(path: Path) -> None:
 # ---------------------------------------------------------------- what is exported
 
 
-def _condition(model: ZipVoice) -> Source:
+def condition_source(model: ZipVoice) -> Source:
     def example(frames: int) -> Tensors:
         num_tokens = torch.tensor([max(1, frames // 2), max(1, frames // 3)])
         tokens = torch.randint(model.vocabulary.size, (2, int(num_tokens.max()) + 1), generator=_generator(frames))
@@ -125,7 +130,7 @@ def _condition(model: ZipVoice) -> Source:
     return Source("condition", TracedTextCondition(model), reference, example, "text", axes)
 
 
-def _velocity(model: ZipVoice, int8: bool) -> Source:
+def velocity_source(model: ZipVoice, int8: bool = False) -> Source:
     channels = 2 if model.variant == "zipvoice_dialog_stereo" else 1
 
     def example(frames: int) -> Tensors:
@@ -145,8 +150,7 @@ def _velocity(model: ZipVoice, int8: bool) -> Source:
     return Source("velocity", TracedVelocity(model, channels), reference, example, "velocity", axes, int8)
 
 
-def _vocoder(folder: str) -> Source:
-    vocos = load_vocos(vocoder_folder(folder))
+def vocoder_source(vocos: Vocos) -> Source:
 
     def example(frames: int) -> Tensors:
         return {"log_mel": torch.randn(2, 100, frames, generator=_generator(frames)) - 3}
@@ -166,11 +170,11 @@ def _write(source: Source, output: Path) -> ExportedGraph:
     target = output / graph_file(source.name)
     with whole_file(target) as path:
         logger.info("tracing %s", source.name)
-        _trace(source, path)
+        trace(source, path)
         if source.int8:
             _quantize(path)
         _mark(path, source.name)
-        difference = _difference(source, path)
+        difference = difference_from(source, open_graph(path, source.name, num_threads=1))
         precision = "int8" if source.int8 else "float32"
         if not difference <= MOST_DIFFERENT[precision]:
             raise ValueError(f"the {source.name} graph differs from the network by {difference:.2g} of its values")
@@ -179,7 +183,8 @@ def _write(source: Source, output: Path) -> ExportedGraph:
 
 
 @torch.no_grad()
-def _trace(source: Source, path: Path) -> None:
+def trace(source: Source, path: Path, fold: bool = True) -> None:
+    """Write a graph; unless `fold`, parameters stay as they are and what is computed of them is part of the graph."""
     example = source.example(TRACED_FRAMES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the age of this exporter, and sizes that it cannot infer
@@ -189,6 +194,7 @@ def _trace(source: Source, path: Path) -> None:
             str(path),
             dynamo=False,
             opset_version=OPSET,
+            do_constant_folding=fold,
             input_names=list(example),
             output_names=[source.output],
             dynamic_axes={name: dict(axes) for name, axes in source.axes.items() if name in {*example, source.output}},
@@ -223,14 +229,14 @@ def _mark(path: Path, name: str) -> None:
     import onnx
 
     graph = onnx.load(str(path))
-    onnx.helper.set_model_props(graph, {"zipvoice.graph": name, "zipvoice.format": FORMAT})
+    onnx.helper.set_model_props(graph, {"zipvoice.graph": name, "zipvoice.format": GRAPH_FORMAT})
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))
 
 
 @torch.no_grad()
-def _difference(source: Source, path: Path) -> float:
-    graph = open_graph(path, source.name, num_threads=1)
+def difference_from(source: Source, graph: "InferenceSession") -> float:
+    """Of a graph's values from those of the network, relative to their norm, the worst over `PARITY_FRAMES`."""
     worst = 0.0
     for frames in PARITY_FRAMES:
         example = source.example(frames)

@@ -5,40 +5,31 @@ Graphs have no inverse short-time transform that all runtimes know. Its frames a
 overlapping them is what a transposed convolution does. Shapes: B batch, T frames, F mel bands, N samples.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zipvoice.audio.mel import HOP, N_FFT
+from zipvoice.audio.mel import HOP, N_FFT, inverse_transform
 from zipvoice.vocoder.vocos import LARGEST_MAGNITUDE, Vocos
 
 
 class TracedVocos(nn.Module):
     """Log-mel (B, F, T), T at least 2, to wave (B, (T - 1) · 256) in [-1, 1]."""
 
+    basis: Tensor
+    window_square: Tensor
+
     def __init__(self, vocos: Vocos) -> None:
         super().__init__()
         self.backbone, self.out = vocos.backbone, vocos.head.out
-        window = torch.hann_window(N_FFT, dtype=torch.float64)
-        self.basis = nn.Parameter((_inverse_transform() * window)[:, None].float(), requires_grad=False)
-        self.square = nn.Parameter(window.square()[None, None].float(), requires_grad=False)
+        for name, values in inverse_transform().items():
+            self.register_parameter(name, nn.Parameter(torch.from_numpy(values), requires_grad=False))
 
     def forward(self, mel: Tensor) -> Tensor:
         log_magnitude, phase = self.out(self.backbone(mel)).transpose(1, 2).chunk(2, dim=1)  # (B, N_FFT / 2 + 1, T)
         magnitude = log_magnitude.exp().clamp(max=LARGEST_MAGNITUDE)
         spectrum = torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1)
         wave = F.conv_transpose1d(spectrum, self.basis, stride=HOP)
-        weight = F.conv_transpose1d(torch.ones_like(mel[:1, :1]), self.square, stride=HOP)
+        weight = F.conv_transpose1d(torch.ones_like(mel[:1, :1]), self.window_square, stride=HOP)
         inside = slice(N_FFT // 2, -(N_FFT // 2))
         return (wave[:, 0, inside] / weight[:, 0, inside]).clamp(-1, 1)
-
-
-def _inverse_transform() -> Tensor:
-    """Rows for the real, then the imaginary parts of the N_FFT / 2 + 1 bins: (N_FFT + 2, N_FFT), float64."""
-    bins = N_FFT // 2 + 1
-    counts = torch.full((bins, 1), 2.0, dtype=torch.float64)  # each bin stands for its mirror image as well
-    counts[0], counts[-1] = 1.0, 1.0
-    angles = 2 * math.pi / N_FFT * torch.outer(torch.arange(bins), torch.arange(N_FFT)).double()
-    return torch.cat([counts * angles.cos(), -counts * angles.sin()]) / N_FFT

@@ -49,8 +49,22 @@ class ModelDescription:
         return "dialog" in self.variant
 
 
+@dataclass(frozen=True)
+class ComputedBy:
+    """What speaks."""
+
+    runtime: str
+    """As `zipvoice.load` takes it."""
+    device: str
+    """A device of PyTorch, or an execution provider of ONNX Runtime."""
+
+
 class AcousticModel(Protocol):
     """From token ids and a prompt's features to a velocity. Several threads may use it at once."""
+
+    @property
+    def computed_by(self) -> ComputedBy:
+        """What computes it."""
 
     @property
     def description(self) -> ModelDescription:

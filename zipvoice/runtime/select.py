@@ -2,6 +2,9 @@
 """Which runtime computes. None is imported before it is chosen."""
 
 import os
+import platform
+import shutil
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +14,10 @@ from zipvoice import builtin
 from zipvoice.audio.griffin_lim import griffin_lim
 from zipvoice.config.model import Variant
 from zipvoice.config.strict_json import suggestion
-from zipvoice.pretrained import ModelDirectory, find_vocoder, has_weights, vocoder_folder
+from zipvoice.pretrained import WEIGHT_FILES, ModelDirectory, find_vocoder, vocoder_folder
 from zipvoice.runtime.base import AcousticModel, Vocoder
 from zipvoice.runtime.onnx import has_graphs
+from zipvoice.runtime.weightless import find_graphs, find_vocoder_graph, names_of, variant_of
 
 RUNTIMES = {
     "torch": ("the PyTorch runtime", "torch", "torch>=2.6"),
@@ -21,6 +25,8 @@ RUNTIMES = {
 }
 """By name: what it is, the library that it needs, and what pip installs for it."""
 GRIFFIN_LIM = "griffin-lim"
+DRIVERS = ("/proc/driver/nvidia", "/dev/kfd")
+"""Where Linux shows that it drives GPUs of NVIDIA and AMD."""
 
 
 def load_model(
@@ -32,16 +38,19 @@ def load_model(
     weights: str | os.PathLike[str] | None = None,
     variant: Variant | None = None,
 ) -> AcousticModel:
-    """The acoustic model of a directory, computed by a runtime; "auto" takes the best that is installed.
+    """The acoustic model of a directory, computed by a runtime.
 
-    `device` is by default the best there is, `dtype` the arithmetic of the model. The other arguments are those of
-    `zipvoice.pretrained.load_network`. Raises ImportError with the install command where the runtime's library is
-    missing, ValueError for names that are not known.
+    "auto" takes the best that is installed: PyTorch on an accelerator, for half precision and where there is no graph,
+    else graphs, which start sooner and take less memory. `device` is by default the best there is, `dtype` the
+    arithmetic of the model. The other arguments are those of `zipvoice.pretrained.load_network`. Raises ImportError
+    with the install command where the runtime's library is missing, ValueError for names that are not known.
 
     Example:
         >>> model = load_model(read_directory("zipvoice_small"), "torch", device="cpu")
     """
-    module = _module(_best(directory) if runtime == "auto" else runtime)
+    if runtime == "auto":
+        runtime = "onnx" if dtype == "float32" and _for_graphs(device) and _has_graphs(directory, variant) else "torch"
+    module = _module(runtime)
     model: AcousticModel = module.load_model(directory, device=device, dtype=dtype, weights=weights, variant=variant)
     return model
 
@@ -49,7 +58,7 @@ def load_model(
 def load_vocoder(source: str | os.PathLike[str], runtime: str = "auto", *, device: str | None = None) -> Vocoder:
     """Griffin-Lim or the package's own Vocos by name, else Vocos from a folder; only Vocos needs a runtime.
 
-    "auto" takes a folder's graph, if it has one, and else PyTorch.
+    "auto" takes PyTorch on an accelerator and where there is no graph, else the graph.
 
     Example:
         >>> samples = load_vocoder("griffin-lim")(log_mel)  # (B, F, T) -> (B, N)
@@ -58,22 +67,54 @@ def load_vocoder(source: str | os.PathLike[str], runtime: str = "auto", *, devic
         return griffin_lim
     folder = vocoder_folder(source)
     if runtime == "auto":
-        runtime = "onnx" if has_graphs(folder, "vocoder") else "torch"
+        has_graph = has_graphs(folder, "vocoder") or find_vocoder_graph(folder) is not None
+        runtime = "onnx" if has_graph and _for_graphs(device) else "torch"
     vocoder: Vocoder = _module(runtime).load_vocoder(folder, device=device)
     return vocoder
 
 
 def default_vocoder(model: str | os.PathLike[str], directory: ModelDirectory, runtime: str) -> str | Path:
     """What speaks for a model unless another is named, as `load_vocoder` takes it: its graph, else `find_vocoder`."""
-    has_own = runtime == "onnx" or (runtime == "auto" and has_graphs(directory.path, "vocoder"))
-    return directory.path if has_own and str(model) not in builtin.MODELS else find_vocoder(model)
+    if str(model) in builtin.MODELS or runtime not in ("onnx", "auto"):
+        return find_vocoder(model)
+    has_own = has_graphs(directory.path, "vocoder" if runtime == "auto" else "velocity")
+    return directory.path if has_own else find_vocoder(model)
 
 
-def _best(directory: ModelDirectory) -> str:
-    """PyTorch where there are weights and it is installed, since it has every option; else graphs, if there are any."""
-    if not has_graphs(directory.path, "condition", "velocity") or (has_weights(directory.path) and find_spec("torch")):
-        return "torch"
-    return "onnx"
+def _has_graphs(directory: ModelDirectory, variant: Variant | None) -> bool:
+    """Whether the ONNX runtime can compute a model: it has graphs, or its weights can be put into some."""
+    if has_graphs(directory.path, "condition", "velocity"):
+        return True
+    path = directory.path / WEIGHT_FILES[0]
+    if not path.is_file():
+        return False
+    return find_graphs(directory, variant or variant_of(directory, names_of(path))) is not None
+
+
+def _for_graphs(device: str | None) -> bool:
+    """Whether graphs suit a device: a CPU, or no device is named and none is seen that only PyTorch uses."""
+    return device == "cpu" or not _has_pytorch() or (device is None and not _sees_accelerator())
+
+
+def _has_pytorch() -> bool:
+    try:
+        return find_spec("torch") is not None
+    except ImportError:  # from finders that refuse it
+        return False
+
+
+def _sees_accelerator() -> bool:
+    """Whether this computer has a GPU that PyTorch may use, without loading PyTorch where there is none."""
+    apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    if not (apple or shutil.which("nvidia-smi") or any(map(os.path.exists, DRIVERS))):
+        return False
+    return best_device() != "cpu"
+
+
+def best_device() -> str:
+    """See `zipvoice.runtime.torch.best_device`."""
+    name: str = import_module("zipvoice.runtime.torch").best_device()
+    return name
 
 
 def _module(runtime: str) -> Any:

@@ -15,7 +15,7 @@ from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import ModelDirectory, load_network
-from zipvoice.runtime.base import Floats, Integers, ModelDescription
+from zipvoice.runtime.base import ComputedBy, Floats, Integers, ModelDescription
 from zipvoice.vocoder.other_vocos import load_any_vocos
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -44,6 +44,7 @@ class TorchModel:
             raise ValueError(f"dtype {dtype!r} is not known{suggestion(dtype, DTYPES)}")
         self.description = ModelDescription.of(file, network.variant, network.vocabulary)
         self.device = find_device(device)
+        self.computed_by = ComputedBy("torch", str(self.device))
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.network = network.to(self.device).eval()
         for layer in self.network.modules():

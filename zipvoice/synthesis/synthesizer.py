@@ -332,8 +332,8 @@ def load(
         vocoder: a directory of Vocos weights, the name of the package's ("vocos_small"), or "griffin-lim", which needs
             no weights; by default the latter for models of the package, the graph of a directory that has one, and the
             published Vocos, downloaded once, for all others.
-        runtime: what computes: "torch", "onnx" for graphs that `zipvoice export` wrote, or "auto" for what the
-            directory and the installed packages allow.
+        runtime: what computes: "torch", "onnx" for ONNX Runtime on a CPU, or "auto": PyTorch on a GPU, for half
+            precision and where there is no graph, else "onnx". `Synthesizer.model.computed_by` tells which it is.
         device: cpu, cuda, cuda:1, mps; by default the best there is.
         dtype: arithmetic of the model: "float32", "bfloat16" or "float16".
         weights: see `zipvoice.pretrained.load_network`.

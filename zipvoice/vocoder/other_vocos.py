@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from zipvoice.audio.mel import HOP, check_mel
 from zipvoice.vocoder.log_mel import LogMel
-from zipvoice.vocoder.vocos import CLASS_PATHS, CONFIG_FILES, FEATURES, WEIGHT_FILES, first_file, load_vocos, require
+from zipvoice.vocoder.vocos import load_vocos
+from zipvoice.vocoder.vocos_files import CLASS_PATHS, CONFIG_FILES, FEATURES, WEIGHT_FILES, first_file, require
 from zipvoice.weights import load_strictly, read_weights
 
 MODULES = {"backbone": "vocos.models", "head": "vocos.heads"}

@@ -1,33 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained model -> a folder to ship, weights in a byte each and what it is to be spoken with; or a vocoder, in half.
+"""A trained model -> a folder to ship: weights in a byte each, graphs without weights, what it is to be spoken with.
 
 usage: python local/package.py RUN FOLDER [NUM_STEPS GUIDANCE_SCALE T_SHIFT TEMPERATURE]
+       python local/package.py VOCODER_RUN FOLDER
+       python local/package.py --released FOLDER
+
+The second makes a vocoder, weights in half precision. The third writes the graphs of the released models, which take
+their weights from the files of the hub. Made again from the same files, everything is the same to the last bit.
 """
 
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from zipvoice.config.model import Vocabulary
+from zipvoice.config.model_file import ModelFile
 from zipvoice.config.synthesis import SamplingConfig
-from zipvoice.pretrained import load_pretrained, save_pretrained
-from zipvoice.vocoder.vocos import load_vocos, save_vocos
+from zipvoice.config.vocoder import VocosConfig
+from zipvoice.export.weightless import write_model_graphs, write_vocoder_graph
+from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.pretrained import RELEASED, load_pretrained, save_pretrained
+from zipvoice.vocoder.vocos import Vocos, load_vocos, save_vocos
 from zipvoice.weights import pack_int8
 
 
-def main(run: Path, folder: Path, sampling: SamplingConfig | None) -> None:
+def package(run: Path, folder: Path, sampling: SamplingConfig | None) -> None:
+    """A model, or a vocoder where there is no model.json."""
     if (run / "model.json").is_file():
         pretrained = load_pretrained(run)
-        weights = pack_int8(pretrained.model.state_dict())
-        save_pretrained(folder, weights, replace(pretrained.file, sampling=sampling), pretrained.table)
+        file = replace(pretrained.file, sampling=sampling or pretrained.file.sampling)
+        save_pretrained(folder, pack_int8(pretrained.model.state_dict()), file, pretrained.table)
+        write_model_graphs(pretrained.model, file, folder)
     else:
-        save_vocos(load_vocos(run).half(), folder)
-    megabytes = (folder / "model.safetensors").stat().st_size / 1e6
-    print(f"{folder}: {megabytes:.1f} MB of weights")
+        vocos = load_vocos(run)
+        save_vocos(vocos.half(), folder)
+        write_vocoder_graph(vocos.float(), folder)
+    _report(folder)
+
+
+def package_released(folder: Path) -> None:
+    """Graphs for the sizes and vocabularies of the released models and vocoder."""
+    for variant in RELEASED:
+        vocabulary = Vocabulary(388, 0, 360, 361) if "dialog" in variant else Vocabulary(360)
+        write_model_graphs(ZipVoice(ModelFile().model, vocabulary, variant).eval(), ModelFile(), folder / variant)
+    write_vocoder_graph(Vocos(VocosConfig()).eval(), folder / "vocos")
+    _report(folder)
+
+
+def _report(folder: Path) -> None:
+    megabytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    print(f"{folder}: {megabytes:.1f} MB")
 
 
 if __name__ == "__main__":
     if len(sys.argv) not in (3, 7):
         sys.exit(__doc__)
-    given = sys.argv[3:]
-    sampling = SamplingConfig(int(given[0]), *map(float, given[1:])) if given else None
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sampling)
+    if sys.argv[1] == "--released":
+        package_released(Path(sys.argv[2]))
+    else:
+        given = sys.argv[3:]
+        sampling = SamplingConfig(int(given[0]), *map(float, given[1:])) if given else None
+        package(Path(sys.argv[1]), Path(sys.argv[2]), sampling)

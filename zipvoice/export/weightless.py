@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Graphs without weights, for ONNX Runtime to fill: see `zipvoice.runtime.weightless`. Needs the package onnx."""
+
+import copy
+import logging
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zipvoice.audio.mel import inverse_transform
+from zipvoice.config.model_file import ModelFile
+from zipvoice.export.onnx import (
+    MOST_DIFFERENT,
+    OPSET,
+    Source,
+    condition_source,
+    difference_from,
+    require_onnx,
+    trace,
+    velocity_source,
+    vocoder_source,
+)
+from zipvoice.files import whole_file
+from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.runtime.onnx import fill_graph
+from zipvoice.runtime.weightless import (
+    GRAPH_FORMAT,
+    Header,
+    Parameter,
+    WeightlessGraph,
+    network_key,
+    pack,
+    vocoder_key,
+    weightless_file,
+)
+from zipvoice.vocoder.vocos import Vocos
+
+logger = logging.getLogger(__name__)
+
+
+def write_model_graphs(network: ZipVoice, file: ModelFile, output: Path) -> None:
+    """Write condition and velocity graph of a network's sizes; its weights are what they are compared with it by.
+
+    Raises ValueError where a graph differs from the network, ImportError where onnx is missing.
+    """
+    key = network_key(file, network.variant, network.vocabulary)
+    for source in (condition_source, velocity_source):
+        _write(source, network, {}, key, output)
+
+
+def write_vocoder_graph(vocos: Vocos, output: Path) -> None:
+    """Write the graph of a vocoder's sizes; see `write_model_graphs`."""
+    _write(vocoder_source, vocos, inverse_transform(), vocoder_key(vocos.config), output)
+
+
+def _write(
+    source_of: Callable[[Any], Source], network: nn.Module, constants: Mapping[str, Any], key: str, output: Path
+) -> None:
+    require_onnx()
+    source = source_of(network)
+    logger.info("tracing %s", source.name)
+    model, parameters = _traced(source_of, network, constants)
+    target = output / weightless_file(source.name)
+    header = Header(source.name, GRAPH_FORMAT, key, parameters)
+    weights = {name: value.float().numpy() for name, value in network.state_dict().items()}
+    graph = fill_graph(WeightlessGraph(target, header, model), {**weights, **constants}, "the network", num_threads=1)
+    if not (difference := difference_from(source, graph)) <= MOST_DIFFERENT["float32"]:
+        raise ValueError(f"the {source.name} graph differs from the network by {difference:.2g} of its values")
+    with whole_file(target) as path:
+        path.write_bytes(pack(header, model))
+
+
+def _traced(
+    source_of: Callable[[Any], Source], network: nn.Module, constants: Mapping[str, Any]
+) -> tuple[bytes, tuple[Parameter, ...]]:
+    """The ONNX model without weights, and what it asks for.
+
+    Parameters are found by their values, which are random, for tracing renames them.
+    """
+    import onnx
+
+    network = _randomised(network)
+    names = {value.numpy().tobytes(): name for name, value in network.state_dict().items()}
+    names |= {np.ascontiguousarray(value).tobytes(): name for name, value in constants.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "traced.onnx"
+        trace(source_of(network), path, fold=False)
+        model = onnx.load(str(path))
+        renamed = {
+            tensor.name: names[onnx.numpy_helper.to_array(tensor).tobytes()] for tensor in model.graph.initializer
+        }
+        weights = [_empty(tensor) for tensor in model.graph.initializer]
+        model = _simplified(model, weights, path)
+    for tensor in weights:
+        tensor.name = renamed[tensor.name]
+    renamed |= {value.name: value.name for value in (*model.graph.input, *model.graph.output)}
+    _shorten(model.graph, renamed)
+    model.graph.initializer.extend(weights)
+    parameters = tuple(Parameter(tensor.name, tuple(tensor.dims)) for tensor in weights)
+    return model.SerializeToString(deterministic=True), parameters
+
+
+@torch.no_grad()
+def _randomised(network: nn.Module) -> nn.Module:
+    network = copy.deepcopy(network).float().cpu().eval()
+    generator = torch.Generator().manual_seed(0)
+    state: Mapping[str, Tensor] = network.state_dict()
+    for value in state.values():
+        value.copy_(0.1 * torch.randn(value.shape, generator=generator))
+    return network
+
+
+def _empty(tensor: Any) -> Any:
+    """Name, type and shape of a tensor, whose values are said to be elsewhere."""
+    import onnx
+
+    empty = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    empty.data_location = onnx.TensorProto.EXTERNAL
+    empty.external_data.add(key="location", value="weights")
+    return empty
+
+
+def _simplified(model: Any, weights: Sequence[Any], path: Path) -> Any:
+    """The model without weights, and without what does not depend on them: half of the nodes, half the time to load."""
+    import onnx
+    from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+
+    del model.graph.initializer[:]
+    inputs = list(model.graph.input)
+    values = [onnx.helper.make_tensor_value_info(w.name, w.data_type, list(w.dims)) for w in weights]
+    model.graph.input.extend(values)  # as arguments, they are left as they are
+    options = SessionOptions()
+    options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC  # standard operators only
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 3
+    InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    model = onnx.load(str(path))
+    del model.graph.input[:], model.opset_import[:]
+    model.graph.input.extend(inputs)
+    model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+    return model
+
+
+def _shorten(graph: Any, renamed: dict[str, str]) -> None:
+    """Number the values of a graph that nobody asks for by name, and leave out what is for reading only."""
+    del graph.value_info[:]
+    for tensor in graph.initializer:
+        tensor.name = renamed.setdefault(tensor.name, str(len(renamed)))
+    for node in graph.node:
+        node.ClearField("name")
+        node.ClearField("doc_string")
+        for values in (node.input, node.output):
+            for i, name in enumerate(values):
+                values[i] = renamed.setdefault(name, str(len(renamed))) if name else ""
