@@ -1,18 +1,87 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests spoken together by the scheduler."""
+"""Requests spoken together by the scheduler: what they sound like, and who comes when."""
 
 import asyncio
+import itertools
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_models import FAST, make_synthesizer, tone
+from closed_form_model import ClosedFormModel
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import FAST, LETTERS, make_synthesizer, tone
 
+from zipvoice import builtin, load
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.runtime.base import ModelDescription
+from zipvoice.server.admission import Admission, Busy, Line, SchedulerLimits
 from zipvoice.server.scheduler import Scheduler
-from zipvoice.server.speech_job import SpeechRequest
-from zipvoice.synthesis.synthesizer import joined
+from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechRequest
+from zipvoice.server.tasks import next_batch
+from zipvoice.server.text_feed import TextFeed
+from zipvoice.synthesis.prompt import Prompt
+from zipvoice.synthesis.synthesizer import Synthesizer, joined
 
 LONG = "one two three, four five six. seven eight nine ten! eleven twelve? " * 3
+WORDS = "one two three four"
+PATIENCE = 20.0
+"""Seconds after which a test gives up."""
+
+
+class StepByStepModel(ClosedFormModel):
+    """Takes its steps when the test says so, and remembers the times of those in each; refuses texts with a Q."""
+
+    def __init__(self):
+        super().__init__(ModelDescription.of(ModelFile(), "zipvoice_distill", LETTERS.vocabulary))
+        self.allowed = threading.Semaphore(0)
+        self.steps = []
+        self.asked = threading.Semaphore(0)
+        self.is_free = False
+
+    def condition(self, tokens, num_tokens, num_frames, speech):
+        if (tokens == LETTERS.ids(["Q"])[0]).any():
+            raise RuntimeError("Q is too much for this runtime")
+        return super().condition(tokens, num_tokens, num_frames, speech)
+
+    def velocity(self, t, x, condition, guidance_scale):
+        self.steps.append([round(float(time), 3) for time in np.broadcast_to(np.ravel(t), len(x))])
+        self.asked.release()
+        assert self.is_free or self.allowed.acquire(timeout=PATIENCE)
+        return super().velocity(t, x, condition, guidance_scale)
+
+    def wait_for_step(self):
+        """Until the next one has begun."""
+        assert self.asked.acquire(timeout=PATIENCE)
+
+    def step(self):
+        """Let the present step end and wait until the next one has begun."""
+        self.allowed.release()
+        self.wait_for_step()
+
+    def run(self):
+        """Let all steps go on."""
+        self.is_free = True
+        self.allowed.release()
+
+
+def hum(log_mel):
+    """A vocoder of tones."""
+    return np.repeat(tone((log_mel.shape[2] - 1) * 256 / 24000).samples, len(log_mel), axis=0)
+
+
+@pytest.fixture
+def model():
+    return StepByStepModel()
+
+
+@pytest.fixture
+def stepping(model):
+    return Synthesizer(model, hum, TokenizerConfig("simple"), LETTERS)
 
 
 @pytest.fixture(scope="module")
@@ -26,30 +95,382 @@ def prompt(synthesizer):
 
 
 @pytest.fixture
-def scheduler(synthesizer):
-    with Scheduler(synthesizer) as scheduler:
-        yield scheduler
+def make(stepping, model):
+    """Makes a scheduler of the given limits, one in a test."""
+    made = []
+
+    def start(**limits):
+        made.append(Scheduler(stepping, SchedulerLimits(**limits)))
+        return made[0]
+
+    yield start
+    model.run()
+    for scheduler in made:
+        scheduler.close()
+
+
+def request(text, prompt, num_steps=4, **more):
+    return SpeechRequest(text, prompt, SynthesisOptions(num_steps=num_steps, t_shift=1.0), **more)
+
+
+def until(condition):
+    """Wait for what another thread does."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+# ---------------------------------------------------------------- the same sound
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_requests_spoken_together_sound_as_each_alone(scheduler, synthesizer, prompt, stream):
-    texts = [LONG, "no.", "one two three four.", "seven eight nine ten!", LONG * 2]
-    options = [
-        replace(FAST, num_steps=steps, guidance_scale=scale) for steps, scale in zip(range(1, 6), (0, 1, 2, 0, 1))
-    ]
+def test_requests_spoken_together_sound_as_each_alone(synthesizer, prompt, stream):
+    texts = ["one two three four.", LONG, "seven eight nine ten!", "no.", "five six seven."]
+    varied = zip(texts, (5, 2, 4, 1, 6), (0.5, 1.0, 1.5, 0.0, 1.0), strict=True)
     requests = [
-        SpeechRequest(text, prompt, each, name=str(number), stream=stream)
-        for number, (text, each) in enumerate(zip(texts, options))
+        SpeechRequest(text, prompt, replace(FAST, num_steps=n, guidance_scale=w), name=text[:9], stream=stream)
+        for text, n, w in varied
     ]
-    for request, job in [(request, scheduler.submit(request)) for request in requests]:
+    with Scheduler(synthesizer, SchedulerLimits(max_batch_frames=6000)) as scheduler:
+        together = [joined(job) for job in [scheduler.submit(each) for each in requests]]
+        assert scheduler.metrics().batch_size.counts[0] < scheduler.metrics().steps
+    for each, sound in zip(requests, together, strict=True):
         alone = synthesizer.stream if stream else synthesizer.parts
-        expected = joined(alone(request.text, prompt, request.options, name=request.name))
-        np.testing.assert_allclose(joined(job).samples, expected.samples, atol=1e-4)
+        expected = joined(alone(each.text, prompt, each.options, name=each.name))
+        np.testing.assert_allclose(sound.samples, expected.samples, atol=1e-4)
 
 
-def test_async(scheduler, prompt):
-    async def speak():
-        async with scheduler.submit(SpeechRequest(LONG, prompt, FAST, stream=True)) as job:
-            return [part async for part in job]
+@pytest.mark.parametrize("change", [{"raw": True}, {"duration": 3.0}, {"remove_long_silence": True}])
+def test_every_way_of_joining_is_that_of_the_synthesizer(synthesizer, prompt, change):
+    options = replace(FAST, max_chunk_seconds=4.0, **change)
+    expected = synthesizer.synthesize(LONG, prompt, options)
+    with Scheduler(synthesizer) as scheduler:
+        others = [scheduler.submit(SpeechRequest("one two three.", prompt, FAST)) for _ in range(3)]
+        sound = joined(scheduler.submit(SpeechRequest(LONG, prompt, options)))
+        assert all(joined(other) for other in others)
+    np.testing.assert_allclose(sound.samples, expected.samples, atol=1e-4)
 
-    assert len(asyncio.run(speak())) > 2
+
+def companions_that_come_and_go(synthesizer, prompt, texts, options):
+    """The features of the first text's chunk, beside others that join it at each of its steps and leave again."""
+    first, *others = (next(synthesizer.plan(text, prompt, options)) for text in texts)
+    (trajectory,) = synthesizer.begin([first], [options.sampling])
+    for other in itertools.cycle(others):
+        if not trajectory.num_steps_left:
+            return synthesizer.mel(trajectory), synthesizer.mels([first], options)[0]
+        (companion,) = synthesizer.begin([other], [replace(options.sampling, num_steps=3, guidance_scale=0.5)])
+        synthesizer.advance([companion])
+        synthesizer.advance([companion, trajectory])
+
+
+def test_features_do_not_depend_on_who_steps_beside(synthesizer, prompt):
+    options = synthesizer.resolved(SynthesisOptions(num_steps=4, guidance_scale=1.5))
+    beside, alone = companions_that_come_and_go(synthesizer, prompt, [WORDS, LONG, "no."], options)
+    np.testing.assert_allclose(beside, alone, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", builtin.MODELS)
+def test_features_of_the_package_do_not_depend_on_who_steps_beside(name):
+    synthesizer, prompt = load(name, device="cpu"), Prompt.load(builtin.voices()[builtin.VOICE])
+    texts = ["Good morning to you all.", "A rather longer sentence, which says a little more than the first.", "No."]
+    beside, alone = companions_that_come_and_go(synthesizer, prompt, texts, synthesizer.resolved())
+    np.testing.assert_allclose(beside, alone, atol=1e-4)
+
+
+# ---------------------------------------------------------------- steps
+
+
+def test_a_request_joins_at_the_next_step_and_leaves_after_its_last(make, model, prompt):
+    scheduler = make()
+    first = scheduler.submit(request(WORDS, prompt))
+    model.wait_for_step()
+    model.step()
+    second = scheduler.submit(request(WORDS, prompt, num_steps=2))
+    until(lambda: second.num_frames)
+    model.step()
+    model.step()
+    model.run()
+    assert joined(first).num_samples == joined(second).num_samples
+    assert model.steps == [[0.0], [0.25], [0.5, 0.0], [0.75, 0.5]]
+
+
+def test_a_cancelled_request_is_not_in_the_next_step(make, model, prompt):
+    scheduler = make()
+    jobs = [scheduler.submit(request(WORDS, prompt, num_steps=8)) for _ in range(3)]
+    until(lambda: all(job.num_frames for job in jobs))
+    model.wait_for_step()
+    model.step()
+    jobs[1].cancel()
+    model.step()
+    assert [len(step) for step in model.steps[1:]] == [3, 2]
+    model.run()
+    with pytest.raises(Cancelled):
+        joined(jobs[1])
+    assert joined(jobs[0]).num_samples == joined(jobs[2]).num_samples
+    counts = scheduler.metrics()
+    assert (counts.admitted, counts.completed, counts.cancelled, counts.open) == (3, 2, 1, 0)
+
+
+def test_first_chunks_come_before_later_ones(make, model, prompt):
+    """A long text that is being spoken waits, step for step, while a short one that comes later is spoken."""
+    scheduler = make()
+    options = SynthesisOptions(num_steps=4, t_shift=1.0, max_chunk_seconds=4.0)
+    long = scheduler.submit(SpeechRequest(LONG * 4, prompt, options))
+    until(lambda: len(scheduler._tasks[long].works) > 2)
+    short = scheduler.submit(request("one two three four. " * 12, prompt))  # of another length
+    until(lambda: short.num_frames)
+    model.wait_for_step()
+    for _ in range(8):
+        model.step()
+    assert short.is_over or [0.0] in model.steps[1:6]
+    model.run()
+    assert joined(short).seconds < joined(long).seconds
+
+
+def test_a_stream_is_sampled_chunk_by_chunk(make, model, prompt):
+    scheduler = make()
+    job = scheduler.submit(request(LONG * 2, prompt, stream=True))
+    model.run()
+    assert len(list(job)) > 2
+    assert all(len(step) == 1 for step in model.steps)
+    assert model.steps[:4] == [[0.0], [0.25], [0.5], [0.75]]
+
+
+lengths = st.lists(st.tuples(st.integers(10, 2000), st.floats(0, 9)), min_size=1, max_size=12)
+
+
+@given(lengths, st.integers(100, 5000), st.floats(0, 0.5))
+def test_a_batch_has_the_most_urgent_one_and_little_padding(items, max_frames, padding):
+    works = [_Waiting(*item) for item in items]
+    batch = next_batch(works, SchedulerLimits(max_batch_frames=max_frames, max_padding_share=padding))
+    padded = max(work.frames for work in batch) * len(batch)
+    assert batch[0].due == min(work.due for work in works)
+    assert len(batch) == 1 or padded <= max_frames
+    assert sum(work.frames for work in batch) >= (1 - padding - 1e-9) * padded
+    assert len(batch) == len({id(work) for work in batch})
+
+
+class _Waiting:
+    def __init__(self, frames, due):
+        self.frames, self.due = frames, due
+
+    def can_join(self, other):
+        return True
+
+
+def test_guided_and_bare_and_raw_utterances_are_not_evaluated_together(make, model, prompt):
+    scheduler = make()
+    jobs = [
+        scheduler.submit(SpeechRequest(WORDS, prompt, SynthesisOptions(num_steps=2, raw=raw)))
+        for raw in (False, True, False)
+    ]
+    until(lambda: all(job.num_frames for job in jobs))
+    model.run()
+    assert all(joined(job) for job in jobs)
+    assert {len(step) for step in model.steps[1:]} <= {1, 2}
+
+
+# ---------------------------------------------------------------- ends
+
+
+def test_an_error_of_one_request_is_its_own(make, model, prompt):
+    scheduler = make()
+    good = scheduler.submit(request(WORDS, prompt))
+    model.wait_for_step()
+    bad, other = scheduler.submit(request("one two Q three", prompt)), scheduler.submit(request(WORDS, prompt))
+    until(lambda: bad.num_frames and other.num_frames)
+    model.run()
+    with pytest.raises(RuntimeError, match="Q is too much"):
+        joined(bad)
+    assert joined(good).num_samples == joined(other).num_samples
+    assert scheduler.is_alive and scheduler.metrics().failed == 1
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "at least one word"), ("ünspeakable", "the text")])
+def test_a_text_that_cannot_be_spoken_is_a_value_error(make, model, prompt, text, message):
+    model.run()
+    with pytest.raises(ValueError, match=message):
+        joined(make().submit(request(text, prompt)))
+
+
+def test_what_was_spoken_before_the_error_is_given_out(make, model, prompt):
+    model.run()
+    job = make().submit(request(["one two three four\n", "\n", "five\n", "\n", "ü\n"], prompt))
+    assert next(job).seconds > 0
+    with pytest.raises(ValueError, match="the text"):
+        list(job)
+
+
+def test_a_deadline_ends_a_request_that_has_no_sound_yet(make, model, prompt):
+    scheduler = make()
+    whole = scheduler.submit(request(WORDS, prompt, deadline_seconds=0.05))
+    stream = scheduler.submit(request(LONG * 2, prompt, stream=True, deadline_seconds=30.0))
+    model.wait_for_step()
+    time.sleep(0.06)
+    model.run()
+    with pytest.raises(DeadlineExceeded, match=r"within 0\.05 s"):
+        joined(whole)
+    assert joined(stream).seconds > 3
+    assert scheduler.metrics().expired == 1
+
+
+def test_draining_speaks_what_was_admitted_and_admits_no_more(make, model, prompt):
+    scheduler = make()
+    job = scheduler.submit(request(WORDS, prompt))
+    assert not scheduler.drain(0.01)
+    with pytest.raises(Busy, match="shutting down"):
+        scheduler.submit(request(WORDS, prompt))
+    model.run()
+    assert scheduler.drain(PATIENCE)
+    assert joined(job).seconds > 0
+    assert not scheduler.is_alive
+
+
+def test_closing_cancels_and_ends_all_threads(stepping, model, prompt):
+    before = threading.active_count()
+    scheduler = Scheduler(stepping)
+    feed = TextFeed()
+    jobs = [scheduler.submit(request(text, prompt)) for text in (WORDS, feed, iter([LONG]))]
+    model.run()
+    scheduler.close()
+    for job in jobs[1:2]:
+        with pytest.raises(Cancelled, match="shutting down"):
+            joined(job)
+    until(lambda: threading.active_count() == before)
+
+
+# ---------------------------------------------------------------- readers
+
+
+def test_a_slow_reader_holds_a_bounded_amount_of_sound(make, model, prompt):
+    scheduler = make(unread_seconds=5.0)
+    model.run()
+    lines = ["one two three four, five six seven eight nine ten.\n", "\n"] * 200
+    job = scheduler.submit(request(lines, prompt, stream=True))
+    until(lambda: job.unread_seconds >= 3)
+    time.sleep(0.3)
+    assert job.unread_seconds < 5 + 2 * 5
+    assert sum(part.seconds for part in job) > 300
+
+
+def test_a_reader_that_is_gone_is_given_up(make, model, prompt):
+    scheduler = make(reader_seconds=0.2)
+    model.run()
+    job = scheduler.submit(request(LONG * 20, prompt, stream=True))
+    until(lambda: scheduler.metrics().expired == 1)
+    with pytest.raises(DeadlineExceeded, match="nobody has read"):
+        list(job)
+
+
+def test_an_event_loop_waits_without_losing_sound(make, model, prompt):
+    scheduler = make()
+    job = scheduler.submit(request(LONG, prompt, stream=True))
+
+    async def read():
+        with pytest.raises(asyncio.TimeoutError):  # the built-in one from Python 3.11 on
+            await asyncio.wait_for(anext(job), 0.05)
+        model.run()
+        return [part async for part in job]
+
+    parts = asyncio.run(read())
+    alone = scheduler.submit(request(LONG, prompt, stream=True))
+    assert np.array_equal(joined(parts).samples, joined(alone).samples)
+
+
+# ---------------------------------------------------------------- texts that are still being written
+
+
+def test_clauses_are_spoken_while_the_text_is_written(make, model, prompt):
+    scheduler = make()
+    model.run()
+    feed = TextFeed()
+    job = scheduler.submit(request(feed, prompt, stream=True))
+    for word in ("one ", "two ", "three ", "four. ", "five "):
+        feed.write(word)
+    first = next(job)
+    assert first.seconds > 0.5
+    feed.write("six seven.")
+    feed.end()
+    assert list(job)
+
+
+def test_cancelling_closes_the_text(make, model, prompt):
+    scheduler = make()
+    feed = TextFeed()
+    job = scheduler.submit(request(feed, prompt, stream=True))
+    job.cancel()
+    with pytest.raises(ValueError, match="has ended"):
+        feed.write("more")
+    with pytest.raises(Cancelled):
+        next(job)
+
+
+@pytest.mark.parametrize(
+    ("written", "clauses"),
+    [
+        (["Hello to all of you. And wel", "come!"], ["Hello to all of you.", " And welcome!"]),
+        (["It is 3.14 or so, I think"], ["It is 3.14 or so, I think"]),
+        (["Yes. No. Perhaps we shall see."], ["Yes. No. Perhaps we shall see."]),
+        (["今天天气很好我们出去走一走吧。明天再说"], ["今天天气很好我们出去走一走吧。", "明天再说"]),
+        ([""], []),
+    ],
+)
+def test_a_clause_is_whole_when_the_next_one_begins(written, clauses):
+    feed = TextFeed()
+    for text in written:
+        feed.write(text)
+    feed.end()
+    assert list(feed) == clauses
+
+
+# ---------------------------------------------------------------- admission
+
+
+def admitted(admission, line=None, **more):
+    try:
+        admission.admit(line or Line(0, 0, 0), **more)
+    except Busy as busy:
+        return busy.retry_after_seconds
+    return None
+
+
+def test_work_in_line_is_predicted_at_the_measured_rate():
+    admission = Admission(SchedulerLimits(queue_seconds=2.0))
+    assert admitted(admission, Line(1e9, 1, 0)) is None  # nothing is known yet
+    admission.observe(1000, 1.0)
+    assert admitted(admission, Line(1999, 1, 0)) is None
+    assert admitted(admission, Line(7500, 1, 0)) == 6  # until 2 s are left
+    assert admitted(admission, Line(1999, 1, 0), deadline_seconds=1.0) == 1
+
+
+def test_the_rate_follows_what_is_measured():
+    admission = Admission(SchedulerLimits())
+    for rate in (1000.0, 100.0):
+        for _ in range(100):
+            admission.observe(rate, 1.0)
+        assert admission.rate == pytest.approx(rate, rel=1e-3)
+
+
+def test_open_requests_are_bounded_for_all_and_for_each_key():
+    admission = Admission(SchedulerLimits(max_requests=3, requests_per_key=2))
+    assert admitted(admission, Line(0, 2, 1)) is None
+    assert admitted(admission, Line(0, 3, 0)) == 1
+    assert admitted(admission, Line(0, 2, 2)) == 1
+
+
+def test_a_key_has_so_many_requests_a_minute():
+    admission = Admission(SchedulerLimits(requests_per_minute=3))
+    assert [admitted(admission, key="a") for _ in range(4)] == [None, None, None, 20]
+    assert admitted(admission, key="b") is None
+
+
+def test_a_full_scheduler_refuses_and_counts(make, model, prompt):
+    scheduler = make(max_requests=1)
+    scheduler.submit(request(WORDS, prompt))
+    with pytest.raises(Busy, match="1 open") as refused:
+        scheduler.submit(request(WORDS, prompt))
+    assert refused.value.retry_after_seconds == 1
+    counts = scheduler.metrics()
+    assert (counts.admitted, counts.refused, counts.open, counts.queued) == (1, 1, 1, 1)

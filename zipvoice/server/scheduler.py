@@ -166,11 +166,11 @@ class Scheduler:
 
     def _plan(self, task: Task) -> None:
         """Take the next chunk of a text, which may take as long as somebody writes it."""
+        chunk = None
         try:
             chunk = next(task.chunks, None)
-        except Exception as error:
-            self._end(task, error)
-            return
+        except Exception as error:  # what comes before it is still spoken
+            task.failure = error
         with self._changed:
             task.is_planning = False
             if task.is_over:
@@ -309,12 +309,12 @@ class Scheduler:
     def _finish(self, task: Task) -> None:
         """Give out the end of the speech, which was kept back for what might follow."""
         try:
-            for part in task.joiner.end():
-                self._give_out(task, part)
+            if not task.failure or task.num_joined:
+                for part in task.joiner.end():
+                    self._give_out(task, part)
         except Exception as error:
-            self._end(task, error)
-        else:
-            self._end(task)
+            task.failure = task.failure or error
+        self._end(task, task.failure)
 
     # ------------------------------------------------------------ ends
 

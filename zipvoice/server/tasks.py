@@ -82,6 +82,8 @@ class Task:
     is_planning: bool = False
     is_exhausted: bool = False
     """Whether there is no chunk any more."""
+    failure: Exception | None = None
+    """Why not, where the text ends in an error."""
     is_over: bool = False
 
     @property
