@@ -19,7 +19,7 @@ from zipvoice.config.model_file import ModelFile
 from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.runtime.base import ModelDescription
-from zipvoice.server.admission import Admission, Busy, Line, SchedulerLimits
+from zipvoice.server.admission import Admission, Busy, Line, Rate, SchedulerLimits
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechRequest
 from zipvoice.server.tasks import next_batch
@@ -430,7 +430,7 @@ def test_a_clause_is_whole_when_the_next_one_begins(written, clauses):
 
 def admitted(admission, line=None, **more):
     try:
-        admission.admit(line or Line(0, 0, 0), **more)
+        admission.admit(line or Line(0, 0, 0, 0), **more)
     except Busy as busy:
         return busy.retry_after_seconds
     return None
@@ -438,26 +438,28 @@ def admitted(admission, line=None, **more):
 
 def test_work_in_line_is_predicted_at_the_measured_rate():
     admission = Admission(SchedulerLimits(queue_seconds=2.0))
-    assert admitted(admission, Line(1e9, 1, 0)) is None  # nothing is known yet
-    admission.observe(1000, 1.0)
-    assert admitted(admission, Line(1999, 1, 0)) is None
-    assert admitted(admission, Line(7500, 1, 0)) == 6  # until 2 s are left
-    assert admitted(admission, Line(1999, 1, 0), deadline_seconds=1.0) == 1
+    assert admitted(admission, Line(1e9, 0, 1, 0)) is None  # nothing is known yet
+    admission.steps.observe(1000, 1.0)
+    assert admitted(admission, Line(1999, 0, 1, 0)) is None
+    assert admitted(admission, Line(7500, 0, 1, 0)) == 6  # until 2 s are left
+    assert admitted(admission, Line(1999, 0, 1, 0), deadline_seconds=1.0) == 1
+    admission.vocoding.observe(100, 1.0)
+    assert admitted(admission, Line(0, 750, 1, 0)) == 6
 
 
 def test_the_rate_follows_what_is_measured():
-    admission = Admission(SchedulerLimits())
+    measured = Rate()
     for rate in (1000.0, 100.0):
         for _ in range(100):
-            admission.observe(rate, 1.0)
-        assert admission.rate == pytest.approx(rate, rel=1e-3)
+            measured.observe(rate, 1.0)
+        assert measured.per_second == pytest.approx(rate, rel=1e-3)
 
 
 def test_open_requests_are_bounded_for_all_and_for_each_key():
     admission = Admission(SchedulerLimits(max_requests=3, requests_per_key=2))
-    assert admitted(admission, Line(0, 2, 1)) is None
-    assert admitted(admission, Line(0, 3, 0)) == 1
-    assert admitted(admission, Line(0, 2, 2)) == 1
+    assert admitted(admission, Line(0, 0, 2, 1)) is None
+    assert admitted(admission, Line(0, 0, 3, 0)) == 1
+    assert admitted(admission, Line(0, 0, 2, 2)) == 1
 
 
 def test_a_key_has_so_many_requests_a_minute():

@@ -46,6 +46,8 @@ class Line:
 
     work: float
     """Frames to be evaluated before it, of what is begun and what waits."""
+    frames: float
+    """Frames to be vocoded before it."""
     num_requests: int
     """Open requests."""
     num_of_key: int
@@ -53,17 +55,31 @@ class Line:
 
 
 @dataclass
+class Rate:
+    """How fast something is done, averaged over about the last ten seconds of doing it."""
+
+    per_second: float = math.inf
+    """Before the first measurement nothing is predicted to take time."""
+
+    def observe(self, amount: float, seconds: float) -> None:
+        rate, weight = amount / max(seconds, 1e-9), 1 - math.exp(-seconds / 10)
+        self.per_second = rate if self.per_second == math.inf else self.per_second + weight * (rate - self.per_second)
+
+
+@dataclass
 class Admission:
     """Lets requests in as far as the limits allow; not for several threads at once."""
 
     limits: SchedulerLimits
-    rate: float = math.inf
-    """Frames evaluated in a second, as measured; nothing is predicted before the first measurement."""
+    steps: Rate = field(default_factory=Rate)
+    """Of frames evaluated."""
+    vocoding: Rate = field(default_factory=Rate)
+    """Of frames vocoded."""
     _arrivals: dict[str, "_Allowance"] = field(default_factory=dict)
 
     def admit(self, line: Line, key: str = "", deadline_seconds: float | None = None) -> None:
         """Raise Busy unless a request of `key` may join the line."""
-        limits, wait = self.limits, line.work / self.rate
+        limits, wait = self.limits, self.wait(line)
         longest = min(limits.queue_seconds, math.inf if deadline_seconds is None else deadline_seconds)
         if wait > longest:
             raise Busy(f"the requests before this one take about {wait:.1f} s", wait - longest)
@@ -74,11 +90,9 @@ class Admission:
         if limits.requests_per_minute is not None:
             self._count(key, limits.requests_per_minute)
 
-    def observe(self, work: float, seconds: float) -> None:
-        """Learn the rate from `work` done in `seconds`: the average over about the last ten seconds."""
-        rate = work / max(seconds, 1e-9)
-        weight = 1.0 if self.rate == math.inf else 1 - math.exp(-seconds / 10)
-        self.rate = rate if weight == 1.0 else self.rate + weight * (rate - self.rate)
+    def wait(self, line: Line) -> float:
+        """Seconds until a request at the end of the line is begun: steps and vocoding go on side by side."""
+        return max(line.work / self.steps.per_second, line.frames / self.vocoding.per_second)
 
     def _count(self, key: str, per_minute: float) -> None:
         now = time.monotonic()

@@ -23,6 +23,7 @@ like depends on nothing but itself: the sound is that of `Synthesizer.stream` or
 import dataclasses
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,10 +38,14 @@ from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, S
 from zipvoice.server.tasks import ChunkWork, Task, next_batch
 from zipvoice.server.text_feed import TextFeed
 from zipvoice.synthesis.chunk_planner import Clauses, SpeechChunk
+from zipvoice.synthesis.crossfade import ChunkAudio
 from zipvoice.synthesis.synthesizer import Synthesizer, for_stream
 
 NUM_PLANNERS = 2
 """Threads that plan texts which are there; a text that is still being written has a thread of its own."""
+
+CORES_PER_VOCODER = 2
+"""Vocoding without a network takes a third of the time of the steps, on one core."""
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +67,9 @@ class Scheduler:
         self._metrics = SchedulerMetrics()
         self._is_draining = self._is_closed = False
         self._planners = ThreadPoolExecutor(NUM_PLANNERS, "zipvoice-plan")
-        self._vocoder = ThreadPoolExecutor(1, "zipvoice-vocode")
+        self._num_vocoders = max(1, (os.cpu_count() or 1) // CORES_PER_VOCODER)
+        self._vocoders = ThreadPoolExecutor(self._num_vocoders, "zipvoice-vocode")
+        self._to_vocode: list[ChunkWork] = []
         self._steps = threading.Thread(target=self._run, name="zipvoice-steps", daemon=True)
         self._steps.start()
 
@@ -92,7 +99,7 @@ class Scheduler:
                 self._metrics,
                 queued=queued,
                 open=len(self._tasks),
-                predicted_wait_seconds=self._line("").work / self._admission.rate,
+                predicted_wait_seconds=self._admission.wait(self._line("")),
             )
             for each in (copy.batch_size, copy.first_audio_seconds, copy.request_seconds):
                 each.counts = list(each.counts)
@@ -121,7 +128,7 @@ class Scheduler:
             self._changed.notify_all()
         self._steps.join()
         self._planners.shutdown(wait=False, cancel_futures=True)
-        self._vocoder.shutdown(cancel_futures=True)
+        self._vocoders.shutdown(cancel_futures=True)
 
     def __enter__(self) -> "Scheduler":
         return self
@@ -143,7 +150,7 @@ class Scheduler:
             planner=self._planners if isinstance(request.text, str) else ThreadPoolExecutor(1, "zipvoice-text"),
             joiner=self.synthesizer.joiner(options),
             submitted=time.monotonic(),
-            predicted_work=first_frames(request, options) * options.num_steps * evaluations,
+            predicted_frames=first_frames(request, options),
         )
 
     def _chunks(self, request: SpeechRequest, options: ResolvedOptions) -> Iterator[SpeechChunk]:
@@ -154,8 +161,12 @@ class Scheduler:
     def _line(self, key: str) -> Line:
         soon = time.monotonic() + self.limits.queue_seconds
         tasks = self._tasks.values()
-        of_key = sum(task.request.key == key for task in tasks)
-        return Line(sum(task.work_before(soon) for task in tasks), len(tasks), of_key)
+        return Line(
+            work=sum(task.work_before(soon) for task in tasks),
+            frames=sum(task.frames_before(soon) for task in tasks) / self._num_vocoders,
+            num_requests=len(tasks),
+            num_of_key=sum(task.request.key == key for task in tasks),
+        )
 
     # ------------------------------------------------------------ plan
 
@@ -259,7 +270,7 @@ class Scheduler:
     def _count(self, batch: Sequence[ChunkWork], seconds: float) -> None:
         frames = [work.frames for work in batch]
         with self._changed:
-            self._admission.observe(sum(work.step_work for work in batch), seconds)
+            self._admission.steps.observe(sum(work.step_work for work in batch), seconds)
             counts = self._metrics
             counts.steps += 1
             counts.step_seconds += seconds
@@ -270,28 +281,43 @@ class Scheduler:
     # ------------------------------------------------------------ sound
 
     def _sampled(self, work: ChunkWork) -> None:
-        """Pass a chunk on to the vocoder."""
+        """Pass a chunk on to the vocoders."""
         work.is_sampled = True
-        self._vocoder.submit(self._vocode, work)
+        self._to_vocode.append(work)
+        self._vocoders.submit(self._vocode)
 
-    def _vocode(self, work: ChunkWork) -> None:
+    def _vocode(self) -> None:
+        """Make the sound that is wanted first of all that wait for theirs."""
+        with self._changed:
+            work = min(self._to_vocode, key=lambda work: work.due)
+            self._to_vocode.remove(work)
         task = work.task
         if task.is_over:
             return
         try:
+            started = time.perf_counter()
             mel = self.synthesizer.mel(work.trajectory) if work.trajectory else None
-            task.pieces[work.index] = self.synthesizer.piece(work.chunk, mel)
-            while piece := task.pieces.pop(task.num_joined, None):
-                task.num_joined += 1
-                for part in task.joiner.add(piece):
-                    self._give_out(task, part)
+            piece = self.synthesizer.piece(work.chunk, mel)
+            seconds = time.perf_counter() - started
+            self._join(task, work.index, piece)
         except Exception as error:
             self._end(task, error)
             return
         with self._changed:
+            if work.chunk.ids:
+                self._admission.vocoding.observe(work.chunk.num_frames, seconds)
             task.works.remove(work)
             self._plan_more(task)
             self._finish_if_done(task)
+
+    def _join(self, task: Task, index: int, piece: ChunkAudio) -> None:
+        """Give out what a piece completes, which may come before those that it follows."""
+        with task.joining:
+            task.pieces[index] = piece
+            while following := task.pieces.pop(task.num_joined, None):
+                task.num_joined += 1
+                for part in task.joiner.add(following):
+                    self._give_out(task, part)
 
     def _give_out(self, task: Task, part: Audio) -> None:
         task.job.put(part)
@@ -304,7 +330,7 @@ class Scheduler:
 
     def _finish_if_done(self, task: Task) -> None:
         if task.is_exhausted and not task.works and not task.is_over:
-            self._vocoder.submit(self._finish, task)
+            self._vocoders.submit(self._finish, task)
 
     def _finish(self, task: Task) -> None:
         """Give out the end of the speech, which was kept back for what might follow."""
@@ -359,9 +385,9 @@ class Scheduler:
 
 
 def first_frames(request: SpeechRequest, options: ResolvedOptions) -> float:
-    """Frames of the first chunk with its prompt, predicted from the numbers of characters."""
+    """Frames of the first chunk, predicted from the numbers of characters."""
     prompt, longest = request.prompt, options.first_chunk_seconds or options.max_chunk_seconds
     seconds = options.duration or longest
     if isinstance(request.text, str) and options.duration is None:
         seconds = prompt.seconds * len(request.text) / max(1, len(prompt.text)) / options.speed
-    return prompt.num_frames + min(seconds, longest) * SAMPLING_RATE / HOP
+    return min(seconds, longest) * SAMPLING_RATE / HOP

@@ -2,6 +2,7 @@
 """A request being spoken: its chunks on their way from plan to sound, and which of them go together."""
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ class ChunkWork:
 
 @dataclass(eq=False)
 class Task:
-    """A request being spoken. The scheduler's lock guards it, but for `joiner`, which the vocoder's thread uses."""
+    """A request being spoken. The scheduler's lock guards it, and `joining` its joiner and pieces."""
 
     job: SpeechJob
     options: ResolvedOptions
@@ -69,14 +70,15 @@ class Task:
     joiner: Joiner
     submitted: float
     """On the monotonic clock, as all times."""
-    predicted_work: float
-    """Of its first chunk, before it is planned."""
+    predicted_frames: float
+    """Of its first chunk, before it is planned, without the prompt."""
     works: list[ChunkWork] = field(default_factory=list)
     """What was planned and has not been given out."""
     pieces: dict[int, ChunkAudio] = field(default_factory=dict)
     """Sounds that wait for those before them."""
     num_planned: int = 0
     num_joined: int = 0
+    joining: threading.Lock = field(default_factory=threading.Lock)
     made_seconds: float = 0.0
     first_sound: float | None = None
     is_planning: bool = False
@@ -123,9 +125,19 @@ class Task:
 
     def work_before(self, soon: float) -> float:
         """Frames to evaluate of what is planned, in a stream as far as it is due `soon`; first of what is predicted."""
-        if not self.num_planned:
-            return self.predicted_work
-        return sum(work.work_left for work in self.works if not self.request.stream or work.due < soon)
+        if self.num_planned:
+            return sum(work.work_left for work in self._before(soon))
+        frames = self.request.prompt.num_frames + self.predicted_frames
+        return frames * self.options.num_steps * self.evaluations
+
+    def frames_before(self, soon: float) -> float:
+        """Frames to vocode, counted likewise."""
+        if self.num_planned:
+            return sum(work.chunk.num_frames for work in self._before(soon))
+        return self.predicted_frames
+
+    def _before(self, soon: float) -> list[ChunkWork]:
+        return [work for work in self.works if not self.request.stream or work.due < soon]
 
     def expiry(self, limits: SchedulerLimits) -> tuple[float, str]:
         """When it ends by itself, and why."""
