@@ -169,6 +169,41 @@ def test_a_voice_can_be_heard_again(folder, capsys):
     assert np.median(close) < 0.2
 
 
+@pytest.mark.parametrize(
+    ("name", "flags", "spoken"),
+    [
+        ("text.md", [], "hello\n\nold code."),
+        ("TEXT.MARKDOWN", [], "hello\n\nold code."),
+        ("text.txt", ["--markdown", "yes"], "hello\n\nold code."),
+    ],
+)
+def test_markdown_files_are_read_without_their_marks(name, flags, spoken, folder):
+    """Comments and blocks of code span paragraphs, and are left out as a whole."""
+    (folder / name).write_text("# hello\n\nold `code`.\n\n```\n\nx = 1\n\n```\n<!-- see\n\nend -->\n")
+    (folder / "plain.txt").write_text(spoken)
+    assert main(["say", "--file", name, *flags, *VOICE, *MACHINE, *QUICK]) == 0
+    marked = read("out.wav").samples
+    assert main(["say", "--file", "plain.txt", *VOICE, *MACHINE, *QUICK]) == 0
+    same("out.wav", marked)
+
+
+def test_markdown_of_a_file_that_says_no_stays(folder, capsys):
+    (folder / "text.md").write_text("# hello\n")
+    assert main(["say", "--file", "text.md", "--markdown", "no", *VOICE, *MACHINE, *QUICK]) == 1
+    assert "no token for '#'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "flags"), [("list.md", []), ("list.txt", ["--markdown", "yes"])])
+def test_markdown_in_lists(name, flags, folder):
+    (folder / name).write_text("**hello** <!-- not this -->\n")
+    (folder / "plain.txt").write_text("hello\n")
+    assert main(["batch", name, *flags, *VOICE, *MACHINE, *QUICK, "-o", "marked", "--quiet"]) == 0
+    assert main(["batch", "plain.txt", *VOICE, *MACHINE, *QUICK, "-o", "plain", "--quiet"]) == 0
+    assert [read(f).samples.shape for f in sorted((folder / "marked").glob("*.wav"))] == [
+        read(f).samples.shape for f in sorted((folder / "plain").glob("*.wav"))
+    ]
+
+
 # ---------------------------------------------------------------- reports
 
 

@@ -10,6 +10,7 @@ from zipvoice.text.g2p.espeak import phonemes
 from zipvoice.text.normalizer.english.letters import for_the_engine
 from zipvoice.text.normalizer.english.reader import readings as english_readings
 from zipvoice.text.normalizer.english.reader import spoken
+from zipvoice.text.normalizer.markdown import plain
 from zipvoice.text.tokenizers import build_tokenizer
 
 
@@ -84,6 +85,11 @@ def test_markdown_leaves_out_what_could_be_meant_otherwise():
     markdown = build_tokenizer(TokenizerConfig("emilia", markdown=True))
     assert " ".join("".join(p.text for p in markdown.pieces(text)).split()) == "See: Einstein said so."
     assert "three" in ours(text)
+
+
+def test_a_whole_markdown_file():
+    """Paragraphs keep their ends; a block that is left out leaves no longer pause behind."""
+    assert plain("# A\n\nSee [b](c).\n\n```\n\nx\n```\n\n**d**\r\n\n<!--\n\n-->e") == "A\n\nSee b.\n\nd\n\ne"
 
 
 def test_errors_show_positions_of_the_text_as_written():

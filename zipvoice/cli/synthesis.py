@@ -6,9 +6,9 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import tyro
 
@@ -62,6 +62,8 @@ class Machine:
 
 # ---------------------------------------------------------------- say, dialog
 
+Markdown = Literal["auto", "yes", "no"]
+
 
 @dataclass(frozen=True)
 class Result:
@@ -86,6 +88,8 @@ class Say:
     """What to say; - reads it from standard input."""
     file: Path | None = None
     """Read the text from this file instead. Blank lines part paragraphs, two or more part chapters."""
+    markdown: Markdown = "auto"
+    """Leave out the marks of Markdown and its blocks of code; auto does so for .md and .markdown files."""
     voice: str | None = None
     """A recording, best 3 to 10 seconds of clean speech, a voice file, or the name of a voice; by default kathleen,
     which comes with the package."""
@@ -98,7 +102,7 @@ class Say:
 
 def say(arguments: list[str]) -> None:
     command = parse(Say, "say", arguments)
-    text = _text(command.text, command.file)
+    text = _text(command.text, command.file, command.markdown)
     from zipvoice.synthesis.voices import find_prompt
 
     synthesizer = command.machine.load()
@@ -118,6 +122,8 @@ class Dialog:
     """What to say, beginning with [S1]; - reads it from standard input."""
     file: Path | None = None
     """Read the text from this file instead."""
+    markdown: Markdown = "auto"
+    """Leave out the marks of Markdown and its blocks of code; auto does so for .md and .markdown files."""
     voice: tuple[str, ...] = ()
     """The recording, or first that of [S1] and then that of [S2]; or a saved voice of both."""
     voice_text: tuple[str, ...] = ()
@@ -133,7 +139,7 @@ def dialog(arguments: list[str]) -> None:
     command = parse(Dialog, "dialog", arguments)
     if len(command.voice) not in (1, 2) or len(command.voice_text) not in (0, len(command.voice)):
         raise ValueError("give --voice and --voice-text one recording and transcript of both speakers, or two of each")
-    text = _text(command.text, command.file)
+    text = _text(command.text, command.file, command.markdown)
     from zipvoice.synthesis.voices import find_prompt
 
     synthesizer = command.machine.load()
@@ -147,8 +153,21 @@ def dialog(arguments: list[str]) -> None:
     _speak(synthesizer, text, prompt, command.options, command.result)
 
 
-def _text(text: str | None, file: Path | None) -> Iterable[str] | str:
-    """What to say, a text or its lines."""
+def _text(text: str | None, file: Path | None, markdown: Markdown) -> Iterable[str] | str:
+    """What to say, a text or its lines; Markdown is read as a whole, since its blocks span paragraphs."""
+    lines = _written(text, file)
+    if not _is_markdown(markdown, file):
+        return lines
+    from zipvoice.text.normalizer.markdown import plain
+
+    return plain("".join(lines))
+
+
+def _is_markdown(given: Markdown, file: Path | None) -> bool:
+    return given == "yes" or (given == "auto" and file is not None and file.suffix.lower() in (".md", ".markdown"))
+
+
+def _written(text: str | None, file: Path | None) -> Iterable[str] | str:
     if (text is None) == (file is None):
         raise ValueError("what to say? Give a text, - for standard input, or --file, one of them")
     if text is not None:
@@ -218,6 +237,8 @@ class BatchCommand:
     """What the recording says; a saved voice knows it."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Speak what has a file already anew."""
+    markdown: Markdown = "auto"
+    """Leave out the marks of Markdown and its blocks of code in each text; auto does so in .md and .markdown lists."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Check the whole list and speak nothing."""
     quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"]), tyro.conf.FlagCreatePairsOff] = False
@@ -232,9 +253,12 @@ def batch(arguments: list[str]) -> int:
     command = parse(BatchCommand, "batch", arguments)
     from zipvoice.synthesis.batch import ListWork, check_list, share
     from zipvoice.synthesis.voices import find_prompt
+    from zipvoice.text.normalizer.markdown import plain
     from zipvoice.utterances import read_list
 
     utterances, options = read_list(command.list), command.options
+    if _is_markdown(command.markdown, command.list):
+        utterances = {line: replace(one, text=plain(one.text)) for line, one in utterances.items()}
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     synthesizer = command.machine.load()
     check_list(command.list, utterances, synthesizer, options)

@@ -26,6 +26,19 @@ def unmarked(text: str, everything: bool = False) -> str:
     return text
 
 
+def plain(text: str) -> str:
+    r"""A whole Markdown file or book as it is read: without all marks, blocks of code, front matter and comments.
+
+    >>> plain("# Title\n\nSee [this](x.md).\n\n```\nx = 1\n```\n")
+    'Title\n\nSee this.\n\n\n'
+    """
+    text = text.replace("\r\n", "\n")
+    for pattern, replacement in _EVERYTHING:  # first, since blocks span paragraphs, which then keep their ends
+        text = pattern.sub(replacement, text)
+    paragraphs = _BLANK_LINES.split(_BLOCK_GONE.sub("\n", text).replace(FILLER, ""))
+    return "".join(unmarked(part) if i % 2 == 0 else part for i, part in enumerate(paragraphs)).replace(FILLER, "")
+
+
 Replacement = Callable[[re.Match[str]], str]
 
 
@@ -118,6 +131,8 @@ _ALWAYS: list[tuple[re.Pattern[str], Replacement]] = [
     (re.compile(rf"&({'|'.join(_ENTITIES)});"), _entity),
     (re.compile(r"\\(?=[*_#`~+!|{}.-](?!\w{4}))"), _gone),
 ]
+_BLOCK_GONE = re.compile(rf"\n[ \t]*\n{FILLER}+\n(?=[ \t]*\n)")
+_BLANK_LINES = re.compile(r"(\n[ \t]*\n\s*)")
 _EVERYTHING: list[tuple[re.Pattern[str], Replacement]] = [
     (re.compile(r"\A---\n(?:[^\n]{0,500}\n){0,60}?---$", re.M), _gone),
     (re.compile(r"<!--(?:[^-]|-(?!->)){0,4000}-->"), _gone),
