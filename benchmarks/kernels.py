@@ -27,6 +27,7 @@ from zipvoice.model import attention, layers
 from zipvoice.model.activations import Swoosh
 from zipvoice.model.condition import Condition
 from zipvoice.model.kernels import linear, relative_attention
+from zipvoice.model.relative_positions import plain_weights
 from zipvoice.model.zipvoice import ZipVoice
 
 FRAMES = 1218
@@ -42,11 +43,7 @@ def plain_swoosh(activation: Swoosh, x: Tensor, channel_mask: Tensor | None = No
 def plain_attention(
     query: Tensor, key: Tensor, position: Tensor, table: Tensor, mask: Tensor | None = None, penalty: float = 0.0
 ) -> relative_attention.Attention:
-    by_offset = position @ table.transpose(-1, -2)
-    scores = query @ key.transpose(-1, -2) + relative_attention.relative_shift(by_offset)
-    if mask is not None:
-        scores = scores.masked_fill(mask[:, None, None, :], relative_attention.MASKED_SCORE)
-    return relative_attention.Attention(scores.softmax(dim=-1))
+    return relative_attention.Attention(plain_weights(query, key, position, table, mask))
 
 
 def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

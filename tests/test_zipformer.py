@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -8,13 +10,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from zipvoice.model.activations import swoosh_l, swoosh_r
-from zipvoice.model.attention import relative_positions
 from zipvoice.model.decoder import sinusoid
+from zipvoice.model.kernels import swoosh as kernels
 from zipvoice.model.kernels.depthwise import depthwise_convolution
 from zipvoice.model.kernels.linear import Linear
-from zipvoice.model.kernels.relative_attention import MASKED_SCORE, attention_weights, relative_shift, softmax_gradient
+from zipvoice.model.kernels.relative_attention import attention_weights, softmax_gradient
 from zipvoice.model.kernels.swoosh import _in_one_pass, activate, with_slope
 from zipvoice.model.layers import BiasNorm, Bypass, kept
+from zipvoice.model.relative_positions import MASKED_SCORE, plain_weights, relative_positions, relative_shift
 from zipvoice.model.scheduled_float import Progress, ScheduledFloat
 from zipvoice.model.zipformer import Downsample, Stack, Widths, Zipformer
 
@@ -75,6 +78,43 @@ def test_swoosh_with_dropped_channels():
     direction = random(2, 600, 6, seed=1)
     (gradient,) = torch.autograd.grad((found * direction).sum(), x)
     torch.testing.assert_close(gradient, torch.autograd.grad((expected * direction).sum(), x)[0])
+
+
+@pytest.mark.parametrize("swoosh", [swoosh_l, swoosh_r])
+def test_swoosh_by_k2_where_it_imports(swoosh, monkeypatch):
+    """A stand-in for the package: which function is called, and that value and derivative reach their places."""
+    calls = []
+
+    def fused(name, form):
+        def call(x):
+            calls.append(name)
+            value, slope = with_slope(form, x, torch.ones(1))
+            return value + 100, slope + 7  # not what any other form gives
+
+        return call
+
+    k2 = ModuleType("k2")
+    k2.swoosh_l_forward_and_deriv = fused("left", swoosh_l)
+    k2.swoosh_r_forward_and_deriv = fused("right", swoosh_r)
+    monkeypatch.setitem(sys.modules, "k2", k2)
+    x, mask = random(2, 5, 4).requires_grad_(), torch.tensor([0.0, 2.0, 1.0, 0.0]).repeat(2, 1, 1)
+    plain = activate(swoosh, x, mask)  # not on a CPU
+    assert not calls
+    kernels._k2.cache_clear()
+    monkeypatch.setattr(kernels, "_k2_is_faster", lambda x: kernels._k2() is not None)
+    y = activate(swoosh, x, mask)
+    assert calls == ["left" if swoosh is swoosh_l else "right"]
+    torch.testing.assert_close(y, plain + 100 * mask)
+    (slope,) = torch.autograd.grad(plain.sum(), x)
+    torch.testing.assert_close(torch.autograd.grad(y.sum(), x)[0], slope + 7 * mask)
+    kernels._k2.cache_clear()
+
+
+def test_without_k2_swoosh_is_our_own(monkeypatch):
+    monkeypatch.setitem(sys.modules, "k2", None)
+    kernels._k2.cache_clear()
+    assert kernels._k2() is None
+    kernels._k2.cache_clear()
 
 
 def test_positional_table_equals_reference():
@@ -156,6 +196,7 @@ def test_attention_in_blocks_equals_the_definition(frames):
     weights = naive_weights(*inputs, mask)
     attention = attention_weights(*inputs, mask)
     torch.testing.assert_close(attention.weights, weights, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(plain_weights(*inputs, mask), weights, atol=1e-6, rtol=1e-4)
     with torch.no_grad():
         assert torch.equal(attention_weights(*inputs, mask).weights, attention.weights)
 

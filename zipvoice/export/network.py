@@ -17,16 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipvoice.model.activations import SLOPE, Swoosh, SwooshR, swoosh_l, swoosh_r
-from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention, offset_features
+from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention
 from zipvoice.model.decoder import GUIDANCE_SINUSOID_DIM, VelocityDecoder, sinusoid
 from zipvoice.model.duration import upsample
 from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward
+from zipvoice.model.relative_positions import MASKED_SCORE, offset_features
 from zipvoice.model.zipformer import Downsample, DownsampledStack, EncoderLayer, Stack, Zipformer
 from zipvoice.model.zipvoice import ZipVoice
 
 EXP_LIMIT = 60.0
 """exp(60) is far from overflow, and log(1 + exp(z)) is z long before."""
-MASKED_SCORE = -1000.0
 """The limit of the attention scores of padded frames, as in the model."""
 NO_LIMIT = 3e38
 

@@ -4,9 +4,6 @@
 The weights are computed once per layer and used by three modules. Shapes: B batch, H heads, T frames, D width.
 """
 
-import math
-
-import torch
 from torch import Tensor, nn
 
 from zipvoice.model.kernels.fusion import fusible
@@ -17,30 +14,6 @@ from zipvoice.model.scheduled_float import Progress, ScheduledFloat
 SCORE_PENALTY = 1e-4
 SCORE_PENALTY_RATE = ScheduledFloat((0, 0.1))
 POSITION_SKIP = ScheduledFloat((0, 0.5), (4000, 0.0))
-
-
-def relative_positions(num_frames: int, dim: int, device: torch.device | None = None) -> Tensor:
-    """Fourier features of the offsets -(T - 1) … T - 1, compressed so that near offsets are told apart best.
-
-    Args:
-        num_frames: T.
-        dim: number of features, even; the last one is constant.
-        device: where the result lives.
-
-    Returns:
-        (2 T - 1, dim), float32.
-    """
-    return offset_features(torch.arange(1 - num_frames, num_frames, device=device, dtype=torch.float32), dim)
-
-
-def offset_features(offset: Tensor, dim: int) -> Tensor:
-    """The features (N, dim) of offsets (N,)."""
-    compression = math.sqrt(dim)
-    compressed = compression * offset.sign() * ((offset.abs() + compression).log() - math.log(compression))
-    angle = (compressed * (2 * math.pi / dim)).atan()
-    angles = angle[:, None] * torch.arange(1, dim // 2 + 1, device=offset.device)
-    features = torch.stack([angles.cos(), angles.sin()], dim=-1).flatten(1)
-    return torch.cat([features[:, :-1], torch.ones_like(features[:, :1])], dim=1)
 
 
 class AttentionWeights(nn.Module):

@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipvoice.model.activations import SwooshR
-from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention, relative_positions
+from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention
 from zipvoice.model.kernels.linear import Linear
 from zipvoice.model.kernels.relative_attention import Attention
 from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward, kept
+from zipvoice.model.relative_positions import relative_positions
 from zipvoice.model.scheduled_float import Progress, ScheduledFloat
 
 ATTENTION_SKIP = ScheduledFloat((0, 0.2), (4000, 0.05), (16000, 0.0))

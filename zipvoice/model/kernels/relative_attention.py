@@ -11,8 +11,8 @@ from torch import Tensor
 
 from zipvoice.model.kernels.blocks import row_blocks
 from zipvoice.model.kernels.fusion import fusible
+from zipvoice.model.relative_positions import masked_softmax, plain_weights, relative_shift
 
-MASKED_SCORE = -1000.0
 SCORE_LIMIT = 25.0
 ROWS_PER_THREAD = 64
 WIDE = 64
@@ -77,10 +77,10 @@ def _attention_weights(
 ) -> Tensor:
     blocks = row_blocks(query.shape[2], ROWS_PER_THREAD, query)
     if len(blocks) == 1:
-        return _weights(*_scores(query, key, position, table, blocks[0]), padding_mask)
+        return plain_weights(query, key, position, table, padding_mask)
     weights = query.new_empty(*query.shape[:3], key.shape[2])
     for rows in blocks:
-        weights[:, :, rows] = _weights(*_scores(query, key, position, table, rows), padding_mask)
+        weights[:, :, rows] = masked_softmax(*_scores(query, key, position, table, rows), padding_mask)
     return weights
 
 
@@ -95,30 +95,12 @@ def _offsets(rows: slice, num_frames: int) -> slice:
     return slice(num_frames - rows.stop, 2 * num_frames - 1 - rows.start)
 
 
-def relative_shift(by_offset: Tensor) -> Tensor:
-    """Scores by offset (B, H, n, T + n - 1) as a view by source frame (B, H, n, T): y[i, j] = x[i, j - i + n - 1]."""
-    rows, width = by_offset.shape[-2:]
-    if rows == 1:
-        return by_offset
-    steps = by_offset.flatten(-2)[..., rows - 1 : rows - 1 + rows * (width - 1)]
-    return steps.unflatten(-1, (rows, width - 1))[..., : width - rows + 1]
-
-
 def shifted_back(scores: Tensor) -> Tensor:
     """The reverse of `relative_shift`, with zeros where it leaves something out."""
     rows, frames = scores.shape[-2:]
     by_offset = scores.new_zeros(*scores.shape[:-1], frames + rows - 1)
     relative_shift(by_offset).copy_(scores)
     return by_offset
-
-
-@fusible
-def _weights(content: Tensor, by_offset: Tensor, padding_mask: Tensor | None) -> Tensor:
-    scores = content + relative_shift(by_offset)
-    if padding_mask is not None:
-        highest = torch.where(padding_mask, MASKED_SCORE, float("inf")).to(scores.dtype)
-        scores = torch.minimum(scores, highest[:, None, None, :])  # masked_fill_ takes ten times as long
-    return scores.softmax(dim=-1, dtype=torch.float32).to(scores.dtype)
 
 
 def _average(weights: Tensor, value: Tensor) -> Tensor:
