@@ -427,3 +427,20 @@ def test_the_command_scores_folders_side_by_side(tmp_path, capsys):
     assert "heard" in shown
     assert "- PocketSphinx en-us (pocketsphinx" in shown
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["right.jsonl", "turned.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("written", "heard"),
+    [
+        ("涨了50%。", "涨了百分之五十"),
+        ("2024年5月1日，9:05开门", "二零二四年五月一日九点零五分开门"),
+        ("我有2个iPhone！", "我有两个 IPHONE"),
+        ("请拨打110", "请拨打幺幺零"),
+        ("３只猫", "三只猫"),
+    ],
+)
+def test_chinese_is_compared_as_it_is_read(written, heard):
+    normalize = find_normalizer("zipvoice-zh")
+    assert normalize(written) == normalize(heard)
+    assert normalize(written) != normalize(heard + "吗")
+    assert normalize("OK吗，A4纸") == "ok 吗 a 四 纸"

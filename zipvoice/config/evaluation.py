@@ -19,7 +19,7 @@ class SuiteOptions:
     whisper: str | None = None
     """Another Whisper for faster-whisper: a folder in CTranslate2's form or a name such as large-v3."""
     normalizer: str | None = None
-    """zipvoice, whisper, librispeech-pc, seedtts-en, seedtts-zh, dialogue-en or dialogue-zh."""
+    """zipvoice, zipvoice-zh, whisper, librispeech-pc, seedtts-en, seedtts-zh, dialogue-en or dialogue-zh."""
     quirks: tuple[str, ...] | None = None
     """Of the published procedures: count-spaces, turn-parity, skip-over-30s. None of them: none."""
     language: str | None = None

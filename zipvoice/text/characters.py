@@ -101,7 +101,9 @@ _LONE_GREEK = re.compile(
     rf"(?<![{_GREEK}])(?!{_MICRO.pattern}|(?<=[\dkMG ])\u03a9)[\u0391-\u03a1\u03a3-\u03a9\u03b1-\u03c9](?![{_GREEK}])"
 )
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
-_HAN = re.compile("[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
+HAN = "[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]"
+"""A pattern for a Chinese character."""
+_HAN = re.compile(HAN)
 _EXPONENT = re.compile("[⁰¹⁴-⁹⁻][⁰¹²³⁴-⁹⁻]*|[²³][⁰¹²³⁴-⁹⁻]+")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
