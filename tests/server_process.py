@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-HELLO = "Hello there, this is a test."
+HELLO = "Hello, this is a test."
 
 
 @dataclass
@@ -21,6 +21,7 @@ class Server:
     log: Path
     url: str
     voices: Path
+    wyoming_port: int
 
     @property
     def port(self) -> int:
@@ -52,4 +53,5 @@ def start(folder: Path, *arguments: str) -> Server:
     while not (said := re.search(r"speaks at (\S+)", log.read_text())):
         assert process.poll() is None and time.monotonic() < until, log.read_text()
         time.sleep(0.1)
-    return Server(process, log, said[1], voices)
+    wyoming = re.search(r"tcp://\S+:(\d+)", log.read_text())
+    return Server(process, log, said[1], voices, int(wyoming[1]) if wyoming else 0)

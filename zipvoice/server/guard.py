@@ -83,7 +83,7 @@ class Guard:
     async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await receive()  # websocket.connect
-            await error.response()(scope, receive, _as_websocket_response(send))
+            await error.response()(scope, receive, send)
         else:
             body = _Body(receive, self.options.receive_seconds, self.max_body)
             body.is_refused = True
@@ -155,10 +155,3 @@ def _sent_key(scope: Scope, headers: Headers) -> str:
         return key.strip()
     protocols = (name for name in scope.get("subprotocols", ()) if name.startswith(KEY_PROTOCOL))
     return next(protocols, "").removeprefix(KEY_PROTOCOL)
-
-
-def _as_websocket_response(send: Send) -> Send:
-    async def renamed(message: Message) -> None:
-        await send({**message, "type": f"websocket.{message['type']}"})
-
-    return renamed

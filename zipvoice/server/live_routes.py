@@ -1,6 +1,209 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text that comes in word by word, and its sound: a WebSocket."""
+"""Text that comes in word by word, and its sound: the WebSocket /v1/audio/speech/stream.
+
+A client sends `session.config` (fields as for /v1/audio/speech), `input.text` as often as it has some, `input.done`
+where an utterance ends, and `session.close`. It gets `audio.start`, the sound in binary messages, `audio.done` and
+`session.done`, utterance by utterance. `input.cancel` stops the sound at once, and the connection stays.
+"""
+
+import asyncio
+import json
+from typing import Any
 
 from fastapi import APIRouter
+from pydantic import ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from zipvoice.server.containers import container
+from zipvoice.server.errors import ApiError, invalid, of_validation
+from zipvoice.server.guard import KEY_PROTOCOL
+from zipvoice.server.schemas import LiveSettings
+from zipvoice.server.speaker import Speaker, told
+from zipvoice.server.speech_job import SpeechJob
+from zipvoice.server.speech_routes import caller
+from zipvoice.server.text_feed import TextFeed
+from zipvoice.synthesis.prompt import Prompt
+
+PROTOCOL = "zipvoice"
+"""What a web page asks for beside the protocol that carries its key."""
 
 router = APIRouter()
+
+
+@router.websocket("/v1/audio/speech/stream")
+async def stream(websocket: WebSocket) -> None:
+    """Speak texts as they are written; see the module."""
+    asked = websocket.scope.get("subprotocols", [])
+    named = next((name for name in asked if not name.startswith(KEY_PROTOCOL)), None)
+    await websocket.accept(subprotocol=named)
+    session = LiveSession(websocket, websocket.app.state.speaker, caller(websocket))
+    try:
+        while await session.handle_next():
+            pass
+        await session.finish()
+        await websocket.close()
+    except WebSocketDisconnect:
+        pass
+    finally:
+        await session.cancel()
+
+
+class Utterance:
+    """What is spoken in one go: its text may still be coming."""
+
+    def __init__(self, index: int, feed: TextFeed, job: SpeechJob) -> None:
+        self.index, self.feed, self.job = index, feed, job
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+        self.feed.write(text)
+
+    def cancel(self) -> None:
+        self.feed.close()
+        self.job.cancel()
+
+
+class LiveSession:
+    """One connection: the texts it brings, spoken one after the other."""
+
+    def __init__(self, websocket: WebSocket, speaker: Speaker, key: str) -> None:
+        self.websocket, self.speaker, self.key = websocket, speaker, key
+        self.settings = LiveSettings()
+        self.prompt: Prompt | None = None
+        self.num_utterances = 0
+        self.waiting: list[Utterance] = []
+        """Not yet sent to their ends; the text of the last one may be open."""
+        self.is_open = False
+        """Whether the last of them goes on."""
+        self.sending: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------ what comes in
+
+    async def handle_next(self) -> bool:
+        """Do what the next message says; whether more may come. What is wrong is told, and the session stays."""
+        try:
+            kind, message = await self._received()
+            if kind == "session.close":
+                return False
+            if kind not in ("session.config", "input.text", "input.done", "input.cancel"):
+                raise invalid(f"unknown type {kind!r}", "type", "unknown_type")
+            await getattr(self, f"_{kind.replace('.', '_')}")(message)
+        except ApiError as error:
+            await self._send("error", message=error.message, error=error.body)
+        return True
+
+    async def _received(self) -> tuple[str, dict[str, Any]]:
+        limit = self.speaker.options.receive_seconds if self.is_open else None
+        try:
+            event = await asyncio.wait_for(self.websocket.receive(), limit)
+        except asyncio.TimeoutError:
+            await self._input_cancel({})
+            raise ApiError(408, "the text did not go on; it is given up", "slow_request") from None
+        if event["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect
+        try:
+            message = json.loads(event.get("text") or "")
+        except ValueError:
+            message = None
+        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+            raise invalid("messages are JSON objects with a type", code="invalid_json")
+        return message.pop("type"), message
+
+    async def _session_config(self, message: dict[str, Any]) -> None:
+        try:
+            settings = LiveSettings.model_validate(message)
+        except ValidationError as error:
+            raise of_validation([dict(each) for each in error.errors()]) from None
+        self.speaker.check(settings)
+        self.prompt = await self.speaker.prompt_of(settings)
+        self.settings = settings
+
+    async def _input_text(self, message: dict[str, Any]) -> None:
+        text = message.get("text")
+        if not isinstance(text, str):
+            raise invalid("text must be a string", "text", "string_type")
+        self.speaker.check_length((self.waiting[-1].text if self.is_open else "") + text, "text")
+        if not self.is_open:
+            self.waiting.append(self._begun())
+            self.is_open = True
+        self.waiting[-1].write(text)
+        if self.sending is None or self.sending.done():
+            self.sending = asyncio.create_task(self._send_all())
+
+    def _begun(self) -> Utterance:
+        feed = TextFeed()
+        prompt = self.prompt or self.speaker.voices.get(None)
+        job = self.speaker.submit(feed, prompt, self.settings, self.key)
+        self.num_utterances += 1
+        return Utterance(self.num_utterances - 1, feed, job)
+
+    async def _input_done(self, message: dict[str, Any]) -> None:
+        if self.is_open:
+            self.waiting[-1].feed.end()
+            self.is_open = False
+
+    async def _input_cancel(self, message: dict[str, Any]) -> None:
+        indices = [utterance.index for utterance in self.waiting]
+        await self.cancel()
+        await self._send("input.cancelled", utterance_indices=indices)
+
+    async def cancel(self) -> None:
+        """Give up all that is not yet sent; nothing of it is sent afterwards."""
+        for utterance in self.waiting:
+            utterance.cancel()
+        self.waiting, self.is_open = [], False
+        if self.sending is not None:
+            self.sending.cancel()
+            await asyncio.gather(self.sending, return_exceptions=True)
+
+    async def finish(self) -> None:
+        """Speak what has come to its end."""
+        await self._input_done({})
+        if self.sending is not None:
+            await self.sending
+
+    # ------------------------------------------------------------ what goes out
+
+    async def _send_all(self) -> None:
+        while self.waiting:
+            utterance = self.waiting[0]
+            await self._send_sound(utterance, self.settings)
+            await self._send("session.done", utterance_index=utterance.index, total_sentences=1)
+            self.waiting.remove(utterance)
+
+    async def _send_sound(self, utterance: Utterance, settings: LiveSettings) -> None:
+        where = {"utterance_index": utterance.index, "sentence_index": 0}
+        file, held, total, error = None, b"", 0, None
+        try:
+            async for part in utterance.job:
+                if file is None:
+                    file = container(settings.response_format, part.sampling_rate, part.num_channels)
+                    about = {"format": settings.response_format, "sample_rate": part.sampling_rate}
+                    await self._send("audio.start", **where, sentence_text=utterance.text, **about)
+                held += await asyncio.to_thread(file.add, part)
+                if settings.stream_audio:
+                    held, total = b"", total + await self._send_bytes(held)
+            held += await asyncio.to_thread(file.end) if file else b""
+            total += await self._send_bytes(held)
+        except WebSocketDisconnect:
+            raise
+        except Exception as problem:
+            error = told(problem).body
+        await self._send("audio.done", **where, total_bytes=total, error=error)
+
+    async def _send_bytes(self, data: bytes) -> int:
+        if data:
+            await self._within(self.websocket.send_bytes(data))
+        return len(data)
+
+    async def _send(self, kind: str, **message: Any) -> None:
+        await self._within(self.websocket.send_text(json.dumps({"type": kind, **message}, ensure_ascii=False)))
+
+    async def _within(self, sending: Any) -> None:
+        """Send, unless the client takes in nothing."""
+        try:
+            await asyncio.wait_for(sending, self.speaker.options.send_seconds)
+        except asyncio.TimeoutError:
+            self.websocket.scope["state"]["abort"]()
+            raise WebSocketDisconnect from None

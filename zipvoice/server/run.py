@@ -2,11 +2,11 @@
 """The server as a process: it listens, says where, and ends as it is told to."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import uvicorn
@@ -18,6 +18,7 @@ from zipvoice.server.connections import connection_class
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.speaker import Speaker
 from zipvoice.server.voice_store import VoiceStore
+from zipvoice.server.wyoming import MAX_LINE_BYTES, WyomingServer
 from zipvoice.synthesis import voices
 from zipvoice.synthesis.synthesizer import Synthesizer
 
@@ -40,36 +41,61 @@ def serve(
     Raises OSError where it cannot listen.
     """
     keys = options.keys()
-    with listening(options.host, options.port) as http, Scheduler(synthesizer, limits) as scheduler:
+    with ExitStack() as stack:
+        http = stack.enter_context(listening(options.host, options.port))
+        wyoming = None
+        if options.wyoming is not None:
+            wyoming = stack.enter_context(listening(options.host, options.wyoming))
+        scheduler = stack.enter_context(Scheduler(synthesizer, limits))
         store = VoiceStore(options.voices or voices.folder(), options.aliases(), options.max_voices)
         speaker = Speaker(synthesizer, scheduler, store, model, options)
-        asyncio.run(_serve(speaker, keys, http, say))
+        say(
+            f"{model} speaks at http://{address(http)}"
+            + (f" and tcp://{address(wyoming)} (Wyoming)" if wyoming else "")
+        )
+        asyncio.run(_serve(speaker, keys, http, wyoming))
 
 
-async def _serve(speaker: Speaker, keys: tuple[str, ...], http: socket.socket, say: Callable[[str], None]) -> None:
+async def _serve(speaker: Speaker, keys: tuple[str, ...], http: socket.socket, wyoming: socket.socket | None) -> None:
     options = speaker.options
     server = _Server(uvicorn.Config(build_app(speaker, keys), **_uvicorn_settings(options)))
+    received = _end_by_signals(server)
+    home = WyomingServer(speaker)
+    if wyoming is None:
+        await server.serve(sockets=[http])
+    else:
+        listener = await asyncio.start_server(home.handle, sock=wyoming, limit=MAX_LINE_BYTES)
+        await server.serve(sockets=[http])
+        listener.close()
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
+    await home.drain(options.drain_seconds)
+
+
+def _end_by_signals(server: uvicorn.Server) -> list[signal.Signals]:
+    """End the server when a signal comes, at once at SIGINT or a second one; the list gets those that came."""
     received: list[signal.Signals] = []
 
     def end(number: signal.Signals) -> None:
-        server.force_exit = server.force_exit or number is signal.SIGINT or bool(received)
         server.should_exit = True
+        if number is signal.SIGINT or received:
+            server.force_exit = True
+            for connection in list(server.server_state.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()
         received.append(number)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, number)
-    say(f"{speaker.model} speaks at {address(http)}")
-    await server.serve(sockets=[http])
-    if signal.SIGINT in received:
-        raise KeyboardInterrupt
+    return received
 
 
 class _Server(uvicorn.Server):
     """Leaves signals to `_serve`."""
 
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
-        return contextlib.nullcontext()
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()
 
 
 def _uvicorn_settings(options: ServerOptions) -> dict[str, Any]:
@@ -98,6 +124,6 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def address(listener: socket.socket) -> str:
-    """Where to find what listens, as an address for browsers and clients."""
+    """Where to find what listens, as it stands in addresses."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

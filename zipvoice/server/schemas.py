@@ -144,6 +144,16 @@ class Speech(Manner):
         return options if self.duration is None else SynthesisOptions(**{**vars(options), "duration": self.duration})
 
 
+class LiveSettings(Manner):
+    """How texts that come in word by word are spoken: `session.config`."""
+
+    response_format: Format = "wav"
+    voice: VoiceName | None = Field(default=None, validation_alias=AliasChoices("voice", "speaker"))
+    ref_audio: str | None = None
+    ref_text: str | None = None
+    stream_audio: bool = Field(default=True, description="false sends the sound of an utterance in one message.")
+
+
 class Turn(BaseModel):
     """What one speaker says."""
 

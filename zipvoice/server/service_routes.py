@@ -5,11 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter
-from starlette.responses import FileResponse, JSONResponse, Response
+from fastapi import APIRouter, Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
 from zipvoice.server.errors import ApiError
 from zipvoice.server.metrics import CONTENT_TYPE, exposition
+from zipvoice.server.openapi_page import openapi_page
 from zipvoice.server.speech_routes import Speaking
 
 PAGE = Path(__file__).parent / "page"
@@ -60,6 +61,12 @@ def ready(speaker: Speaking) -> JSONResponse:
 def metrics(speaker: Speaking) -> Response:
     """Counts of the scheduler, for Prometheus."""
     return Response(exposition(speaker.scheduler.metrics()), media_type=CONTENT_TYPE)
+
+
+@router.get("/docs", include_in_schema=False)
+def openapi(request: Request) -> HTMLResponse:
+    """All routes and their fields."""
+    return HTMLResponse(openapi_page(request.app.openapi()))
 
 
 def _page(name: str) -> FileResponse:

@@ -11,11 +11,11 @@ from zipvoice.server import recordings
 from zipvoice.server.admission import Busy
 from zipvoice.server.errors import ApiError, busy, invalid
 from zipvoice.server.scheduler import Scheduler
-from zipvoice.server.schemas import Manner, Speech
+from zipvoice.server.schemas import LiveSettings, Manner, Speech
 from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, SpeechRequest
 from zipvoice.server.text_feed import TextFeed
 from zipvoice.server.voice_store import VoiceStore, recording_key
-from zipvoice.synthesis.batch import check_language
+from zipvoice.synthesis.batch import check_language, spoken_languages
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.synthesis.synthesizer import Synthesizer
 
@@ -35,6 +35,11 @@ class Speaker:
     model: str
     """Its name, under which clients ask for it."""
     options: ServerOptions
+
+    @property
+    def languages(self) -> list[str]:
+        """What the model speaks, as far as it is known."""
+        return list(spoken_languages(self.synthesizer.tokenizer_config))
 
     # ------------------------------------------------------------ speech
 
@@ -95,7 +100,7 @@ class Speaker:
 
     # ------------------------------------------------------------ voices
 
-    async def prompt_of(self, speech: Speech) -> Prompt:
+    async def prompt_of(self, speech: Speech | LiveSettings) -> Prompt:
         """The voice that a request names or brings along."""
         if speech.ref_audio is None or speech.ref_text is None:
             return self.voices.get(speech.voice)

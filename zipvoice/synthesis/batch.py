@@ -94,10 +94,15 @@ def _check_recording(path: str) -> None:
         read(path)  # says in words what is wrong with it
 
 
+def spoken_languages(tokenizer: TokenizerConfig) -> tuple[str, ...]:
+    """The languages of a model with this tokenizer; none where they are not known."""
+    known = {"espeak": (tokenizer.language,), "emilia": ("en", "zh"), "dialog": ("en", "zh"), "libritts": ("en",)}
+    return known.get(tokenizer.type, ())
+
+
 def check_language(language: str | None, tokenizer: TokenizerConfig) -> None:
     """Raise ValueError for a language that the model does not speak; None says nothing."""
-    known = {"espeak": (tokenizer.language,), "emilia": ("en", "zh"), "dialog": ("en", "zh"), "libritts": ("en",)}
-    spoken = known.get(tokenizer.type, ())
+    spoken = spoken_languages(tokenizer)
     if language and spoken and language.lower().split("-")[0] not in {name.split("-")[0] for name in spoken}:
         raise ValueError(f"the language {language!r} is not one that the model speaks: {', '.join(spoken)}")
 

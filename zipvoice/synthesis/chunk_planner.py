@@ -259,7 +259,7 @@ def _with_pause(part: Chunk) -> list[str]:
 def paragraphs(text: Text) -> Iterator[tuple[str, float]]:
     """Paragraphs and the seconds of silence after each: they end at blank lines, chapters at two or more in a row."""
     if isinstance(text, Clauses):
-        yield from ((clause, 0.0) for clause in text)
+        yield from ((clause, 0.0) for clause in text if clause.strip())
         return
     lines: list[str] = []
     blank = 0

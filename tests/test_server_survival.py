@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people and accidents do to a speech server, and what becomes of it: a real process, raw sockets."""
+
+import asyncio
+import base64
+import json
+import signal
+import socket
+import struct
+import time
+
+import httpx
+import numpy as np
+import pytest
+import server_process
+from tiny_models import tone
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from zipvoice.audio.files import Audio, encode
+from zipvoice.server.answers import Stream
+from zipvoice.server.containers import FLAC_LENGTH_AT, whole_file
+
+KEY = {"Authorization": "Bearer sesame"}
+SENTENCE = "Nobody knows why the quick brown fox should jump again and again. "
+GIGABYTE = 1 << 30
+QUICK_LIMITS = ("--receive-seconds", "3", "--send-seconds", "3", "--queue-seconds", "600")
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A server with keys and short patience."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "keys").write_text("# ours\nother\n\n sesame \n")
+    running = server_process.start(folder, "--api-key-file", str(folder / "keys"), *QUICK_LIMITS)
+    yield running
+    assert running.end() == 0
+    assert "Traceback" not in running.log.read_text()
+
+
+@pytest.fixture
+def http(guarded):
+    with httpx.Client(base_url=guarded.url, timeout=120, headers=KEY) as client:
+        yield client
+
+
+@pytest.fixture
+def raw(guarded):
+    with socket.create_connection(("127.0.0.1", guarded.port), timeout=30) as connection:
+        yield connection
+
+
+def head(path="/v1/audio/speech", **headers):
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", *(f"{k.replace('_', '-')}: {v}" for k, v in headers.items())]
+    return ("\r\n".join([*lines, "Authorization: Bearer sesame", "", ""])).encode()
+
+
+def answer(connection) -> tuple[int, dict]:
+    """Status and error of the answer on a raw connection, which ends with it."""
+    data = b""
+    while block := connection.recv(1 << 16):
+        data += block
+    top, _, body = data.partition(b"\r\n\r\n")
+    return int(top.split()[1]), json.loads(body)["error"]
+
+
+# ---------------------------------------------------------------- keys
+
+
+def test_without_a_key_nothing_is_told(guarded):
+    for headers in ({}, {"Authorization": "Bearer sesam"}, {"Authorization": "sesame"}, {"Authorization": "Bearer "}):
+        for path in ("/v1/models", "/metrics", "/v1/audio/voices", "/nothing"):
+            refused = httpx.get(guarded.url + path, headers=headers)
+            assert refused.status_code == 401 and refused.json()["error"]["code"] == "invalid_api_key"
+    assert httpx.get(guarded.url + "/health").status_code == 200
+    for key in ("sesame", "other"):
+        assert httpx.get(guarded.url + "/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+
+def test_a_websocket_has_its_key_in_a_header_or_a_protocol(guarded):
+    where = guarded.url.replace("http", "ws") + "/v1/audio/speech/stream"
+    with pytest.raises(InvalidStatus) as caught:
+        connect(where)
+    assert caught.value.response.status_code == 401
+    with connect(where, subprotocols=["zipvoice", "openai-insecure-api-key.sesame"]) as socket:
+        assert socket.subprotocol == "zipvoice"
+    with connect(where, additional_headers=KEY):
+        pass
+
+
+@pytest.mark.parametrize("options", [("--host", "0.0.0.0"), ("--host", "0.0.0.0", "--wyoming", "0", "--api-key", "k")])
+def test_the_network_is_served_only_with_a_key_or_in_so_many_words(options, capsys):
+    from zipvoice.cli import main
+
+    assert main(["serve", "--port", "0", *options]) == 1
+    assert "--allow-anyone" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- too much, too slow, nonsense
+
+
+def test_a_large_body_is_refused_by_its_declared_length(raw):
+    raw.sendall(head(Content_Type="application/json", Content_Length=GIGABYTE))
+    status, error = answer(raw)
+    assert (status, error["code"]) == (413, "too_large")
+
+
+def test_a_large_body_is_refused_as_it_comes(raw, guarded):
+    before = guarded.status("VmRSS")
+    raw.sendall(head(Content_Type="application/json", Transfer_Encoding="chunked"))
+    chunk, sent = b"10000\r\n" + b" " * 0x10000 + b"\r\n", 0
+    try:
+        while sent < GIGABYTE:
+            raw.sendall(chunk)
+            sent += 0x10000
+        pytest.fail("a gigabyte was taken in")
+    except OSError:
+        pass
+    assert guarded.status("VmRSS") < before + 100_000  # kilobytes
+
+
+def test_an_upload_of_a_gigabyte_is_refused(raw):
+    kind = "multipart/form-data; boundary=x"
+    raw.sendall(head("/v1/audio/voices", Content_Type=kind, Transfer_Encoding="chunked"))
+    part = b'--x\r\nContent-Disposition: form-data; name="audio_sample"; filename="a.wav"\r\n\r\n'
+    raw.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+    for _ in range(16_000_000 // 0x10000):
+        raw.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+    status, error = answer(raw)
+    assert (status, error["code"]) == (413, "too_large")
+
+
+def test_a_slow_body_is_given_up(raw):
+    raw.sendall(head(Content_Type="application/json", Content_Length=100) + b"{")
+    start = time.monotonic()
+    status, error = answer(raw)
+    assert (status, error["code"]) == (408, "slow_request") and time.monotonic() - start < 20
+
+
+def test_a_slow_head_is_given_up(raw):
+    raw.sendall(b"GET /health HTTP/1.1\r\nHost: local")
+    with pytest.raises(ConnectionResetError):
+        raw.recv(100)
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x16\x03\x01\x02\x00\x01" * 100, b"\0" * 5000, b"SSH-2.0-x\r\n\r\n", b"GET " + b"a" * 99999]
+)
+def test_garbage_is_told_so(raw, data):
+    raw.sendall(data)
+    status, error = answer(raw)
+    assert (status, error["code"]) == (400, "bad_request")
+
+
+def test_garbage_on_a_websocket_ends_it(guarded, http):
+    with socket.create_connection(("127.0.0.1", guarded.port), timeout=30) as connection:
+        upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        key = f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\n"
+        lines = (
+            f"GET /v1/audio/speech/stream HTTP/1.1\r\nHost: localhost\r\n{upgrade}{key}Authorization: Bearer sesame\r\n"
+        )
+        connection.sendall(lines.encode() + b"\r\n")
+        assert b"101" in connection.recv(4096)
+        connection.sendall(b"\xff" * 5000)
+        while connection.recv(4096):
+            pass
+    assert http.get("/health").status_code == 200
+
+
+def test_a_long_text_is_refused(http):
+    refused = http.post("/v1/audio/speech", json={"input": "a " * 50_000})
+    assert refused.status_code == 400 and refused.json()["error"]["code"] == "text_too_long"
+
+
+def data_url(data: bytes) -> str:
+    return f"data:audio/flac;base64,{base64.b64encode(data).decode()}"
+
+
+def test_the_length_that_a_recording_declares_is_not_believed(http):
+    data = bytearray(encode(tone(1.0), ".flac"))
+    (word,) = struct.unpack_from(">Q", data, FLAC_LENGTH_AT)
+    struct.pack_into(">Q", data, FLAC_LENGTH_AT, word | (1 << 36) - 1)
+    body = {"input": "Yes.", "ref_audio": data_url(bytes(data)), "ref_text": "a low tone", "num_steps": 1}
+    assert http.post("/v1/audio/speech", json=body).status_code == 200
+
+
+def test_hours_of_sound_in_a_small_file_are_not_decoded(http):
+    hours = whole_file("flac", Audio(np.zeros((1, 3 * 3600 * 8000), np.float32), 8000))
+    assert len(hours) < 1_000_000
+    start = time.monotonic()
+    refused = http.post("/v1/audio/speech", json={"input": "Yes.", "ref_audio": data_url(hours), "ref_text": "a"})
+    assert refused.status_code == 400 and "lasts longer than 60 s" in refused.json()["error"]["message"]
+    assert time.monotonic() - start < 20
+
+
+def test_nothing_is_left_of_it_all(guarded, http):
+    time.sleep(3)
+    assert http.get("/health").status_code == 200
+    assert guarded.num_files() < 40 and guarded.status("Threads") < 60
+
+
+def test_a_client_that_takes_nothing_in_is_let_go():
+    done, ended = [], []
+
+    async def chunks():
+        while True:
+            yield b"sound"
+
+    async def send(message):
+        await asyncio.sleep(60)
+
+    async def receive():
+        await asyncio.sleep(60)
+
+    scope = {"type": "http", "state": {"abort": lambda: done.append("abort")}}
+    stream = Stream(chunks(), lambda: ended.append("stop"), "audio/pcm", {}, send_seconds=0.05)
+    asyncio.run(stream(scope, receive, send))
+    assert done == ["abort"] and ended == ["stop"]
+
+
+# ---------------------------------------------------------------- the end
+
+
+def test_what_is_being_spoken_is_spoken_to_its_end_at_sigterm(tmp_path):
+    running = server_process.start(tmp_path, *QUICK_LIMITS)
+    body = {"input": SENTENCE * 4, "response_format": "pcm", "num_steps": 1}
+    with httpx.stream("POST", f"{running.url}/v1/audio/speech", json=body, timeout=60) as answer:
+        chunks = answer.iter_raw()
+        size = len(next(chunks))
+        running.process.send_signal(signal.SIGTERM)
+        size += sum(len(chunk) for chunk in chunks)
+    assert size > 2 * 24000 * 10
+    assert running.end() == 0 and running.log.read_text().count("\n") == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_at_once_with_one_line(tmp_path):
+    running = server_process.start(tmp_path)
+    with httpx.stream("POST", f"{running.url}/v1/audio/speech", json={"input": SENTENCE * 20}, timeout=60) as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        start = time.monotonic()
+        assert running.end(signal.SIGINT) == 130 and time.monotonic() - start < 10
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(chunks)
+    assert running.log.read_text().splitlines()[1:] == ["interrupted"]
+
+
+@pytest.mark.slow
+def test_a_killed_server_cuts_its_answers_off_and_starts_again(tmp_path):
+    running = server_process.start(tmp_path)
+    form = {"consent": "yes", "name": "me", "ref_text": "a low tone"}
+    files = {"audio_sample": encode(tone(1.0), ".wav")}
+    assert httpx.post(f"{running.url}/v1/audio/voices", data=form, files=files, timeout=60).status_code == 200
+    with httpx.stream("POST", f"{running.url}/v1/audio/speech", json={"input": SENTENCE * 20}, timeout=60) as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        assert running.end(signal.SIGKILL) == -9
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            list(chunks)
+    again = server_process.start(tmp_path, "--port", str(running.port))
+    body = {"input": "Yes.", "voice": "me", "num_steps": 1}
+    assert httpx.post(f"{again.url}/v1/audio/speech", json=body, timeout=60).status_code == 200
+    again.end()
+
+
+@pytest.mark.slow
+def test_a_text_of_a_hundred_thousand_characters_streams_in_bounded_memory(tmp_path):
+    running = server_process.start(tmp_path, "--max-characters", "200000", "--queue-seconds", "600")
+    text = SENTENCE * (100_000 // len(SENTENCE))
+    assert httpx.post(f"{running.url}/v1/audio/speech", json={"input": "Yes."}, timeout=60).status_code == 200
+    before = running.status("VmRSS")
+    body = {"input": text, "num_steps": 1, "response_format": "pcm"}
+    with httpx.stream("POST", f"{running.url}/v1/audio/speech", json=body, timeout=120) as answer:
+        sizes = [len(chunk) for _, chunk in zip(range(20), answer.iter_raw(), strict=False)]
+        assert sum(sizes) > 24000 and running.status("VmRSS") < before + 150_000  # kilobytes
+    until = time.monotonic() + 30
+    while "zipvoice_open 0.0" not in httpx.get(f"{running.url}/metrics").text:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    running.end()
