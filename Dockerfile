@@ -3,8 +3,8 @@ FROM python:3.11-slim
 WORKDIR /opt/zipvoice
 COPY pyproject.toml README.md LICENSE ./
 COPY zipvoice zipvoice
-RUN pip install --no-cache-dir ".[chinese]" \
-    && useradd --create-home speaker
+RUN pip install --no-cache-dir ".[chinese,server]" \
+    && useradd --create-home speaker && install --directory --owner=speaker /voices
 USER speaker
 WORKDIR /home/speaker
 ENTRYPOINT ["zipvoice"]

@@ -35,7 +35,7 @@ def guarded(tmp_path_factory):
     running = server_process.start(folder, "--api-key-file", str(folder / "keys"), *QUICK_LIMITS)
     yield running
     assert running.end() == 0
-    assert "Traceback" not in running.log.read_text()
+    assert running.log.read_text().count("\n") == 1  # where it listens, and nothing else
 
 
 @pytest.fixture
@@ -68,7 +68,12 @@ def answer(connection) -> tuple[int, dict]:
 
 
 def test_without_a_key_nothing_is_told(guarded):
-    for headers in ({}, {"Authorization": "Bearer sesam"}, {"Authorization": "sesame"}, {"Authorization": "Bearer "}):
+    for headers in (
+        {},
+        {"Authorization": "Bearer sesam"},
+        {"Authorization": "sesame"},
+        {"Authorization": "Basic sesame"},
+    ):
         for path in ("/v1/models", "/metrics", "/v1/audio/voices", "/nothing"):
             refused = httpx.get(guarded.url + path, headers=headers)
             assert refused.status_code == 401 and refused.json()["error"]["code"] == "invalid_api_key"
@@ -139,8 +144,8 @@ def test_a_slow_body_is_given_up(raw):
 
 def test_a_slow_head_is_given_up(raw):
     raw.sendall(b"GET /health HTTP/1.1\r\nHost: local")
-    with pytest.raises(ConnectionResetError):
-        raw.recv(100)
+    start = time.monotonic()
+    assert raw.recv(100) == b"" and time.monotonic() - start < 20
 
 
 @pytest.mark.parametrize(
@@ -184,11 +189,11 @@ def test_the_length_that_a_recording_declares_is_not_believed(http):
     assert http.post("/v1/audio/speech", json=body).status_code == 200
 
 
-def test_hours_of_sound_in_a_small_file_are_not_decoded(http):
-    hours = whole_file("flac", Audio(np.zeros((1, 3 * 3600 * 8000), np.float32), 8000))
-    assert len(hours) < 1_000_000
+def test_minutes_of_sound_in_a_small_file_are_not_decoded(http):
+    minutes = whole_file("flac", Audio(np.zeros((1, 600 * 24000), np.float32), 24000))
+    assert len(minutes) < 100_000
     start = time.monotonic()
-    refused = http.post("/v1/audio/speech", json={"input": "Yes.", "ref_audio": data_url(hours), "ref_text": "a"})
+    refused = http.post("/v1/audio/speech", json={"input": "Yes.", "ref_audio": data_url(minutes), "ref_text": "a"})
     assert refused.status_code == 400 and "lasts longer than 60 s" in refused.json()["error"]["message"]
     assert time.monotonic() - start < 20
 
@@ -221,16 +226,16 @@ def test_a_client_that_takes_nothing_in_is_let_go():
 # ---------------------------------------------------------------- the end
 
 
-def test_what_is_being_spoken_is_spoken_to_its_end_at_sigterm(tmp_path):
-    running = server_process.start(tmp_path, *QUICK_LIMITS)
-    body = {"input": SENTENCE * 4, "response_format": "pcm", "num_steps": 1}
-    with httpx.stream("POST", f"{running.url}/v1/audio/speech", json=body, timeout=60) as answer:
+def test_what_is_being_spoken_is_spoken_to_its_end_at_sigterm(guarded, http):
+    """The last one that uses this server."""
+    body = {"input": SENTENCE * 3, "response_format": "pcm", "num_steps": 1}
+    with http.stream("POST", "/v1/audio/speech", json=body) as answer:
         chunks = answer.iter_raw()
         size = len(next(chunks))
-        running.process.send_signal(signal.SIGTERM)
+        guarded.process.send_signal(signal.SIGTERM)
         size += sum(len(chunk) for chunk in chunks)
-    assert size > 2 * 24000 * 10
-    assert running.end() == 0 and running.log.read_text().count("\n") == 1
+    assert size > 2 * 24000 * 8
+    assert guarded.end() == 0
 
 
 @pytest.mark.slow

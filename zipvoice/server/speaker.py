@@ -4,7 +4,7 @@
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zipvoice.config.server import ServerOptions
 from zipvoice.server import recordings
@@ -21,6 +21,8 @@ from zipvoice.synthesis.synthesizer import Synthesizer
 
 OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 """Names that clients of OpenAI are fixed to; the model that is served speaks for them, and X-Model names it."""
+DECODERS = 2
+"""Recordings decoded at a time."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ class Speaker:
     model: str
     """Its name, under which clients ask for it."""
     options: ServerOptions
+    decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DECODERS))
 
     @property
     def languages(self) -> list[str]:
@@ -113,7 +116,8 @@ class Speaker:
         if (known := self.voices.remembered(key)) is not None:
             return known
         self.check_length(text, "ref_text")
-        audio = await recordings.decode(recording, self.options.max_recording_seconds)
+        async with self.decoding:
+            audio = await recordings.decode(recording, self.options.max_recording_seconds)
         try:
             return self.voices.remember(key, await asyncio.to_thread(self.synthesizer.prompt, audio, text))
         except ValueError as error:

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sound as the bytes of a file that grows."""
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from tiny_models import tone
+
+from zipvoice.audio.files import Audio, decode
+from zipvoice.server.containers import FORMATS, container, whole_file
+
+LATENCY = {"mp3": 0.15, "opus": 0.2, "aac": 0.15, "flac": 0.35, "wav": 0.0}
+"""Seconds of sound that an encoder and its container hold back."""
+
+
+def seconds(data: bytes) -> Fraction:
+    """How much sound FFmpeg finds."""
+    with av.open(io.BytesIO(data)) as file:
+        return sum(Fraction(frame.samples, frame.sample_rate) for frame in file.decode(audio=0))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "pcm"])
+def test_a_file_is_valid_at_every_moment(name, channels):
+    sound = tone(2.0, channels=channels)
+    file, data = container(name, 24000, channels), b""
+    for start in range(0, 48000, 7001):
+        part = np.ascontiguousarray(sound.samples[:, start : start + 7001])
+        data += file.add(Audio(part, 24000))
+        added = Fraction(start + part.shape[1], 24000)
+        assert added < 0.4 or added - Fraction(LATENCY[name]) <= seconds(data)
+    end = seconds(data + file.end())
+    assert 2 <= end <= 2 + (Fraction(2 * 1152, 24000) if name in ("mp3", "aac") else 0)
+
+
+def test_pcm_is_the_samples_of_wav():
+    sound = tone(0.3)
+    assert whole_file("pcm", sound) == whole_file("wav", sound)[44:]
+
+
+@pytest.mark.parametrize("name", ["wav", "flac"])
+def test_a_whole_file_tells_its_length(name):
+    sound = tone(0.3, channels=2)
+    found = decode(whole_file(name, sound))
+    np.testing.assert_allclose(found.samples, sound.samples, atol=1e-4)
+    with av.open(io.BytesIO(whole_file(name, sound))) as file:
+        assert file.duration == 300_000
+
+
+def test_sound_beyond_full_scale_is_clipped():
+    loud = Audio(np.full((1, 2400), 3, np.float32), 24000)
+    assert set(whole_file("pcm", loud)) == {0xFF, 0x7F}
