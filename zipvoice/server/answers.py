@@ -114,7 +114,10 @@ class Stream(Response):
             await self._within(send({"type": "http.response.body", "body": b"", "more_body": False}))
         except Exception as error:
             told(error)  # logs what is not the client's
-            scope["state"]["abort"]()
+            abort = scope.get("state", {}).get("abort")
+            if abort is None:  # another server than `connections` keeps; it cuts off what raises
+                raise ConnectionAbortedError("an answer was cut off") from error
+            abort()
 
     async def _within(self, sending: Awaitable[None]) -> None:
         try:
