@@ -13,6 +13,7 @@ from tiny_models import FAST, make_model, make_vocoder, sequence, tone
 
 from zipvoice import load
 from zipvoice.audio.files import decode, read, write
+from zipvoice.audio.loudness import loudness
 from zipvoice.audio.mel import features
 from zipvoice.cli import COMMANDS, main
 from zipvoice.synthesis.voices import default as builtin_voice
@@ -88,6 +89,25 @@ def test_a_saved_voice_and_a_voice_file_speak_like_the_recording(expected, folde
     assert "there is no voice 'me'; known: kathleen" in capsys.readouterr().err
 
 
+def test_a_part_of_a_recording_is_the_voice(folder, expected):
+    write(folder / "long.wav", sequence(tone(0.5, hertz=500), read("me.wav"), tone(0.5, hertz=900)))
+    voice = ["--voice", "long.wav", "--voice-text", "a low tone", "--voice-start", "0.5", "--voice-end", "1.1"]
+    assert main(["say", "hello", *voice, *MACHINE, *QUICK, "-q"]) == 0
+    same("out.wav", expected)
+    save = ["voice", "save", "me", "long.wav", "a low tone", "--voice-start", "0.5", "--voice-end", "1.1"]
+    assert main([*save, *MACHINE]) == 0
+    assert main(["say", "hello", "--voice", "me", *MACHINE, *QUICK, "-q"]) == 0
+    same("out.wav", expected)
+
+
+def test_loudness_can_be_set_or_kept(folder):
+    write(folder / "quiet.wav", tone(1.0, level=0.05))
+    voice = ["--voice", "quiet.wav", "--voice-text", "a low tone"]
+    for more, low, high in (([], -20.5, -19.5), (["--loudness", "-26"], -26.5, -25.5), (["--keep-level"], -55, -30)):
+        assert main(["say", "hello", *voice, *MACHINE, *QUICK, *more, "-q"]) == 0
+        assert low < loudness(read("out.wav")) < high
+
+
 def test_a_batch_speaks_like_python_with_the_name_as_id(folder):
     (folder / "list.tsv").write_text("x\ta low tone\tme.wav\thello\n")
     assert main(["batch", "list.tsv", "-o", "spoken", *MACHINE, *QUICK, "-q"]) == 0
@@ -119,7 +139,18 @@ def test_subtitles_are_spoken_in_their_time(folder, capsys):
     audio = read("out.wav")
     assert audio.seconds == 6.0
     assert (audio.samples[:, :12000] == 0).all()
+    assert "out.wav: 2 cues in 6.00 s" in capsys.readouterr().err
+    assert main(["dub", "talk.srt", *VOICE, "--speaker", "Bo=you", *MACHINE, *QUICK, "--fit", "stretch"]) == 0
     assert "line 5: 4.00 s are" in capsys.readouterr().err
+
+
+def test_subtitles_without_speakers_are_spoken_by_the_voice_of_the_package(folder):
+    (folder / "talk.srt").write_text("1\n00:00:00,500 --> 00:00:09,500\nhello\n")
+    assert main(["dub", "talk.srt", *MACHINE, *QUICK]) == 0
+    spoken = read("out.wav").samples
+    synthesizer = load("model", vocoder="vocoder", device="cpu")
+    alone = synthesizer.synthesize("hello", "kathleen", FAST, name="cue at 0.500 s").samples
+    np.testing.assert_allclose(spoken[:, 12000 : 12000 + alone.shape[1]], alone, atol=1 / 32768)
 
 
 def test_tokens_of_a_text_are_shown(capsys):

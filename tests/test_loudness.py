@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from zipvoice.audio.files import Audio
-from zipvoice.audio.loudness import normalize_rms, rms
+from zipvoice.audio.loudness import at_loudness, levelled, loudness, normalize_rms, rms
 
 DATA = Path(__file__).parent / "data/audio"
 WAVES = load_file(DATA / "waves.safetensors")
@@ -57,3 +57,49 @@ def test_recordings_without_a_level_are_refused(samples, message):
 def test_impossible_targets_are_refused(target):
     with pytest.raises(ValueError, match="target_rms"):
         normalize_rms(Audio(np.ones((1, 10), np.float32), 24000), target)
+
+
+# ---------------------------------------------------------------- loudness
+
+
+def sine(level_dbfs, seconds=5.0, rate=48000, hertz=997, channels=1):
+    wave = 10 ** (level_dbfs / 20) * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+    return Audio(np.tile(wave.astype(np.float32), (channels, 1)), rate)
+
+
+@pytest.mark.parametrize("rate", [48000, 44100, 24000, 16000])
+def test_a_full_scale_sine_has_the_loudness_of_the_standard(rate):
+    assert loudness(sine(0.0, rate=rate)) == pytest.approx(-3.01, abs=0.05)  # BS.1770-4, annex 1
+    assert loudness(sine(-23.0, rate=rate, hertz=1000, channels=2)) == pytest.approx(-23.0, abs=0.1)  # EBU Tech 3341, 1
+
+
+def test_quiet_parts_and_silence_do_not_count():
+    parts = [sine(level, seconds, channels=2).samples for level, seconds in ((-36, 3), (-23, 9), (-36, 3))]
+    assert loudness(Audio(np.concatenate(parts, axis=1), 48000)) == pytest.approx(-23.0, abs=0.2)  # EBU Tech 3341, 3
+    silence = np.zeros((2, 96000), np.float32)
+    padded = np.concatenate([silence, parts[1], silence], axis=1)
+    assert loudness(Audio(padded, 48000)) == pytest.approx(-23.0, abs=0.2)
+    assert loudness(Audio(silence, 48000)) == -math.inf
+
+
+def test_low_and_high_sounds_weigh_as_the_filters_say():
+    middle = loudness(sine(-20, hertz=997))
+    assert loudness(sine(-20, hertz=25)) < middle - 10
+    assert loudness(sine(-20, hertz=10000)) == pytest.approx(middle + 3.3, abs=0.2)
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.3, 0.4, 0.45, 3.0])
+def test_sounds_of_any_length_are_brought_to_a_loudness(seconds):
+    assert loudness(at_loudness(sine(-50, seconds, 24000), -20.0)) == pytest.approx(-20, abs=1e-3)
+
+
+def test_peaks_limit_the_loudness():
+    clicks = np.zeros((1, 24000), np.float32)
+    clicks[:, ::2400] = 0.1
+    raised = at_loudness(Audio(clicks, 24000), -5.0)
+    assert np.abs(raised.samples).max() == pytest.approx(0.99)
+
+
+def test_silence_has_no_loudness_to_be_brought_to():
+    with pytest.raises(ValueError, match="nothing but silence"):
+        levelled(Audio(np.zeros((1, 24000), np.float32), 24000), -20.0, 1.0)

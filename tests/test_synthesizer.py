@@ -12,7 +12,7 @@ from tiny_models import FAST, FIVE_STACKS, RATE, make_model, make_synthesizer, r
 
 import zipvoice
 from zipvoice import SynthesisOptions
-from zipvoice.audio.loudness import normalize_rms
+from zipvoice.audio.loudness import loudness, normalize_rms
 from zipvoice.audio.mel import features as features_of
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.synthesis import SamplingConfig
@@ -294,12 +294,32 @@ def test_what_no_runtime_knows_is_refused(tmp_path, options, message):
         zipvoice.load(tmp_path, vocoder="griffin-lim", device="cpu", **options)
 
 
-def test_the_sound_leaves_as_loud_as_the_recording(synthesizer):
+def test_on_request_the_sound_leaves_as_loud_as_the_recording(synthesizer):
     quiet = synthesizer.prompt(tone(1.0, level=0.02), "a low tone")
-    spoken = synthesizer.synthesize("hello", quiet, FAST)
-    louder = synthesizer.synthesize("hello", replace(quiet, gain=1.0), FAST)
+    spoken = synthesizer.synthesize("hello", quiet, FAST, keep_level=True)
+    louder = synthesizer.synthesize("hello", replace(quiet, gain=1.0), FAST, keep_level=True)
     ratio = np.abs(louder.samples).max() / np.abs(spoken.samples).max()
     assert ratio == pytest.approx(quiet.gain, rel=1e-3)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.02, 3e-4])
+@pytest.mark.parametrize("target", [-20.0, -27.0])
+def test_speech_has_a_set_loudness_however_loud_the_recording_is(synthesizer, level, target):
+    prompt = synthesizer.prompt(tone(1.0, level=level), "a low tone")
+    text = "hello there, dear listeners. " * 6
+    spoken = synthesizer.synthesize(text, prompt, FAST, loudness=target, max_chunk_seconds=5.0)
+    assert loudness(spoken) == pytest.approx(target, abs=0.5)
+    streamed = list(synthesizer.stream("hello there. " * 9, prompt, FAST, loudness=target))
+    assert [loudness(part) for part in streamed[:-1]] == pytest.approx([target] * (len(streamed) - 1), abs=1.5)
+
+
+def test_speech_that_nobody_would_hear_is_no_success(synthesizer):
+    with pytest.raises(ValueError, match=r"next to silent, -9[0-9] dBFS; use a louder recording"):
+        synthesizer.prompt(tone(1.0, level=3e-5), "a low tone")
+    quiet = synthesizer.prompt(tone(1.0, level=2e-4), "a low tone")
+    with pytest.raises(ValueError, match=r"would be next to silent, below -50 dBFS.*--keep-level"):
+        synthesizer.synthesize("hello", quiet, FAST, keep_level=True)
+    assert loudness(synthesizer.synthesize("hello", quiet, FAST)) == pytest.approx(-20, abs=0.5)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO, TypeVar
 
 import tyro
 
@@ -19,8 +19,10 @@ from zipvoice.config.synthesis import SynthesisOptions
 if TYPE_CHECKING:
     from zipvoice.synthesis.batch import Kept, ListWork, Outcome
     from zipvoice.synthesis.prompt import Prompt
+    from zipvoice.synthesis.subtitles import Fit
     from zipvoice.synthesis.synthesizer import Synthesizer
 
+T = TypeVar("T")
 Options = Annotated[SynthesisOptions, tyro.conf.arg(name="")]
 
 
@@ -95,6 +97,10 @@ class Say:
     which comes with the package."""
     voice_text: str | None = None
     """What the recording says; a saved voice knows it."""
+    voice_start: float | None = None
+    """Seconds into the recording at which the part begins that is used; --voice-text is what that part says."""
+    voice_end: float | None = None
+    """Seconds into the recording at which the part ends that is used."""
     result: Annotated[Result, tyro.conf.arg(name="")] = field(default_factory=Result)
     machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
     options: Options = field(default_factory=SynthesisOptions)
@@ -107,7 +113,9 @@ def say(arguments: list[str]) -> None:
 
     synthesizer = command.machine.load()
     options = command.options
-    prompt = find_prompt(synthesizer, command.voice, command.voice_text, target_rms=options.target_rms, raw=options.raw)
+    part = {"start": command.voice_start, "end": command.voice_end}
+    level = {"target_rms": options.target_rms, "raw": options.raw}
+    prompt = find_prompt(synthesizer, command.voice, command.voice_text, **level, **part)
     _speak(synthesizer, text, prompt, command.options, command.result)
 
 
@@ -318,6 +326,13 @@ def _watched(outcomes: Iterable["Outcome"], total: int, quiet: bool) -> Iterable
             yield outcome
 
 
+def _progress(items: Iterable[T], quiet: bool, unit: str) -> Iterable[T]:
+    """The items, with a progress bar where somebody watches."""
+    from tqdm import tqdm
+
+    return tqdm(items, unit=unit, disable=quiet or not sys.stderr.isatty(), leave=False)
+
+
 def _summarise(failed: list["Outcome"], total: int) -> None:
     for outcome in failed:
         note(f"{outcome.id}: {outcome.error}")
@@ -329,19 +344,28 @@ def _summarise(failed: list["Outcome"], total: int) -> None:
 
 @dataclass(frozen=True)
 class DubCommand:
-    """Speak subtitles (SRT or WebVTT), each cue in exactly its time, on one timeline."""
+    """Speak subtitles (SRT, WebVTT, ASS, TTML and more), each cue in its time.
+
+    Cues are spoken at the pace of the voice, and faster only where they must be; the rest of their time is silent. What
+    does not fit takes time from the silence before the next cue, and is listed.
+    """
 
     subtitles: tyro.conf.Positional[Path]
     """The file."""
-    voice: str | None = None
-    """The voice of cues that name no speaker: a recording, a voice file, or the name of a saved voice."""
+    voice: Annotated[str | None, tyro.conf.arg(aliases=["-v"])] = None
+    """The voice of cues that name no speaker: a recording, a voice file, or the name of a voice; by default kathleen,
+    which comes with the package."""
     voice_text: str | None = None
     """What the recording says; a saved voice knows it."""
     speaker: tuple[str, ...] = ()
     """NAME=VOICE for cues that begin with "NAME: " or have the WebVTT tag <v NAME>; VOICE is a voice file or the
     name of a saved voice."""
+    fit: Literal["natural", "stretch"] = "natural"
+    """stretch speaks slower as well, so that each cue is filled."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = "out.wav"
     """Where to write the speech."""
+    quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"]), tyro.conf.FlagCreatePairsOff] = False
+    """No progress bar, and nothing about the speech on stderr."""
     machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
     options: Options = field(default_factory=SynthesisOptions)
 
@@ -349,22 +373,31 @@ class DubCommand:
 def dub(arguments: list[str]) -> None:
     command = parse(DubCommand, "dub", arguments)
     speakers = dict(_assignment(item) for item in command.speaker)
-    from zipvoice.synthesis.subtitles import dub as speak_subtitles
-    from zipvoice.synthesis.subtitles import read_subtitles
+    from zipvoice.synthesis.output import check_length, write_parts
+    from zipvoice.synthesis.subtitles import dub_parts, plan_cues, read_subtitles
     from zipvoice.synthesis.voices import find_prompt
 
-    cues = read_subtitles(command.subtitles, list(speakers))
+    cues, options = read_subtitles(command.subtitles, list(speakers)), command.options
     synthesizer = command.machine.load()
-    voices: dict[str | None, Prompt] = {name: find_prompt(synthesizer, voice, None) for name, voice in speakers.items()}
-    if command.voice is not None:
-        voices[None] = find_prompt(synthesizer, command.voice, command.voice_text)
-    result = speak_subtitles(synthesizer, cues, voices, command.options)
-    result.audio.save(command.output)
-    note(f"{command.output}: {len(cues)} cues in {result.audio.seconds:.2f} s")
-    for fit in result.fits:
-        if fit.is_unnatural:
+    check_length(command.output, max(cue.end for cue in cues), synthesizer.num_channels)
+    settings = {"target_rms": options.target_rms, "raw": options.raw}
+    voices: dict[str | None, Prompt] = {name: find_prompt(synthesizer, voice) for name, voice in speakers.items()}
+    voices[None] = find_prompt(synthesizer, command.voice, command.voice_text, **settings)
+    fits = plan_cues(synthesizer, cues, voices, options, command.fit)
+    if not command.quiet:
+        _tell_fits(fits)
+    watched = _progress(fits, command.quiet, "cue")
+    length = write_parts(command.output, dub_parts(synthesizer, watched, voices, options))
+    if not command.quiet:
+        note(f"{command.output}: {len(cues)} cues in {length:.2f} s")
+
+
+def _tell_fits(fits: list["Fit"]) -> None:
+    for fit in fits:
+        if fit.is_unnatural or fit.is_too_long:
             how = f"{fit.stretch:.2f} times its natural {fit.natural_seconds:.2f} s"
-            note(f"  line {fit.cue.line}: {fit.cue.seconds:.2f} s are {how}: {fit.cue.text[:50]!r}")
+            late = f", {fit.seconds - fit.cue.seconds:.2f} s after its end" if fit.is_too_long else ""
+            note(f"  line {fit.cue.line}: {fit.cue.seconds:.2f} s are {how}{late}: {fit.cue.text[:50]!r}")
 
 
 def _assignment(item: str) -> tuple[str, str]:

@@ -26,6 +26,10 @@ class SaveVoice:
     """A recording of the voice, best 3 to 10 seconds of clean speech."""
     text: tyro.conf.Positional[str]
     """What the recording says."""
+    voice_start: float | None = None
+    """Seconds into the recording at which the part begins that is used; the text is what that part says."""
+    voice_end: float | None = None
+    """Seconds into the recording at which the part ends that is used."""
     force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Replace a voice of that name, or take the place of the package's, without asking."""
     machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
@@ -75,7 +79,9 @@ def _save(arguments: list[str]) -> None:
 
     replace = command.force or _agreed(command.name)
     voices.check_name(command.name, replace)  # before the work
-    prompt = command.machine.load().prompt(command.recording, command.text)
+    prompt = command.machine.load().prompt(
+        command.recording, command.text, start=command.voice_start, end=command.voice_end
+    )
     note(f"saved {voices.save(command.name, prompt, replace=replace)}")
 
 

@@ -40,7 +40,11 @@ class SynthesisOptions:
     duration: float | None = None
     """Length of the speech in seconds, to the sample; replaces speed."""
     target_rms: float = 0.1
-    """Quieter prompts are raised to this root-mean-square level, and their speech lowered again; 0 leaves them."""
+    """Quieter recordings of voices are raised to this root-mean-square level for the model; 0 leaves them."""
+    loudness: float = -20.0
+    """Level of the speech in LUFS (ITU-R BS.1770), as far as its peaks allow."""
+    keep_level: bool = False
+    """Speak as loud as the recording of the voice is, however quiet that may be."""
     seed: int = 666
     """Seed of the initial noise."""
     max_chunk_seconds: float | None = None
@@ -63,6 +67,7 @@ class SynthesisOptions:
             ("speed", 0 < self.speed < float("inf"), "above 0"),
             ("t_shift", self.t_shift is None or 0 < self.t_shift <= 1, "above 0 and at most 1"),
             ("temperature", 0 <= (self.temperature or 0) <= 1, "from 0 to 1"),
+            ("loudness", -60 <= self.loudness <= 0, "from -60 to 0 LUFS"),
             ("target_rms", 0 <= self.target_rms <= 1, "from 0 to 1"),
             ("guidance_scale", 0 <= (self.guidance_scale or 0) < float("inf"), "0 or more"),
             *(
@@ -91,6 +96,11 @@ class ResolvedOptions(SynthesisOptions):
     t_shift: float = field(kw_only=True)
     temperature: float = field(kw_only=True)
     max_chunk_seconds: float = field(kw_only=True)
+
+    @property
+    def level(self) -> float | None:
+        """LUFS of the speech, None for that of the recording."""
+        return None if self.keep_level or self.raw else self.loudness
 
     @property
     def sampling(self) -> SamplingConfig:

@@ -68,6 +68,8 @@ class SpeechChunk:
     """The seed, the id of the utterance and the number of the chunk in it."""
     num_samples: int | None = None
     """Exact length of its sound, where the length was asked for."""
+    loudness: float | None = None
+    """LUFS of its sound; None for the level of the recording of its voice."""
 
     @property
     def total_frames(self) -> int:
@@ -154,7 +156,7 @@ class ChunkPlanner:
     ) -> SpeechChunk:
         ids = tuple(self.ids(part.tokens)) if any(token not in SPEAKER_TAGS for token in part.tokens) else ()
         frames = self._num_frames(voice, self.length(ids), options) if ids else 0
-        return _checked(SpeechChunk(voice, ids, frames, part.pause_seconds, seed))
+        return _checked(SpeechChunk(voice, ids, frames, part.pause_seconds, seed, loudness=options.level))
 
     def _num_frames(self, voice: EncodedPrompt, length: float, options: ResolvedOptions) -> int:
         """Frames for a text at the voice's rate, with the floor for short texts, rounded up."""

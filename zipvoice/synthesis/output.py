@@ -11,10 +11,18 @@ from typing import BinaryIO
 import soundfile
 
 from zipvoice.audio.files import ENCODINGS, Audio, pcm16
+from zipvoice.audio.mel import SAMPLING_RATE
 from zipvoice.files import whole_file
 
 UNKNOWN_SIZE = 0xFFFFFFFF
 """What a wav header says of a length that is not known yet; players read on until the end."""
+
+
+def check_length(path: str | os.PathLike[str], seconds: float, num_channels: int) -> None:
+    """Raise ValueError if a file of the format that the suffix names cannot hold so much speech."""
+    if Path(path).suffix.lower() == ".wav" and seconds * SAMPLING_RATE * 2 * num_channels >= UNKNOWN_SIZE - 4096:
+        hours = UNKNOWN_SIZE / (SAMPLING_RATE * 2 * num_channels) / 3600
+        raise ValueError(f"{path}: wav holds {hours:.1f} hours, not {seconds / 3600:.1f}; write .flac")
 
 
 def write_parts(path: str | os.PathLike[str], parts: Iterable[Audio], comment: str = "") -> float:

@@ -1,43 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subtitles spoken in their times: SRT and WebVTT files, several voices, one timeline."""
+"""Subtitles spoken in their times: several voices, one timeline, which is given out as it is made."""
 
-import html
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.config.strict_json import suggestion
-from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
+from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.synthesis.cues import Cue, next_start
+from zipvoice.synthesis.cues import read_subtitles as read_subtitles
 from zipvoice.synthesis.prompt import Prompt
-from zipvoice.synthesis.synthesizer import Synthesizer
+from zipvoice.synthesis.synthesizer import Synthesizer, joined
+
+Pace = Literal["natural", "stretch"]
+"""natural: at the pace of the voice, faster where it must be; stretch: slower as well, so that each cue is filled."""
 
 UNNATURAL = 0.25
 """Relative change of a cue's natural duration from which on it is reported."""
-
-
-@dataclass(frozen=True)
-class Cue:
-    """A text and when it is to be spoken."""
-
-    line: int
-    """Of the file, where its times stand."""
-    start: float
-    """Seconds."""
-    end: float
-    """Seconds."""
-    text: str
-    speaker: str | None = None
-    """Who speaks, where the file says so."""
-
-    @property
-    def seconds(self) -> float:
-        return self.end - self.start
+FASTEST = 1.5
+"""How much faster than natural a cue is spoken before it takes time from the silence behind it."""
+UTMOST = 2.5
+"""How much faster it is spoken where there is not enough of that either; then it is heard together with the next."""
+GAP_SECONDS = 0.1
+"""Silence that stays before the next cue."""
+SILENCE_SECONDS = 10.0
+"""Silence given out at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +39,25 @@ class Fit:
 
     cue: Cue
     natural_seconds: float
-    """What its text would have taken at the rate of the voice."""
+    """What its text takes at the pace of the voice."""
+    seconds: float
+    """What it is given."""
+    is_exact: bool
+    """Whether it lasts that long to the sample, rather than as long as it naturally does, silence at its edges cut."""
 
     @property
     def stretch(self) -> float:
         """Time given over time wanted: above 1 it is spoken slower than natural."""
-        return self.cue.seconds / self.natural_seconds
+        return self.seconds / self.natural_seconds
 
     @property
     def is_unnatural(self) -> bool:
         return abs(self.stretch - 1) > UNNATURAL
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether it goes on after the end of its cue."""
+        return self.seconds > self.cue.seconds + 1 / SAMPLING_RATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,78 +65,8 @@ class Dub:
     """Subtitles as speech."""
 
     audio: Audio
-    """From the start of the timeline to the end of the last cue."""
+    """From the start of the timeline to the end of the last cue, or of what is said in it."""
     fits: tuple[Fit, ...]
-
-
-# ---------------------------------------------------------------- reading
-
-_TIME = r"(?:(\d+):)?(\d{1,2}):(\d{2})[,.](\d{1,3})"
-_TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
-_VOICE_TAG = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
-_TAG = re.compile(r"</?(?:[a-zA-Z][^<>]*|[\d:.]+)>|\{\\[^}]*\}")
-_SPEAKER = re.compile(r"([^:\n]{1,40}):\s+")
-
-
-def read_subtitles(path: str | os.PathLike[str], speakers: Sequence[str] = ()) -> list[Cue]:
-    """The cues of an SRT or WebVTT file, in the order of their times.
-
-    A cue's speaker is that of a WebVTT `<v name>` tag, or a leading `name:` where the name is one of `speakers`; other
-    tags are left out. Cues without words, such as [music], are kept out as well if nothing is left of them.
-
-    Raises ValueError with the number of the bad line.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    try:
-        cues = [cue for cue in _cues(lines, speakers) if cue.text]
-    except ValueError as error:
-        raise ValueError(f"{path}, {error}") from None
-    if not cues:
-        raise ValueError(f"{path} has no cues; an SRT or WebVTT file has lines like 00:00:01,000 --> 00:00:04,000")
-    return sorted(cues, key=lambda cue: (cue.start, cue.line))
-
-
-def _cues(lines: Sequence[str], speakers: Sequence[str]) -> Iterator[Cue]:
-    for number, line in enumerate(lines, start=1):
-        if "-->" not in line:
-            continue
-        match = _TIMES.fullmatch(line)
-        if match is None:
-            raise ValueError(
-                f"line {number}: cannot read the times {line.strip()!r}; write 00:00:01,000 --> 00:00:04,000"
-            )
-        start, end = _seconds(*match.groups()[:4]), _seconds(*match.groups()[4:])
-        if end <= start:
-            raise ValueError(f"line {number}: the cue ends at {end:g} s, not after its start at {start:g} s")
-        body = list(_body(lines[number:]))
-        yield _cue(number, start, end, "\n".join(body), speakers)
-
-
-def _body(lines: Sequence[str]) -> Iterator[str]:
-    for line in lines:
-        if not line.strip() or "-->" in line:
-            return
-        yield line
-
-
-def _seconds(hours: str | None, minutes: str, seconds: str, fraction: str) -> float:
-    return 3600 * int(hours or 0) + 60 * int(minutes) + int(seconds) + int(fraction) / 10 ** len(fraction)
-
-
-def _cue(line: int, start: float, end: float, body: str, speakers: Sequence[str]) -> Cue:
-    voice = _VOICE_TAG.search(body)
-    text = html.unescape(_TAG.sub("", _VOICE_TAG.sub("", body))).strip()
-    speaker = voice[1].strip() if voice else None
-    prefix = _SPEAKER.match(text)
-    if speaker is None and prefix and prefix[1] in speakers:
-        speaker, text = prefix[1], text[prefix.end() :].strip()
-    return Cue(line, start, end, text, speaker)
-
-
-# ---------------------------------------------------------------- speaking
 
 
 def dub(
@@ -142,44 +74,90 @@ def dub(
     cues: Sequence[Cue],
     voices: Mapping[str | None, Prompt],
     options: SynthesisOptions | None = None,
+    pace: Pace = "natural",
 ) -> Dub:
-    """Speak each cue from its start to its end, to the sample; cues that overlap are heard together.
+    """Speak each cue from its start; cues that overlap are heard together. See `plan_cues` and `dub_parts`.
+
+    Example:
+        >>> dub(synthesizer, read_subtitles("talk.srt"), {None: voice}).audio.save("talk.wav")
+    """
+    fits = plan_cues(synthesizer, cues, voices, options, pace)
+    return Dub(joined(dub_parts(synthesizer, fits, voices, options)), tuple(fits))
+
+
+# ---------------------------------------------------------------- planning
+
+
+def plan_cues(
+    synthesizer: Synthesizer,
+    cues: Sequence[Cue],
+    voices: Mapping[str | None, Prompt],
+    options: SynthesisOptions | None = None,
+    pace: Pace = "natural",
+) -> list[Fit]:
+    """How long each cue will last, in the order of their starts.
+
+    A cue is spoken at the pace of its voice, and faster, up to 1.5 times, if it would not end in time. What does not
+    fit then takes time from the silence before the next cue, and only where that is too short it is spoken faster yet.
 
     Args:
         synthesizer: of a one-voice model.
         cues: in any order.
         voices: by speaker; None is the voice of cues without one.
         options: the duration and speed in them do not matter.
+        pace: "stretch" fills each cue, also where that is slower than natural.
 
     Raises:
-        ValueError: a cue, named by its line, has a speaker without a voice, a text that cannot be spoken, or no time
-            to speak it in.
+        ValueError: cues, all of them named by their lines, have a speaker without a voice, or a text that cannot be
+            spoken.
     """
-    options = replace(options or SynthesisOptions(), speed=1.0)
-    for cue in cues:
-        _check_speaker(cue, voices)
-    timeline = np.zeros((synthesizer.num_channels, max(_sample(cue.end) for cue in cues)), np.float32)
-    fits = []
-    for cue in cues:
-        audio, fit = _spoken(synthesizer, cue, voices[cue.speaker], options)
-        timeline[:, _sample(cue.start) : _sample(cue.end)] += audio.samples
-        fits.append(fit)
-    return Dub(Audio(timeline.clip(-1, 1), SAMPLING_RATE), tuple(fits))
+    options = _common(options)
+    starts = sorted(cue.start for cue in cues)
+    fits, errors = [], []
+    for cue in sorted(cues, key=lambda cue: (cue.start, cue.line)):
+        room = max(cue.seconds, next_start(starts, cue.end) - cue.start - GAP_SECONDS)
+        try:
+            _check_speaker(cue, voices)
+            fits.append(_fit(synthesizer, cue, voices[cue.speaker], options, room, pace))
+        except ValueError as error:
+            errors.append(str(error))
+    if errors:
+        raise ValueError("\n  ".join(errors))
+    return fits
 
 
-def _spoken(synthesizer: Synthesizer, cue: Cue, prompt: Prompt, options: SynthesisOptions) -> tuple[Audio, Fit]:
-    name, seconds = f"cue at {cue.start:.3f} s", (_sample(cue.end) - _sample(cue.start)) / SAMPLING_RATE
+def _common(options: SynthesisOptions | None) -> SynthesisOptions:
+    return replace(options or SynthesisOptions(), speed=1.0, duration=None)
+
+
+def _fit(synthesizer: Synthesizer, cue: Cue, prompt: Prompt, options: SynthesisOptions, room: float, pace: Pace) -> Fit:
     try:
-        plan = synthesizer.planner.plan(cue.text, synthesizer.voice(prompt), _natural(synthesizer, options), name)
-        natural = sum(chunk.num_frames * HOP / SAMPLING_RATE + chunk.pause for chunk in plan)
-        audio = synthesizer.synthesize(cue.text, prompt, options, name=name, duration=seconds)
+        natural = _planned(synthesizer, cue, prompt, replace(options, short_text_floor=False))
+        relaxed = _planned(synthesizer, cue, prompt, options)
+        if relaxed <= cue.seconds and pace == "natural":
+            return Fit(cue, relaxed, relaxed, is_exact=False)
+        given = cue.seconds if natural <= FASTEST * cue.seconds else max(min(natural / FASTEST, room), natural / UTMOST)
+        return Fit(cue, natural, _spoken_at_least(synthesizer, cue, prompt, options, given), is_exact=True)
     except ValueError as error:
         raise ValueError(f"the cue at line {cue.line} ({cue.text[:40]!r}, {cue.seconds:g} s): {error}") from None
-    return audio, Fit(cue, natural)
 
 
-def _natural(synthesizer: Synthesizer, options: SynthesisOptions) -> ResolvedOptions:
-    return synthesizer.resolved(replace(options, duration=None, short_text_floor=False))
+def _planned(synthesizer: Synthesizer, cue: Cue, prompt: Prompt, options: SynthesisOptions) -> float:
+    plan = synthesizer.plan(cue.text, prompt, synthesizer.resolved(options), _name(cue))
+    return sum(chunk.num_frames * HOP / SAMPLING_RATE + chunk.pause for chunk in plan)
+
+
+def _spoken_at_least(
+    synthesizer: Synthesizer, cue: Cue, prompt: Prompt, options: SynthesisOptions, seconds: float
+) -> float:
+    """The time, or more if a model cannot say so much in it."""
+    for longer in (1.0, 1.5, 2.0, 3.0, 5.0):
+        try:
+            _planned(synthesizer, cue, prompt, replace(options, duration=longer * seconds))
+            return longer * seconds
+        except ValueError as error:
+            reason = error
+    raise reason
 
 
 def _check_speaker(cue: Cue, voices: Mapping[str | None, Prompt]) -> None:
@@ -191,5 +169,50 @@ def _check_speaker(cue: Cue, voices: Mapping[str | None, Prompt]) -> None:
     raise ValueError(f"the cue at line {cue.line} is {cue.speaker}'s, who has no voice{suggestion(cue.speaker, known)}")
 
 
+# ---------------------------------------------------------------- speaking
+
+
+def dub_parts(
+    synthesizer: Synthesizer,
+    fits: Iterable[Fit],
+    voices: Mapping[str | None, Prompt],
+    options: SynthesisOptions | None = None,
+) -> Iterator[Audio]:
+    """The timeline in parts, in memory that does not grow with its length; arguments as given to `plan_cues`."""
+    options = _common(options)
+    pending, position, end = np.zeros((synthesizer.num_channels, 0), np.float32), 0, 0
+    for fit in fits:
+        start, end = _sample(fit.cue.start), max(end, _sample(fit.cue.end))
+        yield from _given_out(pending[:, : start - position], start - position)
+        pending, position = pending[:, start - position :], start
+        duration = _sample(fit.seconds) / SAMPLING_RATE if fit.is_exact else None
+        audio = synthesizer.synthesize(
+            fit.cue.text, voices[fit.cue.speaker], options, name=_name(fit.cue), duration=duration
+        )
+        pending = _sum(pending, audio.samples)
+    yield from _given_out(pending, max(pending.shape[1], end - position))
+
+
+def _given_out(samples: NDArray[np.float32], length: int) -> Iterator[Audio]:
+    """What is final, followed by silence up to a length."""
+    if samples.shape[1]:
+        yield Audio(samples.clip(-1, 1), SAMPLING_RATE)
+    step = round(SILENCE_SECONDS * SAMPLING_RATE)
+    for missing in range(length - samples.shape[1], 0, -step):
+        yield Audio(np.zeros((len(samples), min(step, missing)), np.float32), SAMPLING_RATE)
+
+
+def _sum(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    length = max(first.shape[1], second.shape[1])
+    return sum(
+        (np.pad(wave, ((0, 0), (0, length - wave.shape[1]))) for wave in (first, second)),
+        np.zeros((len(first), length), np.float32),
+    )
+
+
+def _name(cue: Cue) -> str:
+    return f"cue at {cue.start:.3f} s"
+
+
 def _sample(seconds: float) -> int:
-    return round(seconds * SAMPLING_RATE)
+    return math.floor(seconds * SAMPLING_RATE + 0.5)

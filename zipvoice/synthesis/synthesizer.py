@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from zipvoice import builtin
-from zipvoice.audio.files import Audio, read, resample
-from zipvoice.audio.loudness import normalize_rms
+from zipvoice.audio.files import Audio, resample
+from zipvoice.audio.loudness import levelled, normalize_rms
 from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE, features
 from zipvoice.config.model import Variant
 from zipvoice.config.synthesis import ResolvedOptions, SamplingConfig, SynthesisOptions
@@ -26,14 +26,17 @@ from zipvoice.synthesis import dialogue
 from zipvoice.synthesis.chunk_planner import ChunkPlanner, EncodedPrompt, SpeechChunk, Text, punctuated
 from zipvoice.synthesis.crossfade import BareJoiner, ChunkAudio, Crossfader, ExactJoiner, Joiner, cut_to
 from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
+from zipvoice.synthesis.recordings import Recording, audible, cut_at_pause, name_of, opened
 from zipvoice.synthesis.sampling import Trajectory, advance, begin, sample
-from zipvoice.synthesis.voices import Recording, Voice, find_prompt
+from zipvoice.synthesis.voices import Voice, find_prompt
 from zipvoice.text.markup import pause_seconds
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
 
 FIRST_CHUNK_SECONDS = 3.0
 """Of a stream, unless the options say otherwise."""
+SUITS, SUITS_DIALOGUE = 10.0, 20.0
+"""Seconds of a recording that suit a model."""
 
 Ids = list[tuple[int, ...]]
 
@@ -88,24 +91,33 @@ class Synthesizer:
     # ------------------------------------------------------------ voices
 
     def prompt(
-        self, recording: Recording, text: str, *, target_rms: float = SynthesisOptions.target_rms, raw: bool = False
+        self,
+        recording: Recording,
+        text: str,
+        *,
+        target_rms: float = SynthesisOptions.target_rms,
+        raw: bool = False,
+        start: float | None = None,
+        end: float | None = None,
     ) -> Prompt:
         """Make a voice of a recording (a file or a sound of any rate and channel count) and its transcript.
 
-        The recording is trimmed, and what makes it a poor voice is logged as a warning; with `raw`, for raw speech, it
-        is taken as it is. For a dialogue model it holds both voices, and the transcript their turns, `[S1] … [S2] …`.
+        `start` and `end`, in seconds, choose a part of the recording, whose words the transcript then is. A recording
+        that is too long is cut at a pause where a clause of the transcript ends. It is trimmed, and what was done and
+        what makes it a poor voice is logged as a warning; with `raw`, for raw speech, it is taken as it is. For a
+        dialogue model it holds both voices, and the transcript their turns, `[S1] … [S2] …`.
 
         Raises ValueError if the recording is silent, broken or too short for the transcript, or the transcript is empty
         or has a token that the model does not know.
         """
-        audio = _sound(recording)
+        audio = opened(recording, start, end, raw)
         if self.num_channels == 2 and audio.num_channels != 2:
             raise ValueError(
-                f"{_name(recording)} has {audio.num_channels} channel(s); the stereo model takes a two-channel "
+                f"{name_of(recording)} has {audio.num_channels} channel(s); the stereo model takes a two-channel "
                 "recording with one speaker in each channel, or one recording of each speaker"
             )
         audio = resample(audio if self.num_channels == 2 else audio.mono(), self.feature.sampling_rate)
-        return self._prompt(audio, text, _name(recording), target_rms, raw)
+        return self._prompt(audio, text, name_of(recording), target_rms, raw)
 
     def dialog_prompt(
         self,
@@ -125,14 +137,18 @@ class Synthesizer:
                 "a dialogue has two speakers: two recordings and two transcripts, "
                 f"not {len(recordings)} and {len(texts)}"
             )
-        sounds = [resample(_sound(recording), self.feature.sampling_rate) for recording in recordings]
+        sounds = [resample(opened(one, raw=raw), self.feature.sampling_rate) for one in recordings]
         audio = dialogue.joined_recordings(sounds, self.num_channels)
-        name = f"{_name(recordings[0])} with {_name(recordings[1])}"
+        name = f"{name_of(recordings[0])} with {name_of(recordings[1])}"
         return self._prompt(audio, dialogue.joined_transcripts(texts), name, target_rms, raw)
 
     def _prompt(self, audio: Audio, text: str, name: str, target_rms: float, raw: bool) -> Prompt:
+        longest = SUITS_DIALOGUE if self.is_dialogue else SUITS
         try:
-            kept = audio if raw else trimmed(audio)
+            if not (raw or self.is_dialogue) and (cut := cut_at_pause(audio, text, longest)):
+                logger.warning("%s %s", name, cut.note)
+                audio, text = cut.audio, cut.text
+            kept = audio if raw else trimmed(audible(audio))
             normal, gain = normalize_rms(kept, target_rms)
             mel = features(normal, self.num_channels)  # (T, C)
         except ValueError as error:
@@ -143,7 +159,7 @@ class Synthesizer:
                 f"{name} is too short for its transcript: {kept.seconds:.2f} s hold {len(mel)} frames, fewer than the "
                 f"transcript's {len(tokens)} tokens; check that the text is what the recording says"
             )
-        for complaint in [] if raw else recording_complaints(audio, text, 20.0 if self.is_dialogue else 10.0):
+        for complaint in [] if raw else recording_complaints(audio, text, longest):
             logger.warning("%s %s", name, complaint)
         return Prompt(mel, tokens, text, gain, self.tokenizer_config)
 
@@ -308,7 +324,8 @@ class Synthesizer:
             return ChunkAudio(np.zeros((self.num_channels, 0), np.float32), chunk.pause)
         channels = np.split(mel.T, self.num_channels)  # (F, T) each
         samples = np.concatenate([self.vocoder(channel[None]) for channel in channels])  # (channels, N)
-        piece = ChunkAudio((samples / np.float32(chunk.voice.prompt.gain)).clip(-1, 1), chunk.pause)
+        sound = levelled(Audio(samples, SAMPLING_RATE), chunk.loudness, chunk.voice.prompt.gain)
+        piece = ChunkAudio(sound.samples, chunk.pause)
         return piece if chunk.num_samples is None else cut_to(piece, chunk.num_samples)
 
 
@@ -381,11 +398,3 @@ def joined(parts: Iterable[Audio]) -> Audio:
 def initial_noise(chunk: SpeechChunk) -> Floats:
     """The state (T, C) that sampling starts from, the same on all runtimes and devices."""
     return standard_normal((chunk.total_frames, chunk.voice.prompt.features.shape[1]), synthesis_seed(*chunk.seed))
-
-
-def _sound(recording: Recording) -> Audio:
-    return recording if isinstance(recording, Audio) else read(recording)
-
-
-def _name(recording: Recording) -> str:
-    return "the recording" if isinstance(recording, Audio) else str(recording)

@@ -16,11 +16,11 @@ from zipvoice.audio.griffin_lim import griffin_lim
 from zipvoice.audio.mel import NUM_MELS, SAMPLING_RATE
 from zipvoice.config.strict_json import suggestion
 from zipvoice.synthesis.prompt import Prompt
+from zipvoice.synthesis.recordings import Recording
 
 if TYPE_CHECKING:
     from zipvoice.synthesis.synthesizer import Synthesizer
 
-Recording = str | os.PathLike[str] | Audio
 Voice = Prompt | Recording | tuple[Recording, str] | None
 SUFFIX = ".safetensors"
 _NAME = re.compile(r"\w[\w.-]*")
@@ -153,6 +153,8 @@ def find_prompt(synthesizer: "Synthesizer", voice: Voice, text: str | None = Non
     """
     if isinstance(voice, tuple):
         voice, text = voice
+    if text is None and any(settings.get(name) is not None for name in ("start", "end")):
+        raise ValueError("--voice-start and --voice-end choose a part of a recording; give its words with --voice-text")
     if voice is None:
         if text is not None:
             raise ValueError("--voice-text goes with the recording it is the transcript of; give that with --voice")

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+import logging
+import re
+
+import numpy as np
+import pytest
+from tiny_models import RATE, make_synthesizer, sequence, silence, tone
+
+from zipvoice import Audio
+from zipvoice.audio.files import write
+from zipvoice.synthesis.recordings import cut_at_pause, mended, part
+
+
+@pytest.fixture(scope="module")
+def synthesizer(tmp_path_factory):
+    return make_synthesizer(tmp_path_factory.mktemp("model"))
+
+
+# ---------------------------------------------------------------- what is meant
+
+
+def test_a_part_of_a_recording_gives_the_voice_of_the_part_alone(synthesizer, tmp_path):
+    whole = sequence(tone(1.0, hertz=500), tone(0.7), tone(0.5, hertz=900))
+    write(tmp_path / "whole.wav", whole)
+    write(tmp_path / "part.wav", tone(0.7))
+    chosen = synthesizer.prompt(tmp_path / "whole.wav", "a low tone", start=1.0, end=1.7)
+    alone = synthesizer.prompt(tmp_path / "part.wav", "a low tone")
+    np.testing.assert_array_equal(chosen.features, alone.features)
+    assert part(whole, 1.7, None).seconds == pytest.approx(0.5)
+    assert part(whole, None, 1.0).seconds == 1.0
+
+
+@pytest.mark.parametrize(("start", "end"), [(3.0, None), (1.0, 0.5), (-1.0, None), (1.0, 1.0), (float("nan"), 1.0)])
+def test_a_part_that_is_not_there_is_named(synthesizer, start, end):
+    with pytest.raises(ValueError, match=r"the recording: there is nothing from .*: the recording lasts 2.00 s"):
+        synthesizer.prompt(tone(2.0), "a low tone", start=start, end=end)
+
+
+def test_a_saved_voice_has_no_parts(synthesizer):
+    from zipvoice.synthesis.voices import find_prompt
+
+    with pytest.raises(ValueError, match="--voice-start and --voice-end choose a part of a recording"):
+        find_prompt(synthesizer, "kathleen", start=1.0)
+
+
+# ---------------------------------------------------------------- mending
+
+
+def test_a_recording_beyond_full_scale_is_lowered_not_clipped(synthesizer):
+    loud = Audio(5 * tone(1.0).samples, RATE)  # peaks of 1.5
+    np.testing.assert_allclose(mended(loud).samples, loud.samples / np.abs(loud.samples).max(), rtol=1e-6)
+    expected = synthesizer.prompt(Audio(loud.samples / 1.5, RATE), "a low tone")
+    np.testing.assert_allclose(synthesizer.prompt(loud, "a low tone").features, expected.features, atol=0.01)
+
+
+@pytest.mark.parametrize("offset", [0.3, -0.05])
+def test_a_constant_offset_is_taken_away(synthesizer, offset):
+    clean = sequence(silence(0.5), tone(1.0), silence(0.5))
+    shifted = Audio(clean.samples + np.float32(offset), RATE)
+    np.testing.assert_allclose(mended(shifted).samples, clean.samples, atol=1e-5)
+    voices = [synthesizer.prompt(one, "a low tone") for one in (clean, shifted)]
+    assert voices[0].num_frames == voices[1].num_frames
+    np.testing.assert_allclose(voices[1].features[2:70, 5:12], voices[0].features[2:70, 5:12], atol=0.02)
+
+
+def test_each_channel_loses_its_own_offset():
+    clean = tone(1.0, channels=2)
+    shifted = Audio(clean.samples + np.float32([[0.2], [-0.1]]), RATE)
+    np.testing.assert_allclose(mended(shifted).samples, clean.samples, atol=1e-5)
+
+
+def test_a_sound_recording_keeps_its_bits():
+    recording = sequence(silence(0.1), tone(0.987), tone(0.2, 0.9, hertz=700))
+    assert mended(recording) is recording
+
+
+def test_channels_of_opposite_phase_give_the_voice_of_one(synthesizer):
+    one = tone(1.0)
+    both = Audio(np.concatenate([one.samples, -one.samples]), RATE)
+    expected = synthesizer.prompt(one, "a low tone").features
+    np.testing.assert_array_equal(synthesizer.prompt(both, "a low tone").features, expected)
+
+
+# ---------------------------------------------------------------- long recordings
+
+SENTENCES = ["The first of them is short.", "Here is a second one, which is a little longer than that.", "And a third."]
+
+
+def speech(texts, pause=0.4):
+    """Tones that last as long as people say such texts, 15 letters a second, with pauses after commas too."""
+    clauses = [clause for text in texts for clause in re.findall(r"[^,]+,?", text)]
+    sounds = [tone(sum(c.isalnum() for c in clause) / 15) for clause in clauses]
+    return sequence(*(piece for sound in sounds for piece in (sound, silence(pause))))
+
+
+def test_a_long_recording_is_cut_at_the_pause_behind_a_sentence():
+    audio = speech(SENTENCES * 4)
+    assert audio.seconds > 20
+    cut = cut_at_pause(audio, " ".join(SENTENCES * 4), 10.0)
+    said = " ".join(SENTENCES * 4)
+    assert said.startswith(cut.text) and cut.text[-1] == "."
+    assert 2 <= cut.audio.seconds <= 10.5
+    length = sum(c.isalnum() for c in cut.text) / 15 + 0.4 * len(re.findall("[,.]", cut.text))
+    assert cut.audio.seconds == pytest.approx(length - 0.2, abs=0.1)
+
+
+def test_the_note_says_what_was_taken(synthesizer, caplog):
+    with caplog.at_level(logging.WARNING):
+        prompt = synthesizer.prompt(speech(SENTENCES * 4), " ".join(SENTENCES * 4))
+    assert prompt.seconds <= 10.5 and " ".join(SENTENCES * 4).startswith(prompt.text)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert re.fullmatch(
+        r"the recording is long: its first \d\.\d s are used, up to the pause behind '.*\.'; "
+        r"--voice-start and --voice-end choose another part, whose words are the transcript then",
+        message,
+    )
+
+
+def test_chinese_sentences_are_ends_too():
+    text = "这是第一句话。" * 12
+    audio = sequence(*[piece for _ in range(12) for piece in (tone(1.4), silence(0.4))])
+    cut = cut_at_pause(audio, text, 10.0)
+    assert cut.text in [text[: 7 * n] for n in range(2, 7)]
+    assert cut.audio.seconds == pytest.approx(1.8 * len(cut.text) / 7 - 0.2, abs=0.05)
+
+
+def test_recordings_that_suit_or_have_no_pause_stay_whole(synthesizer, caplog):
+    assert cut_at_pause(speech(SENTENCES), " ".join(SENTENCES), 10.0) is None
+    assert cut_at_pause(tone(30.0), "no pause. " * 40, 10.0) is None
+    with caplog.at_level(logging.WARNING):
+        assert synthesizer.prompt(tone(30.0), "no pause. " * 40).seconds > 29
+    assert "far too long" in caplog.text
+
+
+def test_raw_recordings_stay_as_they_are(synthesizer):
+    audio = Audio(5 * speech(SENTENCES * 4).samples + np.float32(0.1), RATE)
+    assert synthesizer.prompt(audio, " ".join(SENTENCES * 4), raw=True).num_frames == round(audio.num_samples / 256)
