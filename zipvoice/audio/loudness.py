@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio
 
+INAUDIBLE_PEAK = 10 / 32768
+"""-70 dBFS: ten steps of 16 bits."""
 SILENT_RMS = 1e-6
 """-120 dBFS, a thirtieth of a 16-bit step: below this there is no recording to raise."""
 
@@ -38,11 +40,17 @@ def normalize_rms(audio: Audio, target_rms: float) -> tuple[Audio, float]:
 def levelled(speech: Audio, target: float | None, gain: float) -> Audio:
     """Speech at a loudness in LUFS; without one as loud as the recording that `gain` raised.
 
-    Raises ValueError for silence that is to be brought to a loudness.
+    Raises ValueError for speech that nobody would hear.
     """
     if target is not None:
         return at_loudness(speech, target)
-    return Audio((speech.samples / np.float32(gain)).clip(-1, 1), speech.sampling_rate)
+    kept = (speech.samples / np.float32(gain)).clip(-1, 1)
+    if np.abs(kept).max(initial=0) < INAUDIBLE_PEAK:
+        raise ValueError(
+            "the speech would be next to silent, below -70 dBFS, as the recording of the voice is; leave out keep_level "
+            "(--keep-level), or use a louder recording"
+        )
+    return Audio(kept, speech.sampling_rate)
 
 
 def at_loudness(audio: Audio, target: float) -> Audio:

@@ -71,8 +71,6 @@ class Crossfader(Joiner):
     _pause: float = field(default=0.0, init=False)
     _missing: float = field(default=0.0, init=False)
     """Seconds of silence to come before anything else: pauses that have no piece before them."""
-    _is_heard: bool = field(default=False, init=False)
-    """Whether anything exceeded what counts as silence."""
 
     def add(self, piece: ChunkAudio) -> Iterator[Audio]:
         if piece.samples.shape[1] == 0:
@@ -96,7 +94,6 @@ class Crossfader(Joiner):
 
     def _begun(self, samples: Wave) -> Wave:
         """What is final when `samples` come next; their own end is kept back."""
-        self._is_heard = self._is_heard or self._lead(samples) < samples.shape[1]
         if self._tail is None:
             lead = max(0, self._lead(samples) - self._count(EDGE_SECONDS))
             whole = np.concatenate([self._silence(samples, self._missing), samples[:, lead:]], axis=1)
@@ -129,11 +126,6 @@ class Crossfader(Joiner):
         """The end of the last piece, with the silence that belongs behind it."""
         if self._tail is None:
             raise ValueError("there is nothing to speak, only pauses")
-        if not self._is_heard:
-            raise ValueError(
-                "the speech would be next to silent, below -50 dBFS, as the recording of the voice is; leave out "
-                "keep_level (--keep-level), or use a louder recording"
-            )
         tail, self._tail = self._tail, None
         if self._pause:
             return self._paused(tail, tail[:, :0])
