@@ -47,8 +47,8 @@ def levelled(speech: Audio, target: float | None, gain: float) -> Audio:
     kept = (speech.samples / np.float32(gain)).clip(-1, 1)
     if np.abs(kept).max(initial=0) < INAUDIBLE_PEAK:
         raise ValueError(
-            "the speech would be next to silent, below -70 dBFS, as the recording of the voice is; leave out keep_level "
-            "(--keep-level), or use a louder recording"
+            "the speech would be next to silent, below -70 dBFS, as the recording of the voice is; leave out "
+            "keep_level (--keep-level), or use a louder recording"
         )
     return Audio(kept, speech.sampling_rate)
 
