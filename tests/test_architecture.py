@@ -92,7 +92,9 @@ ONLY_IN = {
     "jiwer": {"evaluation"},
     "transformers": {"evaluation"},
 }
-WITH_TORCH = {"model", "vocoder", "data", "export", "training", "weights", "runtime/torch.py"}
+WITH_TORCH = {"model", "vocoder", "data", "export", "training", "weights", "runtime/torch.py"} | {
+    f"evaluation/{name}.py" for name in ("fairseq_weights", "utmos", "wavlm_ecapa")
+}
 """Rooms and files that need PyTorch; those below import it in functions at most, all others not at all."""
 WITH_TORCH_WHEN_CALLED = {"evaluation", "pretrained"}
 TORCH_FREE = (

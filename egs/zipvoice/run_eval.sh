@@ -1,24 +1,27 @@
 #!/usr/bin/env bash
-# Speak the published test sets, and score the English ones.
+# Speak the published test sets, and score them as the published figures are.
 #
 #   bash run_eval.sh                                         the published base model
 #   bash run_eval.sh --model zipvoice_distill                the published distilled model
 #   bash run_eval.sh --stage 2 --model exp/zipvoice          a model of your own
 #
-# --stage 1 --stop-stage 3                      first and last stage
-# --model zipvoice                              a released model or a model directory; its name names the results
-# --metrics "closed_set wer similarity dnsmos"     what to score
-# --num-gpus 1                                  GPUs of this machine to speak on
-# --vocoder DIR                                 instead of the published Vocos
-# --dry-run                                     print the commands instead of running them
+# --stage 1 --stop-stage 3          first and last stage
+# --model zipvoice                  a released model or a model directory; its name names the results
+# --metrics "sim_o wer utmos"       what to score
+# --suite offline                   instead of the one of each set, with models that need no download
+# --device cpu                      where to score, cuda for example
+# --num-gpus 1                      GPUs of this machine to speak on
+# --vocoder DIR                     instead of the published Vocos
+# --dry-run                         print the commands instead of running them
 . "$(dirname "$0")/../stages.sh"
-options stage=1 stop_stage=3 model=zipvoice metrics="closed_set wer similarity dnsmos" num_gpus=1 vocoder= -- "$@"
+options stage=1 stop_stage=3 model=zipvoice metrics="sim_o wer utmos" suite= device=cpu num_gpus=1 vocoder= -- "$@"
 results=results/$(basename "$model")
 
 librispeech=download/librispeech_pc_testset/test.tsv
 seedtts=download/seedtts_testset
 
-if stage 1 "download the test sets"; then
+if stage 1 "download the test sets and the models that score"; then
+  run hf download k2-fsa/TTS_eval_models --local-dir download/TTS_eval_models
   for set in librispeech_pc_testset seedtts_testset; do
     run hf download k2-fsa/TTS_eval_datasets $set.tar.gz --repo-type dataset --local-dir download
     run tar -xzf download/$set.tar.gz -C download
@@ -31,8 +34,15 @@ if stage 2 "speak them"; then
   speak $seedtts/zh/test.tsv "$model" "$results/seedtts_zh"
 fi
 
-if stage 3 "score the English ones"; then
+# score SUITE LIST FOLDER: its scores, then those beside what is published.
+score() {
   read -ra names <<< "$metrics"
-  run zipvoice evaluate $librispeech "$results/librispeech_pc" --metrics "${names[@]}"
-  run zipvoice evaluate $seedtts/en/test.tsv "$results/seedtts_en" --metrics "${names[@]}"
+  run zipvoice evaluate "$2" "$3" --suite "${suite:-$1}" --metrics "${names[@]}" --device "$device" --save "$results/scores"
+  [ -n "$suite" ] || run zipvoice evaluate --reproduce "$results/scores/$(basename "$3").jsonl" --suite "$1"
+}
+
+if stage 3 "score them"; then
+  score librispeech-pc $librispeech "$results/librispeech_pc"
+  score seedtts-en $seedtts/en/test.tsv "$results/seedtts_en"
+  score seedtts-zh $seedtts/zh/test.tsv "$results/seedtts_zh"
 fi

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Evaluate:
     """Score folders of speech against the list they say: intelligibility, voice, quality, with error bars."""
 
-    list: tyro.conf.Positional[Path]
+    list: tyro.conf.Positional[Path | None] = None
     """The list that `zipvoice batch` spoke: TSV (name, transcript, recording, text) or JSON lines."""
-    folders: tyro.conf.Positional[tuple[Path, ...]]
+    folders: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Folders with a recording {name}.wav (or .flac, .ogg, .opus, .mp3) of each line. The others are compared with the
     first."""
     suite: str = "offline"
@@ -37,6 +37,8 @@ class Evaluate:
     save: Path | None = None
     """Folder for a file of JSON lines for each scored folder, a line for each recording. An interrupted run goes on
     from there."""
+    reproduce: tuple[Path, ...] = ()
+    """Files of --save: print what is published for the suite beside their figures. Needs no list and no models."""
     worst: int = 0
     """Print as many of the worst recordings of each folder."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -45,6 +47,11 @@ class Evaluate:
 
 def evaluate(arguments: list[str]) -> None:
     command = parse(Evaluate, "evaluate", arguments)
+    if command.reproduce:
+        sys.stdout.write(_beside_published(command))
+        return
+    if command.list is None or not command.folders:
+        raise ValueError("give a list and the folders that say it: zipvoice evaluate LIST FOLDER...")
     from zipvoice.evaluation import report
     from zipvoice.evaluation.run import score_folder
     from zipvoice.evaluation.suites import make_judges, settled
@@ -60,6 +67,13 @@ def evaluate(arguments: list[str]) -> None:
     shown = [report.table(scores), report.comparisons(scores), report.judged_by(scores)]
     shown += [report.worst(folder, command.worst) for folder in scores.values() if command.worst]
     sys.stdout.write("\n".join(part for part in shown if part))
+
+
+def _beside_published(command: Evaluate) -> str:
+    from zipvoice.evaluation.published import beside_published
+    from zipvoice.evaluation.run import read_results
+
+    return beside_published(command.suite, {path.stem: read_results(path) for path in command.reproduce})
 
 
 def _results(command: Evaluate, folder: Path) -> Path | None:

@@ -28,6 +28,20 @@ class Recognizer(Protocol):
         ...
 
 
+class Remembering:
+    """A recogniser that several judges ask for the same recording, one after the other."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self._recognizer = recognizer
+        self._last: tuple[Audio, str] | None = None
+        self.by = recognizer.by
+
+    def hear(self, audio: Audio) -> str:
+        if self._last is None or self._last[0] is not audio:
+            self._last = audio, self._recognizer.hear(audio)
+        return self._last[1]
+
+
 class FasterWhisper:
     """Whisper by faster-whisper: beam 5, temperature 0."""
 

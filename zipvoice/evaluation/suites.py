@@ -3,13 +3,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import cache
 from typing import TypeVar
 
 from zipvoice.config.evaluation import SuiteOptions
 from zipvoice.config.strict_json import suggestion
 from zipvoice.evaluation import judges
+from zipvoice.evaluation.dialogue import CpSimilarityJudge, CpWordErrorJudge, ShortOnly, pyannote_diarizer
 from zipvoice.evaluation.normalizers import find_normalizer
-from zipvoice.evaluation.recognizers import FasterWhisper, Recognizer
+from zipvoice.evaluation.recognizers import FasterWhisper, Paraformer, Recognizer, Remembering, TransformersRecognizer
 from zipvoice.evaluation.scores import Expected, Judge
 from zipvoice.evaluation.similarity import SpeakerEncoder
 
@@ -27,14 +29,38 @@ SUITES = {
     "offline": SuiteOptions(
         ("closed_set", "wer", "similarity", "distillmos", "blur", "speed"), "whisper", None, "zipvoice", (), "en"
     ),
+    "librispeech-pc": SuiteOptions(("sim_o", "wer", "utmos"), "hubert", None, "librispeech-pc", (), "en"),
+    "seedtts-en": SuiteOptions(
+        ("sim_o", "wer", "utmos"), "whisper-transformers", "large-v3", "seedtts-en", ("count-spaces",), "en"
+    ),
+    "seedtts-zh": SuiteOptions(("sim_o", "wer", "utmos"), "paraformer", None, "seedtts-zh", ("count-spaces",), "zh"),
+    "dialogue-en": SuiteOptions(
+        ("cpsim", "wer", "cpwer", "utmos"), "whisper-d", None, "dialogue-en", ("turn-parity", "skip-over-30s"), "en"
+    ),
+    "dialogue-zh": SuiteOptions(("cpsim", "wer", "utmos"), "paraformer", None, "dialogue-zh", (), "zh"),
 }
 """The settings of each suite."""
 
 RECOGNIZERS: dict[str, Callable[[SuiteOptions], Recognizer]] = {
     "whisper": lambda options: FasterWhisper(options.whisper, options.language or "en", options.device),
+    "whisper-transformers": lambda options: TransformersRecognizer(
+        options.models / "wer/whisper-large-v3", options.device, language=options.language or "en", fourier=True
+    ),
+    "whisper-d": lambda options: TransformersRecognizer(
+        options.models / "wer/whisper-d-v1a", options.device, language=options.language or "en", chunked=True
+    ),
+    "hubert": lambda options: TransformersRecognizer(options.models / "wer/hubert-large-ls960-ft", options.device),
+    "paraformer": lambda options: Paraformer(options.models / "wer/paraformer-zh", options.device),
 }
+"""Name of a recogniser -> how it is loaded."""
 
 METRICS: dict[str, Callable[[SuiteOptions, Sequence[Expected]], Judge]] = {
+    "sim_o": lambda options, expected: judges.SimilarityJudge(_wavlm(options), expected, "sim_o"),
+    "utmos": lambda options, _: _utmos(options),
+    "cpwer": lambda options, _: _cp_word_errors(options),
+    "cpsim": lambda options, expected: CpSimilarityJudge(
+        _wavlm(options), pyannote_diarizer(options.models, options.device), expected
+    ),
     "closed_set": lambda _, expected: judges.ClosedSetJudge(expected),
     "wer": lambda options, _: _word_errors(options),
     "similarity": lambda _, expected: judges.SimilarityJudge(
@@ -72,10 +98,36 @@ def make_judges(options: SuiteOptions, expected: Sequence[Expected]) -> list[Jud
     return [METRICS[metric](options, expected) for metric in options.metrics or ()]
 
 
+@cache
+def _recognizer(options: SuiteOptions) -> Recognizer:
+    """One for all metrics: they ask it for the same recordings."""
+    return Remembering(RECOGNIZERS[options.recognizer or ""](options))
+
+
 def _word_errors(options: SuiteOptions) -> Judge:
-    recognizer = RECOGNIZERS[options.recognizer or ""](options)
+    quirks = options.quirks or ()
     normalizer = find_normalizer(options.normalizer or "")
-    return judges.WordErrorJudge(recognizer, normalizer, "count-spaces" in (options.quirks or ()))
+    judge = judges.WordErrorJudge(_recognizer(options), normalizer, "count-spaces" in quirks)
+    return ShortOnly(judge) if "skip-over-30s" in quirks else judge
+
+
+def _cp_word_errors(options: SuiteOptions) -> Judge:
+    quirks = options.quirks or ()
+    normalizer = find_normalizer(options.normalizer or "")
+    judge = CpWordErrorJudge(_recognizer(options), normalizer, "turn-parity" in quirks)
+    return ShortOnly(judge) if "skip-over-30s" in quirks else judge
+
+
+def _wavlm(options: SuiteOptions) -> judges.VoiceEncoder:
+    from zipvoice.evaluation.wavlm_ecapa import WavlmEcapa
+
+    return WavlmEcapa(options.models, options.device)
+
+
+def _utmos(options: SuiteOptions) -> Judge:
+    from zipvoice.evaluation.utmos import Utmos
+
+    return judges.OpinionJudge(Utmos(options.models, options.device), "utmos")
 
 
 def _named(kind: str, name: str, known: dict[str, Found]) -> Found:

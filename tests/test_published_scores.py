@@ -1,0 +1,493 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scores of papers: their rules on closed forms, their networks on small ones of the same layout, made here."""
+
+import itertools
+import json
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from zipvoice.audio.files import Audio, write
+from zipvoice.cli import main
+from zipvoice.config.evaluation import SuiteOptions
+from zipvoice.evaluation.dialogue import (
+    CpSimilarityJudge,
+    CpWordErrorJudge,
+    ShortOnly,
+    by_parity,
+    by_tags,
+    cp_errors,
+    parity_errors,
+)
+from zipvoice.evaluation.judges import WordErrorJudge
+from zipvoice.evaluation.normalizers import find_normalizer
+from zipvoice.evaluation.provenance import JudgedBy
+from zipvoice.evaluation.recognizers import Paraformer, Remembering, TransformersRecognizer
+from zipvoice.evaluation.scores import Expected, Score
+from zipvoice.evaluation.suites import METRICS, SUITES, settled
+from zipvoice.evaluation.word_errors import WordErrors, count_errors
+
+
+def noise(seconds: float = 1.0, rate: int = 16000, seed: int = 0) -> Audio:
+    samples = 0.1 * np.random.default_rng(seed).standard_normal((1, int(rate * seconds)))
+    return Audio(samples.astype(np.float32), rate)
+
+
+class Ear:
+    """Always hears the same."""
+
+    def __init__(self, heard: str) -> None:
+        self.by = JudgedBy("ear", "")
+        self.heard, self.asked = heard, 0
+
+    def hear(self, audio: Audio) -> str:
+        self.asked += 1
+        return self.heard
+
+
+# ---------------------------------------------------------------- text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("librispeech-pc", "It’s 5 o'clock -- NEARLY, café!", "it's 5 o'clock nearly caf"),
+        ("seedtts-en", "Don't - - stop, Mr. X!", "don't  stop mr x"),  # three spaces are halved once
+        ("seedtts-en", " Ends stay. ", " ends stay "),
+        ("seedtts-zh", "你好，世界！", "你 好 世 界"),
+        ("seedtts-zh", "你好 a", "你 好   a"),
+        ("dialogue-en", "[S1] Well (laughs), <noise> it's  fine.[S2] OK!", "well it's fine ok"),
+        ("dialogue-zh", "[S1]你好，[S2] 世界。", "你 好   世 界"),
+        ("zipvoice", "It cost $5.", "it cost five dollars"),
+    ],
+)
+def test_each_suite_has_its_rules(name, text, expected):
+    assert find_normalizer(name)(text) == expected
+
+
+def test_leftover_spaces_count_as_words_where_the_quirk_is_asked_for():
+    expected, ear = Expected("a", "你好 吗"), Ear("你好吗")
+    rule = find_normalizer("seedtts-zh")
+    plain = WordErrorJudge(ear, rule)(expected, noise()).scores
+    quirk = WordErrorJudge(Ear("你坏吗"), rule, count_spaces=True)(expected, noise()).scores
+    assert plain["character_error_rate"] == Score(0.0, 3)
+    assert quirk["character_error_rate"] == Score(1 / 5, 5)  # 你 好 "" "" 吗
+    assert quirk["mean_character_error_rate"] == Score(1 / 3)
+
+
+def test_tabs_and_line_ends_part_words_and_an_empty_reference_is_only_insertions():
+    assert count_errors("one\ttwo\nthree", "one two three") == WordErrors(words=3)
+    assert count_errors("", "one two") == WordErrors(insertions=2)
+    assert count_errors("one", "") == WordErrors(deletions=1, words=1)
+
+
+# ---------------------------------------------------------------- dialogues
+
+
+def test_turns_are_read_by_tag_or_by_parity():
+    text = "[S1] One. [S2] Two. [S2] Three. [S1] Four."
+    assert by_tags(text) == ["One. Four.", "Two. Three."]
+    assert by_parity(text) == ["Two. Four.", "One. Three."]
+    assert by_tags("No tag. [S2] Two.") == ["No tag.", "Two."]
+    assert by_parity("No tag.") == ["No tag.", ""]
+
+
+def test_cp_errors_are_those_of_the_best_assignment():
+    assert cp_errors(["a b", "c d"], ["c d", "a b"]) == WordErrors(words=4)
+    assert cp_errors(["a b", "c d"], ["c x", "a b"]) == WordErrors(substitutions=1, words=4)
+    assert cp_errors(["a b", "c d"], ["a b"]) == WordErrors(deletions=2, words=4)
+    assert cp_errors(["a b"], ["x", "a b"]) == WordErrors(insertions=1, words=2)
+    assert cp_errors(["a", "b", "c"], ["c", "a", "b"]) == WordErrors(words=3)
+
+
+def test_cp_errors_are_the_fewest_of_all_assignments():
+    words = np.random.default_rng(0)
+    for _ in range(20):
+        reference, heard = ([" ".join(words.choice(list("abc"), 4)) for _ in range(3)] for _ in range(2))
+        fewest = min(
+            sum(count_errors(a, b).errors for a, b in zip(reference, order, strict=True))
+            for order in itertools.permutations(heard)
+        )
+        assert cp_errors(reference, heard).errors == fewest
+
+
+def test_the_published_count_joins_the_streams_and_takes_the_swapped_order_on_a_tie():
+    assert parity_errors(["a", "b"], ["a", "b"]).errors == 0
+    assert parity_errors(["a", "b"], ["b", "a"]).errors == 0
+    assert parity_errors(["a b", "c"], ["a", "b c"]).errors == 0  # joined, words may change the speaker
+    tie = parity_errors(["a", "b"], ["c", "b a"])
+    assert tie == count_errors("a b", "b a c")
+
+
+def test_words_given_to_the_wrong_speaker_are_errors_by_tags():
+    expected = Expected("d", "one two [S2] three")
+    rule = find_normalizer("dialogue-en")
+    heard = Ear("one [S2] two three")
+    assert CpWordErrorJudge(heard, rule)(expected, noise()).scores == {"cp_word_error_rate": Score(2 / 3, 3)}
+    by_turns = CpWordErrorJudge(heard, rule, by_turns=True)
+    assert by_turns(expected, noise()).scores == {"cp_word_error_rate": Score(0.0, 3)}
+
+
+def test_long_dialogues_are_left_out_where_the_quirk_is_asked_for():
+    judge = ShortOnly(WordErrorJudge(Ear("one"), find_normalizer("dialogue-en")))
+    assert judge(Expected("a", "one"), noise(31)).scores == {}
+    assert "word_error_rate" in judge(Expected("a", "one"), noise(30)).scores
+    assert judge.by[-1].model == "only recordings up to 30 s"
+
+
+def test_a_recogniser_hears_a_recording_once_for_all_judges():
+    ear = Ear("one")
+    both, first, second = Remembering(ear), noise(), noise()
+    assert [both.hear(a) for a in (first, first, second)] == ["one"] * 3
+    assert ear.asked == 2
+
+
+class ByLevel:
+    """A voice encoder: the louder, the further round."""
+
+    by = (JudgedBy("by level", ""),)
+
+    def embed(self, audio: Audio) -> np.ndarray:
+        if audio.num_samples < 100:
+            raise ValueError("too short")
+        angle = float(np.abs(audio.samples).max())
+        return np.array([np.cos(angle), np.sin(angle)], np.float32)
+
+
+def steps(*levels: float) -> Audio:
+    """Half a second of a square wave of each level."""
+    signs = np.tile([1, -1], 4000)
+    return Audio(np.concatenate([level * signs for level in levels]).astype(np.float32)[None], 16000)
+
+
+def test_both_voices_are_compared_whoever_is_called_the_first(tmp_path):
+    for name, level in (("one", 0.1), ("two", 0.6)):
+        write(tmp_path / f"{name}.wav", steps(level))
+    expected = Expected("d", "d", (tmp_path / "one.wav", tmp_path / "two.wav"))
+    spans = [[(0.0, 0.25), (0.25, 0.5)], [(0.5, 1.0)]]
+    judge = CpSimilarityJudge(ByLevel(), lambda _: spans, [expected])
+    same = judge(expected, steps(0.1, 0.6)).scores["cp_similarity"].value
+    swapped = judge(expected, steps(0.6, 0.1)).scores["cp_similarity"].value
+    assert (same, swapped) == pytest.approx((1.0, 1.0), abs=1e-3)
+    other = judge(expected, steps(0.1, 0.9)).scores["cp_similarity"].value
+    assert other == pytest.approx((1 + np.cos(0.3)) / 2, abs=1e-3)
+
+
+@pytest.mark.parametrize("spans", [[[(0.0, 1.0)], []], [[(0.0, 1.0)], [(0.5, 0.501)]], [[(0.0, 1.0)]]])
+def test_speakers_that_cannot_be_parted_are_told_and_all_stands_for_both(tmp_path, caplog, spans):
+    for name, level in (("one", 0.1), ("two", 0.6)):
+        write(tmp_path / f"{name}.wav", steps(level))
+    expected = Expected("d", "d", (tmp_path / "one.wav", tmp_path / "two.wav"))
+    found = CpSimilarityJudge(ByLevel(), lambda _: spans, [expected])(expected, steps(0.1, 0.6))
+    assert found.scores["cp_similarity"].value == pytest.approx((np.cos(0.5) + 1) / 2, abs=1e-3)
+    assert "d: two speakers cannot be told apart" in caplog.text
+
+
+# ---------------------------------------------------------------- suites
+
+
+def test_every_suite_is_settled_and_has_known_metrics():
+    for name in SUITES:
+        found = settled(name, SuiteOptions())
+        assert set(found.metrics) <= set(METRICS), name
+
+
+def test_published_figures_stand_beside_those_of_result_files(tmp_path, capsys):
+    lines = [
+        {"format": "zipvoice-scores-1", "judges": [], "by": []},
+        *(
+            {
+                "key": [],
+                "name": f"r{n}",
+                "speaker": "",
+                "path": f"r{n}.wav",
+                "text": "",
+                "heard": "",
+                "seconds": 1.0,
+                "scores": {"word_error_rate": [rate, 10], "utmos": [4.0, 1]},
+            }
+            for n, rate in enumerate((0.0, 0.1))
+        ),
+    ]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    command = ["evaluate", "--reproduce", str(tmp_path / "mine.jsonl"), "--suite"]
+    assert main([*command, "librispeech-pc"]) == 0
+    shown = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert shown[0] == ["", "ZipVoice, 16 steps (published)", "distilled, 4 steps (published)", "mine"]
+    assert shown[2:] == [
+        ["word error rate", "1.64 %", "1.51 %", "5.00 %"],
+        ["SIM-o", "0.668", "0.657", ""],
+        ["UTMOS", "3.98", "4.05", "4.00"],
+    ]
+    assert main([*command, "offline"]) == 1
+    assert "no published figures" in capsys.readouterr().err
+
+
+def test_a_command_without_list_or_folders_says_what_to_give(capsys):
+    assert main(["evaluate"]) == 1
+    assert "zipvoice evaluate LIST FOLDER..." in capsys.readouterr().err
+
+
+def test_missing_files_name_the_download(tmp_path, capsys):
+    write(tmp_path / "f" / "a.wav", noise())
+    (tmp_path / "list.tsv").write_text(f"a\tone\t{tmp_path / 'f' / 'a.wav'}\tone\n", encoding="utf-8")
+    command = ["evaluate", str(tmp_path / "list.tsv"), str(tmp_path / "f"), "--models", str(tmp_path / "models")]
+    for suite, metric in (
+        ("seedtts-en", "wer"),
+        ("seedtts-zh", "wer"),
+        ("seedtts-en", "utmos"),
+        ("seedtts-en", "sim_o"),
+    ):
+        assert main([*command, "--suite", suite, "--metrics", metric]) == 1
+        shown = capsys.readouterr().err
+        assert f"hf download k2-fsa/TTS_eval_models --local-dir {tmp_path / 'models'}" in shown
+
+
+def test_paraformer_is_heard_in_simplified_characters(monkeypatch, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+
+    class Graph:
+        def __init__(self, folder):
+            assert folder == str(tmp_path)
+
+        def __call__(self, wave):
+            assert wave.shape == (16000,)
+            return [{"preds": ("漢語 說", ["漢", "語", "說"])}]
+
+    monkeypatch.setitem(sys.modules, "funasr_onnx", SimpleNamespace(Paraformer=Graph))
+    assert Paraformer(tmp_path).hear(noise(rate=24000)) == "汉语 说"
+    with pytest.raises(ValueError, match="silent"):
+        Paraformer(tmp_path).hear(Audio(np.zeros((1, 16000), np.float32), 16000))
+
+
+# ---------------------------------------------------------------- small networks of the published layouts
+
+FAIRSEQ = (
+    (r"^masked_spec_embed$", "mask_emb"),
+    (r"^feature_projection\.projection\.", "post_extract_proj."),
+    (r"^feature_projection\.layer_norm\.", "layer_norm."),
+    (r"conv_layers\.(\d+)\.conv\.", r"conv_layers.\1.0."),
+    (r"pos_conv_embed\.conv\.parametrizations\.weight\.original0", "pos_conv.0.weight_g"),
+    (r"pos_conv_embed\.conv\.parametrizations\.weight\.original1", "pos_conv.0.weight_v"),
+    (r"pos_conv_embed\.conv\.", "pos_conv.0."),
+    (r"(layers\.\d+)\.layer_norm\.", r"\1.self_attn_layer_norm."),
+    (r"attention\.gru_rel_pos_linear\.", "self_attn.grep_linear."),
+    (r"attention\.gru_rel_pos_const$", "self_attn.grep_a"),
+    (r"attention\.rel_attn_embed\.", "self_attn.relative_attention_bias."),
+    (r"\.attention\.", ".self_attn."),
+    (r"feed_forward\.intermediate_dense\.", "fc1."),
+    (r"feed_forward\.output_dense\.", "fc2."),
+)
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "conv_dim": (16, 16, 16),
+    "conv_kernel": (10, 3, 2),
+    "conv_stride": (5, 2, 2),
+    "num_feat_extract_layers": 3,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 4,
+}
+
+
+def fairseq_names(state, norm: str) -> dict:
+    """A state of transformers under the names that fairseq gives; `norm` is where the norms of convolutions lie."""
+    named = {}
+    for name, weight in state.items():
+        name = re.sub(r"conv_layers\.(\d+)\.layer_norm\.", rf"conv_layers.\1.{norm}.", name)
+        for pattern, replacement in FAIRSEQ:
+            name = re.sub(pattern, replacement, name)
+        named[name] = weight
+    return named
+
+
+def small_head(torch, num_states: int, width: int) -> dict:
+    """Random weights of an ECAPA under the published names: 16 channels in 4 splits, bottlenecks of 8."""
+    generator = torch.Generator().manual_seed(3)
+    shapes = {"feature_weight": (num_states,), "layer1.conv": (16, width, 5), "conv": (24, 48, 1)}
+    for block in ("layer2", "layer3", "layer4"):
+        shapes |= {f"{block}.Conv1dReluBn{n}.conv": (16, 16, 1) for n in (1, 2)}
+        shapes |= {f"{block}.Res2Conv1dReluBn.convs.{n}": (4, 4, 3) for n in range(3)}
+        shapes |= {f"{block}.SE_Connect.linear1": (8, 16), f"{block}.SE_Connect.linear2": (16, 8)}
+    shapes |= {"pooling.linear1": (8, 24, 1), "pooling.linear2": (24, 8, 1), "linear": (10, 48)}
+    norms = {"layer1.bn": 16, "bn": 48}
+    for block in ("layer2", "layer3", "layer4"):
+        norms |= {f"{block}.Conv1dReluBn{n}.bn": 16 for n in (1, 2)}
+        norms |= {f"{block}.Res2Conv1dReluBn.bns.{n}": 4 for n in range(3)}
+    state = {}
+    for name, shape in shapes.items():
+        if name == "feature_weight":
+            state[name] = torch.randn(shape, generator=generator)
+            continue
+        state[f"{name}.weight"] = 0.5 * torch.randn(shape, generator=generator)
+        state[f"{name}.bias"] = 0.1 * torch.randn(shape[0], generator=generator)
+    for name, size in norms.items():
+        for key in ("weight", "running_var"):
+            state[f"{name}.{key}"] = 0.5 + torch.rand(size, generator=generator)
+        for key in ("bias", "running_mean"):
+            state[f"{name}.{key}"] = 0.1 * torch.randn(size, generator=generator)
+        state[f"{name}.num_batches_tracked"] = torch.tensor(1)
+    return state
+
+
+def ecapa_by_the_table(torch, state: dict, hidden):
+    """The network of SIM-o as its table says it, part by part, in plain functions."""
+    F = torch.nn.functional
+
+    def conv(x, name, **settings):
+        return F.conv1d(x, state[f"{name}.weight"], state[f"{name}.bias"], **settings)
+
+    def bn(x, name):
+        view = (1, -1, 1) if x.dim() == 3 else (1, -1)
+        w, b, m, v = (state[f"{name}.{k}"].view(view) for k in ("weight", "bias", "running_mean", "running_var"))
+        return (x - m) / torch.sqrt(v + 1e-5) * w + b
+
+    x = sum(w * h for w, h in zip(torch.softmax(state["feature_weight"], 0), hidden, strict=True)).transpose(1, 2)
+    x = x + 1e-6
+    x = (x - x.mean(2, keepdim=True)) / torch.sqrt(x.var(2, keepdim=True, unbiased=False) + 1e-5)
+    x = bn(torch.relu(conv(x, "layer1.conv", padding=2)), "layer1.bn")
+    outs = []
+    for dilation, name in ((2, "layer2"), (3, "layer3"), (4, "layer4")):
+        y = bn(torch.relu(conv(x, f"{name}.Conv1dReluBn1.conv")), f"{name}.Conv1dReluBn1.bn")
+        parts, done = y.split(4, dim=1), []
+        for i in range(3):
+            into = parts[i] if i == 0 else parts[i] + done[-1]
+            z = torch.relu(conv(into, f"{name}.Res2Conv1dReluBn.convs.{i}", padding=dilation, dilation=dilation))
+            done.append(bn(z, f"{name}.Res2Conv1dReluBn.bns.{i}"))
+        y = torch.cat([*done, parts[3]], dim=1)
+        y = bn(torch.relu(conv(y, f"{name}.Conv1dReluBn2.conv")), f"{name}.Conv1dReluBn2.bn")
+        linear = [
+            (state[f"{name}.SE_Connect.linear{n}.weight"], state[f"{name}.SE_Connect.linear{n}.bias"]) for n in (1, 2)
+        ]
+        gate = torch.sigmoid(F.linear(torch.relu(F.linear(y.mean(2), *linear[0])), *linear[1]))
+        x = x + y * gate[:, :, None]
+        outs.append(x)
+    x = torch.relu(conv(torch.cat(outs, 1), "conv"))
+    alpha = torch.softmax(conv(torch.tanh(conv(x, "pooling.linear1")), "pooling.linear2"), 2)
+    mean = (alpha * x).sum(2)
+    std = torch.sqrt(((alpha * x * x).sum(2) - mean * mean).clamp(min=1e-9))
+    return F.linear(bn(torch.cat([mean, std], 1), "bn"), state["linear.weight"], state["linear.bias"])
+
+
+@pytest.mark.slow  # loads transformers
+def test_sim_o_loads_the_published_layout_and_computes_its_table(tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from zipvoice.evaluation.wavlm_ecapa import BACKBONE, HEAD, WavlmEcapa
+
+    torch.manual_seed(0)
+    config = transformers.WavLMConfig(
+        **SMALL, num_buckets=20, feat_extract_norm="layer", do_stable_layer_norm=True, attn_implementation="eager"
+    )
+    network = transformers.WavLMModel(config).eval()
+    for parameter in network.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    head = small_head(torch, num_states=3, width=32)
+    published = fairseq_names(network.state_dict(), norm="2.1")
+    (tmp_path / HEAD).parent.mkdir(parents=True)
+    (tmp_path / BACKBONE).parent.mkdir(parents=True)
+    stale = {name: torch.zeros_like(weight) for name, weight in published.items()}
+    torch.save({"cfg": {"normalize": True}, "model": stale}, tmp_path / BACKBONE)
+    tuned = {f"feature_extract.model.{name}": weight for name, weight in published.items()}
+    torch.save({"model": head | tuned, "epoch": 3}, tmp_path / HEAD)
+
+    audio = noise(1.3)
+    found = WavlmEcapa(tmp_path).embed(audio)
+    wave = torch.from_numpy(audio.samples)
+    wave = (wave - wave.mean()) / torch.sqrt(wave.var(unbiased=False) + 1e-5)
+    with torch.no_grad():
+        out = network(wave, output_hidden_states=True)
+        *hidden, before_norm = out.hidden_states
+        assert len(hidden) == 2
+        assert not torch.equal(before_norm, out.last_hidden_state)
+        expected = ecapa_by_the_table(torch, head, [*hidden, out.last_hidden_state])[0]
+    expected = expected / expected.norm()
+    assert found == pytest.approx(expected.numpy(), abs=2e-5)
+    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
+    louder = Audio(audio.samples * np.float32(4), 16000)
+    assert float(WavlmEcapa(tmp_path).embed(louder) @ found) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_utmos_loads_the_published_layout_and_computes_its_formula(tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from zipvoice.evaluation.utmos import WEIGHTS, Utmos
+
+    torch.manual_seed(0)
+    sizes = SMALL | {"num_attention_heads": 1}  # one head of at most 64, as the base model has twelve
+    config = transformers.Wav2Vec2Config(**sizes, attn_implementation="eager", mask_time_prob=0.05)
+    network = transformers.Wav2Vec2Model(config).eval()
+    for parameter in network.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    lstm = torch.nn.LSTM(32 + 4 + 4, 6, batch_first=True, bidirectional=True)
+    first, last = torch.nn.Linear(12, 20), torch.nn.Linear(20, 1)
+    domain, judge = torch.randn(1, 4), torch.randn(1, 4)
+    state = {f"wav2vec2.{k}": v for k, v in fairseq_names(network.state_dict(), norm="2").items()}
+    state |= {f"blstm.{k}": v for k, v in lstm.state_dict().items()}
+    state |= {f"projection.0.{k}": v for k, v in first.state_dict().items()}
+    state |= {f"projection.2.{k}": v for k, v in last.state_dict().items()}
+    state |= {"domain_emb": domain, "judge_emb": judge}
+    (tmp_path / WEIGHTS).parent.mkdir(parents=True)
+    torch.save(state, tmp_path / WEIGHTS)
+
+    audio = noise(0.8)
+    with torch.no_grad():
+        features = network(torch.from_numpy(audio.samples)).last_hidden_state[0]
+        frames = torch.cat([features, domain.repeat(len(features), 1), judge.repeat(len(features), 1)], dim=1)
+        expected = 2 * last(torch.relu(first(lstm(frames[None])[0]))).mean() + 3
+    utmos = Utmos(tmp_path)
+    assert utmos.predict(audio) == pytest.approx(float(expected), abs=1e-4)
+    with pytest.raises(ValueError, match="silent"):
+        utmos.predict(Audio(np.zeros((1, 16000), np.float32), 16000))
+
+
+@pytest.mark.slow
+def test_weights_that_do_not_fit_or_hide_code_are_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    from zipvoice.evaluation.fairseq_weights import read_checkpoint
+
+    torch.save({"model": Path}, tmp_path / "code.pt")
+    with pytest.raises(Exception, match="weights_only"):
+        read_checkpoint(tmp_path / "code.pt")
+
+
+@pytest.mark.slow
+def test_hubert_hears_what_its_frames_spell(tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(1)
+    folder = tmp_path / "hubert"
+    folder.mkdir()
+    (folder / "vocab.json").write_text(json.dumps({"<pad>": 0, "<unk>": 1, "|": 2, "A": 3, "B": 4, "C": 5}))
+    tokenizer = transformers.Wav2Vec2CTCTokenizer(
+        str(folder / "vocab.json"), pad_token="<pad>", unk_token="<unk>", word_delimiter_token="|"
+    )
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
+    config = transformers.HubertConfig(
+        **SMALL, vocab_size=6, pad_token_id=0, feat_extract_norm="layer", do_stable_layer_norm=True
+    )
+    network = transformers.HubertForCTC(config).eval()
+    network.lm_head.weight.data *= 20
+    network.lm_head.bias.data[1] = -1e3  # the unknown letter
+    network.save_pretrained(folder)
+    transformers.Wav2Vec2Processor(extractor, tokenizer).save_pretrained(folder)
+
+    audio = noise(0.7, rate=24000)
+    heard = TransformersRecognizer(folder)
+    assert (heard.by.model, len(heard.by.sha256)) == ("hubert", 64)
+    from zipvoice.audio.files import resample
+
+    wave = resample(audio, 16000).samples
+    wave = (wave - wave.mean()) / np.sqrt(wave.var() + 1e-7)
+    with torch.no_grad():
+        best = network(torch.from_numpy(wave)).logits[0].argmax(dim=1).tolist()
+    spelled = "".join("__ ABC"[token] for token, _ in itertools.groupby(best)).replace("_", "")
+    assert heard.hear(audio).split() == spelled.split()
+    assert spelled.split()
