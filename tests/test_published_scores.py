@@ -63,6 +63,7 @@ class Ear:
         ("dialogue-en", "[S1] Well (laughs), <noise> it's  fine.[S2] OK!", "well it's fine ok"),
         ("dialogue-zh", "[S1]你好，[S2] 世界。", "你 好   世 界"),
         ("zipvoice", "It cost $5.", "it cost five dollars"),
+        ("whisper", "It won't cost ten thousand dollars; colour, hmm.", "it will not cost $10000 color"),
     ],
 )
 def test_each_suite_has_its_rules(name, text, expected):
