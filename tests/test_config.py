@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import json
+import time
 
 import pytest
 
@@ -112,3 +113,23 @@ def test_a_mask_takes_two_fractions_in_order(fraction):
     with pytest.raises(ValueError, match=r"mask_fraction takes the least and the greatest fraction, above 0"):
         from_dict(ObjectiveConfig, {"mask_fraction": fraction})
     assert from_dict(ObjectiveConfig, {"mask_fraction": [0.4, 0.5]}).mask_fraction == (0.4, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1, "a": 2}', "the key 'a' stands there twice"),
+        ('{"a": {"b": 1, "b": 1}}', "the key 'b' stands there twice"),
+        ('{"a": ' + "9" * 400 + "}", "a number of 400 digits"),
+        ('{"a": -1e999}', "-1e999 is not a number"),
+        ('{"a": NaN}', "NaN is not a number"),
+        ('{"a": ' + "[" * 100_000, "nested too deeply|not valid JSON"),
+        ('{"a": ' * 5000 + "1" + "}" * 5000, "nested too deeply|unknown key"),
+    ],
+)
+def test_json_that_no_settings_have_is_refused_with_the_file(tmp_path, text, message):
+    (tmp_path / "model.json").write_text(text)
+    started = time.process_time()
+    with pytest.raises(ValueError, match=rf"model\.json.*({message})"):
+        read_json(ModelConfig, tmp_path / "model.json")
+    assert time.process_time() - started < 2

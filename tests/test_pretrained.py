@@ -2,6 +2,7 @@
 import json
 import pathlib
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,21 @@ def test_a_truncated_safetensors_file_is_named(directory):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
         load_pretrained(directory, tokenizer=SIMPLE)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("fm_decoder_dim", 10**6), ("fm_decoder_num_layers", [10**5]), ("text_embed_dim", 10**7), ("pos_dim", -2)],
+)
+def test_sizes_are_compared_with_the_weights_before_a_network_is_made(directory, key, value):
+    path = directory / "model.json"
+    content = json.loads(path.read_text())
+    content["model"][key] = value
+    path.write_text(json.dumps(content))
+    started = time.process_time()
+    with pytest.raises(ValueError, match=rf"model\.safetensors does not fit the model: {key} is to be "):
+        load_pretrained(directory, tokenizer=SIMPLE)
+    assert time.process_time() - started < 2
 
 
 def test_missing_files_are_named(directory):

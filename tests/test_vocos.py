@@ -9,7 +9,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from zipvoice.vocoder.log_mel import LogMel
-from zipvoice.vocoder.vocos import Vocos, VocosConfig, load_vocos
+from zipvoice.vocoder.vocos import Vocos, VocosConfig, load_vocos, save_vocos
 
 DATA = Path(__file__).parent / "data/audio"
 REFERENCE = load_file(DATA / "vocos.safetensors")
@@ -190,3 +190,25 @@ def test_other_classes_and_broken_yaml_are_refused(folder, old, new, message):
     with pytest.raises(ValueError, match=r"config\.yaml: ") as error:
         load_vocos(folder)
     assert message in str(error.value)
+
+
+def test_yaml_that_stands_for_more_than_it_is_ends_at_once(tmp_path):
+    levels = "\n".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 4)}]" for i in range(1, 6))
+    for content in (
+        f"l0: &l0 [a, b]\n{levels}\n",
+        "a: " + "[" * 2000 + "]" * 2000,
+    ):
+        (tmp_path / "config.yaml").write_text(content)
+        (tmp_path / "pytorch_model.bin").write_bytes(b"")
+        with pytest.raises(ValueError, match=r"config\.yaml: .*(aliases|nested too deeply)"):
+            load_vocos(tmp_path)
+
+
+def test_a_vocoder_is_compared_with_its_weights_before_it_is_built(tmp_path):
+    save_vocos(Vocos(VocosConfig(dim=8, intermediate_dim=16, num_layers=1)), tmp_path)
+    for changed in ({"dim": 10**6}, {"num_layers": 10**5}):
+        (tmp_path / "config.json").write_text(
+            json.dumps({"dim": 8, "intermediate_dim": 16, "num_layers": 1, **changed})
+        )
+        with pytest.raises(ValueError, match=r"model\.safetensors does not fit the model: .* far too large"):
+            load_vocos(tmp_path)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from zipvoice import builtin
 from zipvoice.config.model import Variant
 from zipvoice.config.model_file import ModelFile
-from zipvoice.config.strict_json import read_json, suggestion, write_json
+from zipvoice.config.strict_json import read_json, suggestion, to_dict, write_json
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import Tokenizer, build_tokenizer
@@ -99,10 +99,11 @@ def load_network(
     that names the file and the reason.
     """
     from zipvoice.model.zipvoice import ZipVoice
-    from zipvoice.weights import load_strictly, read_weights
+    from zipvoice.weights import check_sizes, load_strictly, read_weights
 
     path = weights_path(directory.path, weights)
     state = read_weights(path)
+    check_sizes(to_dict(directory.file.model), state, str(path))
     variant = variant or directory.file.variant or infer_variant(state)
     network = ZipVoice(directory.file.model, directory.table.vocabulary, variant)
     load_strictly(network, state, str(path))

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of named tensors: read without running anything in them, checked against what is expected, written whole."""
 
+import hashlib
+import json
+import math
 import os
 import pathlib
 import pickle
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +26,71 @@ INT8_MAX = 127
 LEAST_SIZE = 1e-5  # of a row, so that half precision holds its scale
 
 
-def read_weights(path: str | os.PathLike[str], key: str = "model") -> Weights:
-    """Named tensors from a safetensors file, or from a torch file that holds them or has them under `key`.
+KEYS = ("model", "state_dict", "model_state_dict")
+"""Where training programs keep the weights in their files; Lightning's is the second."""
+WRAPPERS = ("module.", "_orig_mod.", "model.")
+"""What DistributedDataParallel, torch.compile and Lightning put before the names of weights."""
+SUM = "blake2b"
+"""Name of the hash in a safetensors file's metadata."""
 
-    A `module.` prefix (written by DistributedDataParallel) is removed, and what `pack_int8` has packed is unpacked.
+
+def read_weights(path: str | os.PathLike[str], key: str = "model") -> Weights:
+    """Named tensors from a safetensors file, or from a torch file that holds them or has them under `key`, or `KEYS`.
+
+    Prefixes of names that training programs add (`WRAPPERS`) are removed, and what `pack_int8` has packed is unpacked.
     Nothing but tensors and plain containers is ever unpickled. Raises ValueError naming the file and the reason for
-    anything else, broken files included.
+    anything else, broken files included: their sums are compared where they have some.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
         state: Any = _read_safetensors(path)
     elif path.suffix in {".pt", ".pth", ".bin", ".ckpt"}:
-        state = read_torch_file(path)
-        state = state.get(key, state) if isinstance(state, dict) else state
+        state = _inner(read_torch_file(path), (key, *KEYS))
     else:
         raise ValueError(f"{path}: weights are read from .safetensors and .pt files")
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no weights: no named tensors at its top level or under {key!r}")
-    return _unpacked({name.removeprefix("module."): value for name, value in state.items()})
+    for name, value in state.items():
+        if not isinstance(name, str) or not _is_plain(value):
+            raise ValueError(f"{path}: {str(name)[:80]!r} is not a named dense tensor of numbers; store it as one")
+    return _unpacked(plain_names(state, str(path)))
+
+
+def _inner(state: Any, keys: Iterable[str]) -> Any:
+    """The innermost of the mappings that lie in each other under one of the keys."""
+    for _ in range(3):
+        found = next((state[key] for key in keys if isinstance(state, dict) and isinstance(state.get(key), dict)), None)
+        state = state if found is None else found
+    return state
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether all of its numbers are in memory as such: not sparse, quantised, complex, or one that stands for many."""
+    if value.layout != torch.strided or value.is_quantized or value.is_nested or value.is_meta or value.is_complex():
+        return False
+    return value.untyped_storage().nbytes() >= value.numel() * value.element_size()
+
+
+def plain_names(state: Mapping[str, Tensor], origin: str) -> Weights:
+    """Weights by their names without what training programs add. Raises ValueError if two have the same name then."""
+    names = {name: name.replace("._orig_mod.", ".") for name in state}
+    for _ in range(len(WRAPPERS)):
+        for prefix in WRAPPERS:
+            if all(name.startswith(prefix) for name in names.values()) or prefix in WRAPPERS[:2]:
+                names = {old: new.removeprefix(prefix) for old, new in names.items()}
+    if len(set(names.values())) < len(names):
+        raise ValueError(f"{origin} has weights of the same name with and without a prefix ({', '.join(WRAPPERS)})")
+    return {names[name]: value for name, value in state.items()}
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> Any:
-    """What torch.save wrote: tensors, containers, numbers, strings and paths. Anything else is refused unread."""
+    """What torch.save wrote: tensors, containers, numbers, strings and paths. Anything else is refused unread.
+
+    The sums of the archive's parts are checked; PyTorch itself does not look at them.
+    """
     try:
-        with torch.serialization.safe_globals([pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath]):
+        _check_sums(Path(path))
+        with torch.serialization.safe_globals(_paths()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
@@ -54,18 +99,58 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
             f"{path} is damaged or holds Python objects beside tensors; these can run code and are never loaded. "
             "Download it again, or ask its maker for a safetensors file"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # what damage makes of a pickle raises errors of any kind
         raise ValueError(f"{path} is damaged or no torch file; download it again ({_reason(error)})") from None
 
 
+def _paths() -> list[Any]:
+    """Paths, which the reference's checkpoints hold, by the names that Python versions give them."""
+    pure = {"PosixPath": pathlib.PurePosixPath, "WindowsPath": pathlib.PureWindowsPath}
+    names = {**pure, **{kind.__name__: kind for kind in pure.values()}}
+    return [(kind, f"{module}.{name}") for module in ("pathlib", "pathlib._local") for name, kind in names.items()]
+
+
+def _check_sums(path: Path) -> None:
+    """Raise ValueError for a part of an archive that is not what its sum says; older files and others have none."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if any(item.CRC for item in archive.infolist()) and (name := archive.testzip()):
+            raise ValueError(f"the sum of {name} is not the one that was written")
+
+
 def write_weights(weights: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Write named tensors as safetensors, whole or not at all. Raises OSError if the disk does not take them."""
+    """Write named tensors as safetensors with their sum, whole or not at all; the same weights give the same bytes.
+
+    Raises OSError if the disk does not take them.
+    """
     with whole_file(path) as temporary:
         plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         try:
-            safetensors.torch.save_file(plain, temporary, metadata={"format": "pt"})
+            safetensors.torch.save_file(plain, temporary, metadata={"format": "pt", SUM: _sum(plain)})
         except safetensors.SafetensorError as error:  # a full disk, for instance
             raise OSError(f"could not write {path}: {_reason(error)}") from error
+        _sort_metadata(temporary)
+
+
+def _sum(weights: Mapping[str, Tensor]) -> str:
+    """A hash of names, types, shapes and numbers."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(weights):
+        value = weights[name]
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(memoryview(value.reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put a safetensors file's metadata in order; their library writes them in another one each time."""
+    with path.open("rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        file.seek(8)
+        file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length))
 
 
 # ---------------------------------------------------------------- few bytes
@@ -129,16 +214,53 @@ def check_fit(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size], o
         more = f"; and {len(differences) - 4} more differences" if len(differences) > 4 else ""
         raise ValueError(
             f"{origin} does not fit the model: {'; '.join(differences[:4])}{more}{_vocabulary_hint(differences)}"
+            f"{_prefix_hint(state, expected)}"
         )
+
+
+def check_sizes(sizes: Mapping[str, Any], state: Mapping[str, Tensor], origin: str) -> None:
+    """Raise ValueError with `origin`, the weights' file, for sizes of a network far beyond them.
+
+    It would take all memory, or never end, to make such a network and compare it with the weights then.
+    `sizes` are whole numbers, or lists of them, by their names; layers are those with `layers` in the name.
+    """
+    listed = [(name, n) for name, value in sizes.items() for n in (value if isinstance(value, list) else [value])]
+    counts = [(name, n) for name, n in listed if type(n) is int]
+    layers = [(n, name) for name, n in counts if "layers" in name]
+    widths = sorted((n, name) for name, n in counts if "layers" not in name)
+    for n, name in (*layers, *widths):
+        if n < 0 or (n == 0 and "layers" not in name):
+            raise ValueError(f"{origin} does not fit the model: {name} is to be {n}, which is not above 0")
+    num_layers, area = sum(n for n, _ in layers), math.prod(n for n, _ in widths[-2:])
+    available = sum(value.numel() for value in state.values())
+    if num_layers > len(state) or max(num_layers, 1) * area > 8 * available + 2**25:
+        n, name = max((*layers, *widths))
+        raise ValueError(f"{origin} does not fit the model: {name} is to be {n}, far too large for these weights")
 
 
 def _read_safetensors(path: Path) -> Weights:
     try:
-        return safetensors.torch.load_file(path)
+        state = safetensors.torch.load_file(path)
+        with safetensors.safe_open(path, "pt") as file:
+            expected = (file.metadata() or {}).get(SUM)
+        if expected is not None and expected != _sum(state):
+            raise ValueError("its numbers are not those that were written")
+        return state
     except FileNotFoundError:
         raise
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except Exception as error:  # damaged headers raise errors of several kinds
         raise ValueError(f"{path} is damaged or no safetensors file; download it again ({_reason(error)})") from None
+
+
+def _prefix_hint(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> str:
+    """That names would fit without what all of them begin with."""
+    first = next(iter(state), "")
+    for place in (at for at, character in enumerate(first) if character == "."):
+        shared = first[: place + 1]
+        fitting = sum(name.startswith(shared) and name.removeprefix(shared) in expected for name in state)
+        if 2 * fitting > len(state):
+            return f". Its names begin with {shared!r}: store the weights without that"
+    return ""
 
 
 def _vocabulary_hint(differences: list[str]) -> str:

@@ -4,6 +4,7 @@
 import dataclasses
 import difflib
 import json
+import math
 import os
 import types
 import typing
@@ -14,6 +15,9 @@ from zipvoice.files import write_text
 
 T = TypeVar("T")
 
+LONGEST_INTEGER = 20
+"""Digits and sign of a number of 64 bits."""
+
 
 def read_json(kind: type[T], path: str | os.PathLike[str]) -> T:
     """The dataclass `kind` from a JSON file.
@@ -22,13 +26,47 @@ def read_json(kind: type[T], path: str | os.PathLike[str]) -> T:
     (with the nearest known one), a missing key, a value of another type.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        data = loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
     try:
         return from_dict(kind, data)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def loads(text: str) -> Any:
+    """The content of JSON text.
+
+    Raises ValueError for text that is not JSON, keys that stand there twice, numbers beyond those of 64 bits, NaN and
+    infinity, and nesting beyond reason.
+    """
+    try:
+        return json.loads(
+            text, object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_number
+        )
+    except RecursionError:
+        raise ValueError("lists and objects are nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return content
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > LONGEST_INTEGER:
+        raise ValueError(f"a number of {len(digits)} digits ({digits[:10]}...)")
+    return int(digits)
+
+
+def _number(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:20]} is not a number that a file can have")
+    return value
 
 
 def write_json(value: Any, path: str | os.PathLike[str]) -> None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A corpus as people list it, TSV or JSON lines or a lhotse manifest -> checked cuts, and all that is wrong with it."""
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from tqdm import tqdm
 
 from zipvoice.audio.mel import SAMPLING_RATE
-from zipvoice.config.strict_json import suggestion
+from zipvoice.config.strict_json import loads, suggestion
 from zipvoice.data.cuts import (
     make_cut,
     recording,
@@ -136,8 +135,8 @@ def parsed_row(named: tuple[Sequence[str], Sequence[str]]) -> Row:
 
 def _json_row(line: str) -> Row:
     try:
-        content = json.loads(line)
-    except json.JSONDecodeError as error:
+        content = loads(line)
+    except ValueError as error:
         raise ValueError(f"not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"expected an object with the keys {', '.join(KEYS)}")

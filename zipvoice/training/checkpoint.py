@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zipvoice.files import whole_file
-from zipvoice.weights import read_torch_file
+from zipvoice.weights import plain_names, read_torch_file
 
 NAME = re.compile(r"checkpoint-(\d+)\.pt")
 
@@ -53,7 +53,7 @@ def save(exp_dir: str | os.PathLike[str], step: int, state: Mapping[str, Any]) -
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The state that `save` wrote, or that the reference implementation wrote, on the CPU.
 
-    A `module.` prefix of weight names (DistributedDataParallel) is removed, the reference's name of the number of steps
+    Prefixes of weight names that training programs add are removed, the reference's name of the number of steps
     is understood, and so is the form that vocoder runs had before they shared the trainer. Raises ValueError that names
     the file and the reason for anything else.
     """
@@ -62,7 +62,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path} is not a training checkpoint: it has no weights under the key 'model'")
     for key in ("model", "model_avg"):
         if isinstance(state.get(key), dict):
-            state[key] = {name.removeprefix("module."): value for name, value in state[key].items()}
+            state[key] = plain_names(state[key], str(path))
     if "step" not in state and "batch_idx_train" in state:
         state["step"] = state["batch_idx_train"]
     return _from_vocoder_trainer(state) if "opponent" in state else state

@@ -15,8 +15,16 @@ from torch import Tensor, nn
 from zipvoice.audio.mel import HOP, check_mel
 from zipvoice.vocoder.log_mel import LogMel
 from zipvoice.vocoder.vocos import load_vocos
-from zipvoice.vocoder.vocos_files import CLASS_PATHS, CONFIG_FILES, FEATURES, WEIGHT_FILES, first_file, require
-from zipvoice.weights import load_strictly, read_weights
+from zipvoice.vocoder.vocos_files import (
+    CLASS_PATHS,
+    CONFIG_FILES,
+    FEATURES,
+    WEIGHT_FILES,
+    first_file,
+    read_yaml,
+    require,
+)
+from zipvoice.weights import check_sizes, load_strictly, read_weights
 
 MODULES = {"backbone": "vocos.models", "head": "vocos.heads"}
 """Where classes may come from: a class path is the text of a file that a stranger may have written."""
@@ -50,22 +58,25 @@ def load_any_vocos(directory: str | os.PathLike[str]) -> nn.Module:
     sections = _sections(path)
     if sections is None:
         return load_vocos(directory)
+    weights_path = first_file(directory, *WEIGHT_FILES)
+    state = read_weights(weights_path)
     try:
         require(sections["feature_extractor"].get("init_args", {}), FEATURES, "feature_extractor")
+        for part in MODULES:
+            check_sizes(sections[part].get("init_args", {}), state, str(weights_path))
         vocos = OtherVocos(*(_made(part, sections[part]) for part in MODULES))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
-    weights_path = first_file(directory, *WEIGHT_FILES)
-    load_strictly(vocos, read_weights(weights_path), str(weights_path))
+    load_strictly(vocos, state, str(weights_path))
     return vocos.eval()
 
 
 def _sections(path: Path) -> dict[str, Any] | None:
     """The parts of a config.yaml if it has our features, but another backbone or head."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = read_yaml(path)
         kinds = {part: data[part]["class_path"] for part in CLASS_PATHS}
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+    except (yaml.YAMLError, ValueError, KeyError, TypeError):
         return None
     features = "feature_extractor"
     return data if kinds != CLASS_PATHS and kinds[features] == CLASS_PATHS[features] else None

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zipvoice.audio.mel import HOP, N_FFT, NUM_MELS, check_mel
-from zipvoice.config.strict_json import write_json
+from zipvoice.config.strict_json import to_dict, write_json
 from zipvoice.config.vocoder import VocosConfig
 from zipvoice.vocoder.log_mel import LogMel
 from zipvoice.vocoder.vocos_files import CONFIG_FILES, WEIGHT_FILES, first_file, read_config
-from zipvoice.weights import load_strictly, read_weights, write_weights
+from zipvoice.weights import check_sizes, load_strictly, read_weights, write_weights
 
 KERNEL = 7
 """Frames seen by one convolution."""
@@ -124,9 +124,12 @@ def load_vocos(directory: str | os.PathLike[str]) -> Vocos:
     the file and what is wrong with it: another architecture, other features than ours, weights that are broken or do
     not fit.
     """
-    vocos = Vocos(read_config(directory))
+    config = read_config(directory)
     weights_path = first_file(directory, *WEIGHT_FILES)
-    load_strictly(vocos, read_weights(weights_path), str(weights_path))
+    state = read_weights(weights_path)
+    check_sizes(to_dict(config), state, str(weights_path))
+    vocos = Vocos(config)
+    load_strictly(vocos, state, str(weights_path))
     return vocos.eval()
 
 

@@ -51,7 +51,7 @@ FEATURES = {"sample_rate": SAMPLING_RATE, "n_mels": NUM_MELS, **TRANSFORM}
 def _published(path: Path) -> VocosConfig:
     """The sizes of the network; other classes or features are refused, for they would turn our features into noise."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = read_yaml(path)
         extractor, backbone, head = (_init_args(data, part) for part in CLASS_PATHS)
         sizes = {field.name for field in dataclasses.fields(VocosConfig)} & backbone.keys()
         config = from_dict(VocosConfig, {name: backbone.pop(name) for name in sizes}, "backbone")
@@ -59,8 +59,22 @@ def _published(path: Path) -> VocosConfig:
         require(backbone, {"input_channels": NUM_MELS}, "backbone")
         require(head, {"dim": config.dim, **TRANSFORM}, "head")
     except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
     return config
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file. Raises ValueError or yaml.YAMLError for what is none, or refers to parts of itself.
+
+    A few aliases of aliases stand for more than memory holds.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise ValueError("it has aliases (*name), which no published vocoder has; write the values out")
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _init_args(data: Any, part: str) -> dict[str, Any]:
