@@ -224,3 +224,49 @@ def test_the_environment_names_server_and_cache(hub, tmp_path):
     offline = {**environment, "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
     again = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True, check=True)
     assert again.stdout == run.stdout
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+def test_what_is_cached_is_used_without_asking_anybody(hub, tmp_path, suffix):
+    """Also where the first kind of weights was found absent; the server may be far away, or not there at all."""
+    if suffix == "pt":
+        hub.root = tmp_path / "hub"
+        folder = hub.root / HUB_MODELS / "zipvoice"
+        make_model(folder)
+        make_vocoder(hub.root / HUB_VOCODER)
+        (folder / "model.safetensors").rename(folder / "model.pt")
+    found = find_model("zipvoice"), find_vocoder("zipvoice")
+    before = len(hub.requests)
+    assert (find_model("zipvoice"), find_vocoder("zipvoice")) == found
+    assert len(hub.requests) == before
+
+
+class OddError(Exception):
+    """As the client's HTTP library raises: none of the usual kinds."""
+
+
+@pytest.mark.parametrize(
+    "error", [OddError("peer closed connection"), RuntimeError(), KeyError("etag"), OSError(28, "x")]
+)
+def test_whatever_a_download_raises_becomes_one_line(hub, monkeypatch, error):
+    import huggingface_hub
+
+    def broken(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
+    for find in (find_model, find_vocoder):
+        with pytest.raises(OSError, match=r"could not download .*local directory instead$") as told:
+            find("zipvoice")
+        assert "\n" not in str(told.value)
+
+
+def test_an_interrupted_download_is_an_interrupt(hub, monkeypatch):
+    import huggingface_hub
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        find_model("zipvoice")

@@ -20,6 +20,7 @@ from zipvoice.text.token_table import TokenTable
 from zipvoice.training.lora import adapt, adaptable, is_adapted, merge, merged, save_adapter
 from zipvoice.training.model_init import adapted_layers
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
+from zipvoice.weights import write_weights
 
 peft = pytest.importorskip("peft")
 CONFIG = LoraConfig(rank=3, alpha=6.0)
@@ -274,3 +275,62 @@ def test_a_folder_without_adapter_and_a_base_that_does_not_fit_are_refused(run_f
     save_pretrained(folder / "other", tiny_model(vocabulary=other.vocabulary).state_dict(), file, other)
     with pytest.raises(ValueError, match=r"token 1 is .* in .*other but is .* in the token table of the run"):
         merge(MergeOptions(str(folder / "adapter"), str(folder / "result"), base=str(folder / "other")))
+
+
+def without_layer(adapter):
+    layer = min(name for name in adapter if ".lora_" in name).split(".lora_")[0]
+    return {name: value for name, value in adapter.items() if not name.startswith(layer + ".")}
+
+
+def in_matrices(change):
+    """The adapter with something changed in what lies beside the rows of new tokens."""
+    return lambda adapter: {**adapter, **dict(change(k, v) for k, v in adapter.items() if ".lora_" in k)}
+
+
+MISFITS = {
+    "no prefix": (
+        lambda adapter: {name.removeprefix("base_model.model."): x for name, x in adapter.items()},
+        "which does not belong to a layer of the model: names are like base_model",
+    ),
+    "half": (
+        lambda adapter: {k: v for k, v in adapter.items() if "lora_B" not in k},
+        "without .*lora_B.weight",
+    ),
+    "a layer less": (without_layer, "lacks the layer .* which adapter_config.json names"),
+    "empty": (lambda adapter: {k: v for k, v in adapter.items() if ".lora_" not in k}, "lacks the layer"),
+    "another rank": (in_matrices(lambda k, v: (k, v[:1] if "lora_A" in k else v[:, :1])), "and must be"),
+    "another width": (in_matrices(lambda k, v: (k, v[:-1] if "lora_B" in k else v)), "has the shape"),
+    "one number": (in_matrices(lambda k, v: (k, v[0])), "has the shape"),
+}
+
+
+@pytest.mark.parametrize("kind", MISFITS)
+def test_an_adapter_that_does_not_fit_is_refused_and_nothing_is_written(run_folder, kind):
+    folder, _ = run_folder
+    change, message = MISFITS[kind]
+    path = folder / "adapter" / "adapter_model.safetensors"
+    write_weights(change(load_file(path)), path)
+    with pytest.raises(ValueError, match=rf"adapter_model\.safetensors.*{message}"):
+        merge(MergeOptions(str(folder / "adapter"), str(folder / "result")))
+    assert not (folder / "result").exists()
+
+
+def test_an_adapter_of_a_compiled_model_is_merged(run_folder):
+    folder, expected = run_folder
+    path = folder / "adapter" / "adapter_model.safetensors"
+    prefix = "base_model.model."
+    write_weights({k.replace(prefix, prefix + "_orig_mod."): v for k, v in load_file(path).items()}, path)
+    merge(MergeOptions(str(folder / "adapter"), str(folder / "result")))
+    for name, value in load_pretrained(folder / "result").model.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
+
+
+NO_SETTINGS = ("[]", "{}", '{"r": 0, "lora_alpha": 1, "base_model_name_or_path": "x"}', "x", "[" * 9999)
+
+
+@pytest.mark.parametrize("content", NO_SETTINGS)
+def test_settings_that_describe_no_adapter_are_named(run_folder, content):
+    folder, _ = run_folder
+    (folder / "adapter" / "adapter_config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"adapter_config\.json does not describe an adapter"):
+        merge(MergeOptions(str(folder / "adapter"), str(folder / "result")))

@@ -183,13 +183,13 @@ def _download(
     repository: str, folder: str, files: tuple[str, ...], either: tuple[str, ...], revision: str | None = None
 ) -> Path:
     """Fetch `files` and the first of `either` that the repository has; returns the local folder."""
-    from huggingface_hub.errors import HfHubHTTPError
-
     prefix = f"{folder}/" if folder else ""
     try:
         paths = [_fetch(repository, prefix + name, revision) for name in files]
         _fetch_first(repository, [prefix + name for name in either], revision)
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except ImportError:
+        raise
+    except Exception as error:  # the client lets errors of the connection through, of whatever library it uses
         wanted = f"{repository}/{folder}".rstrip("/") + (f" at revision {revision}" if revision else "")
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise OSError(
@@ -200,9 +200,13 @@ def _download(
 
 
 def _fetch_first(repository: str, names: Sequence[str], revision: str | None) -> None:
-    """Fetch the first file that the repository, or without a connection the cache, has."""
+    """Have the first file that the repository has in the cache; what is there already is not asked for again."""
+    from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
 
+    for name in names:
+        if isinstance(try_to_load_from_cache(repository, name, revision=revision), str):
+            return
     for name in names[:-1]:
         with suppress(EntryNotFoundError):
             _fetch(repository, name, revision)
@@ -211,13 +215,17 @@ def _fetch_first(repository: str, names: Sequence[str], revision: str | None) ->
 
 
 def _fetch(repository: str, name: str, revision: str | None) -> Path:
-    """A file of the hub in the local cache; one that was downloaded just now is checked against its name there."""
+    """A file in the hub's cache, fetched once; one that was downloaded just now is checked against its name there.
+
+    The hub is not asked whether there is a newer one: a released model stays what it was when it was downloaded.
+    """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     cached = try_to_load_from_cache(repository, name, revision=revision)
+    if isinstance(cached, str):
+        return Path(cached)
     path = Path(hf_hub_download(repository, name, revision=revision))
-    if str(path) != cached:
-        _check_download(path)
+    _check_download(path)
     return path
 
 

@@ -228,12 +228,17 @@ def check_sizes(sizes: Mapping[str, Any], state: Mapping[str, Tensor], origin: s
     counts = [(name, n) for name, n in listed if type(n) is int]
     layers = [(n, name) for name, n in counts if "layers" in name]
     widths = sorted((n, name) for name, n in counts if "layers" not in name)
+    if not widths:
+        return
     for n, name in (*layers, *widths):
         if n < 0 or (n == 0 and "layers" not in name):
             raise ValueError(f"{origin} does not fit the model: {name} is to be {n}, which is not above 0")
     num_layers, area = sum(n for n, _ in layers), math.prod(n for n, _ in widths[-2:])
-    available = sum(value.numel() for value in state.values())
-    if num_layers > len(state) or max(num_layers, 1) * area > 8 * available + 2**25:
+    available, widest = (
+        sum(x.numel() for x in state.values()),
+        max(size for x in state.values() for size in (1, *x.shape)),
+    )
+    if num_layers > len(state) or widths[-1][0] > 64 * widest or max(num_layers, 1) * area > 8 * available + 2**25:
         n, name = max((*layers, *widths))
         raise ValueError(f"{origin} does not fit the model: {name} is to be {n}, far too large for these weights")
 

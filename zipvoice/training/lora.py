@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.nn.utils import parametrize
 
 from zipvoice.config.model_file import ModelFile
-from zipvoice.config.strict_json import read_json
+from zipvoice.config.strict_json import loads, read_json
 from zipvoice.config.training import LoraConfig, MergeOptions, RunConfig
 from zipvoice.data.vocabulary import check_extends
 from zipvoice.files import write_text
@@ -35,6 +35,8 @@ ADAPTER = "default"
 """The name that peft gives an adapter that has none."""
 PREFIX = "base_model.model."
 """What peft puts before the names of weights in an adapter's file."""
+A_SUFFIX, B_SUFFIX = ".lora_A.weight", ".lora_B.weight"
+"""What it puts behind them."""
 KNOWN_ROWS = "embed.parametrizations.weight.0.known"
 ADDED_ROWS = "embed.parametrizations.weight.original"
 
@@ -146,20 +148,42 @@ def merged(weights: Mapping[str, Tensor], config: LoraConfig) -> Weights:
 def with_adapter(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor], scaling: float) -> Weights:
     """Merge an adapter into the weights of the model it belongs to: W + scaling · B A, and the rows of new tokens.
 
-    Raises ValueError for parts of an adapter that have no place in the model.
+    Raises ValueError for an adapter whose names or shapes do not fit the model, or that lacks one of two matrices.
     """
+    check_adapter(weights, adapter)
     merged = dict(weights)
     for name, value in adapter.items():
-        layer = name.removeprefix(PREFIX).removesuffix(".lora_B.weight")
         if name == PREFIX + ADDED_ROWS:
             merged["embed.weight"] = torch.cat([weights["embed.weight"], value])
-        elif name.endswith(".lora_B.weight") and f"{layer}.weight" in weights:
-            merged[f"{layer}.weight"] = weights[f"{layer}.weight"] + scaling * (
-                value @ adapter[f"{PREFIX}{layer}.lora_A.weight"]
-            )
-        elif not name.endswith(".lora_A.weight"):
-            raise ValueError(f"the adapter has {name}, which does not belong to a layer of the model")
+        elif name.endswith(B_SUFFIX):
+            layer = name.removeprefix(PREFIX).removesuffix(B_SUFFIX)
+            a = adapter[PREFIX + layer + A_SUFFIX]
+            merged[f"{layer}.weight"] = weights[f"{layer}.weight"] + scaling * (value @ a)
     return merged
+
+
+def check_adapter(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor], rank: int | None = None) -> None:
+    """Raise ValueError unless an adapter's names and shapes fit the weights, and its matrices have the `rank`."""
+    for name, value in sorted(adapter.items(), key=lambda item: item[0].endswith(A_SUFFIX)):
+        layer = name.removeprefix(PREFIX).removesuffix(A_SUFFIX).removesuffix(B_SUFFIX)
+        is_a = name.endswith(A_SUFFIX)
+        if name == PREFIX + ADDED_ROWS:
+            fitting: tuple[int | None, ...] = (None, weights["embed.weight"].shape[1])
+        elif name not in (PREFIX + layer + A_SUFFIX, PREFIX + layer + B_SUFFIX) or f"{layer}.weight" not in weights:
+            raise ValueError(
+                f"the adapter has {name}, which does not belong to a layer of the model: names are like "
+                f"{PREFIX}LAYER{B_SUFFIX}"
+            )
+        else:
+            other = PREFIX + layer + (B_SUFFIX if is_a else A_SUFFIX)
+            if other not in adapter:
+                raise ValueError(f"the adapter has {name} without {other}: a part of it is lost; copy it again")
+            known = rank or (adapter[other].shape[0 if not is_a else -1])
+            size = weights[f"{layer}.weight"].shape
+            fitting = (known, size[1]) if is_a else (size[0], known)
+        if len(value.shape) != 2 or any(want not in (None, n) for want, n in zip(fitting, value.shape, strict=True)):
+            wanted = " by ".join("any" if n is None else str(n) for n in fitting)
+            raise ValueError(f"the adapter's {name} has the shape {tuple(value.shape)}, and must be {wanted}")
 
 
 def save_adapter(exp_dir: str | os.PathLike[str], weights: Mapping[str, Tensor], config: RunConfig) -> Path:
@@ -187,16 +211,51 @@ def merge(options: MergeOptions) -> Path:
     folder = Path(options.adapter)
     if not (folder / SETTINGS_FILE).is_file():
         raise FileNotFoundError(f"{folder} holds no adapter: it has no {SETTINGS_FILE}")
-    settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+    settings = _settings(folder / SETTINGS_FILE)
     base = options.base or settings["base_model_name_or_path"]
     source = load_pretrained(base)
     file, table = read_json(ModelFile, folder / "model.json"), TokenTable.read(folder / "tokens.txt")
     check_extends(table, source.table, base)
-    scaling = settings["lora_alpha"] / settings["r"]
-    weights = with_adapter(source.model.state_dict(), read_weights(folder / WEIGHTS_FILE), scaling)
+    adapter = _read_adapter(folder, source.model.state_dict(), settings)
+    weights = with_adapter(source.model.state_dict(), adapter, settings["lora_alpha"] / settings["r"])
     load_strictly(ZipVoice(file.model, table.vocabulary, file.variant or source.variant), weights, f"the model {base}")
     save_pretrained(options.output_dir, weights, file, table)
     return Path(options.output_dir)
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """The settings of an adapter that say what it is. Raises ValueError for a file without them."""
+    try:
+        settings = loads(path.read_text(encoding="utf-8"))
+        rank, alpha, base = (settings[name] for name in ("r", "lora_alpha", "base_model_name_or_path"))
+        if type(rank) is not int or rank < 1 or type(alpha) not in (int, float) or not isinstance(base, str | None):
+            raise ValueError(f"r is {rank!r}, lora_alpha {alpha!r}, base_model_name_or_path {base!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not describe an adapter: {error}") from None
+    return settings
+
+
+def _read_adapter(folder: Path, weights: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Weights:
+    """The weights of an adapter, all of those that its settings name, as they fit the model."""
+    adapter, path = read_weights(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE
+    try:
+        check_adapter(weights, adapter, settings["r"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    pattern = settings.get("target_modules")
+    named = {name.removeprefix(PREFIX).removesuffix(B_SUFFIX) for name in adapter if name.endswith(B_SUFFIX)}
+    wanted = {name.removesuffix(".weight") for name in weights} if isinstance(pattern, str) else set()
+    listed = {_unescaped(part) for part in str(pattern).split("|")}
+    lost = sorted(name for name in wanted if name not in named and name in listed)
+    if lost or not named:
+        raise ValueError(
+            f"{path} lacks the layer {lost[0] if lost else ''!r}, which {SETTINGS_FILE} names; copy it again"
+        )
+    return adapter
+
+
+def _unescaped(pattern: str) -> str:
+    return re.sub(r"\\(.)", r"\1", pattern)
 
 
 def _require_peft() -> Any:
