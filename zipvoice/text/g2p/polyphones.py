@@ -8,6 +8,7 @@ polyphones says why no larger dictionary or model is used.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from zipvoice.text.g2p.polyphone_tables import COUNT, PHRASES, RULES, TITLES
 
@@ -53,7 +54,7 @@ def phrase_reading(word: str) -> tuple[str, ...] | None:
 
 def phrases_in(word: str) -> re.Match[str] | None:
     """The first word of `_PHRASES` inside a longer one."""
-    return _PHRASE.search(word)
+    return _phrase().search(word)
 
 
 def _before(syllable: Syllable, reading: str, following: str) -> str:
@@ -96,6 +97,7 @@ def _yi(text: str, i: int, syllable: Syllable, readings: Sequence[str]) -> str:
 Rule = tuple[re.Pattern[str] | None, re.Pattern[str], str]
 
 
+@cache  # when they are first needed: other languages do not wait for them
 def _rules(table: str) -> dict[str, list[Rule]]:
     """The rules of each character, in order."""
     rules: dict[str, list[Rule]] = {}
@@ -112,12 +114,11 @@ def _behind(pattern: str) -> re.Pattern[str] | None:
     return re.compile(rf"(?:{pattern})\Z") if pattern != "-" else None
 
 
-_RULES = _rules(RULES)
 _REACH = 4
 
 
 def _in_context(text: str, i: int, syllable: Syllable) -> str:
-    rules = _RULES.get(syllable.character) if syllable.is_loose else None
+    rules = _rules(RULES).get(syllable.character) if syllable.is_loose else None
     if not rules:
         return syllable.plain
     before = text[max(0, i - _REACH) : i]
@@ -131,4 +132,8 @@ def _in_context(text: str, i: int, syllable: Syllable) -> str:
 
 _ENTRIES = (entry.split() for entry in PHRASES.replace("\n", " ").split(","))
 _PHRASES = {word: tuple(readings) for word, *readings in _ENTRIES}
-_PHRASE = re.compile("|".join(sorted(_PHRASES, key=len, reverse=True)))
+
+
+@cache
+def _phrase() -> re.Pattern[str]:
+    return re.compile("|".join(sorted(_PHRASES, key=len, reverse=True)))
