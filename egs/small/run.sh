@@ -7,18 +7,19 @@
 #
 #   bash run.sh --corpora /data/corpora      all of it
 #   bash run.sh --stage 5 --stop-stage 5     only the base model, of what stages 1 to 4 have prepared
-#   bash run.sh --stage 8 --stop-stage 8     the figures of the models of the package, after stages 1 and 2
+#   bash run.sh --stage 8 --stop-stage 8     the figures in the card of the models of the package; needs the corpora only
 #   bash run.sh --stage 9                    training on, on the speech of a synthesiser, after stages 1 to 5
 #
 # --stage 1 --stop-stage 10               first and last stage
 # --corpora download                      folder of the corpora
+# --sentences conf/heldout_sentences.txt   what the models of the package say for their card
 # --wordnet /usr/share/wordnet            folder of WordNet's data files, whose example sentences the synthesiser says
 # --num-jobs 2                            processes for features, and recordings worked on at the same time
 # --num-gpus 1                            GPUs of this machine to train on; 1 also stands for none
 # --dry-run                               print the commands instead of running them
 # -- OPTIONS                              are added to each `zipvoice train`
 . "$(dirname "$0")/../stages.sh"
-options stage=1 stop_stage=10 corpora=download wordnet=/usr/share/wordnet num_jobs=2 num_gpus=1 -- "$@"
+options stage=1 stop_stage=10 corpora=download sentences=conf/heldout_sentences.txt wordnet=/usr/share/wordnet num_jobs=2 num_gpus=1 -- "$@"
 tokenizer=(--tokenizer.type espeak --tokenizer.language en-us)
 timed=data/timed_tokens.txt
 models=../../zipvoice/builtin
@@ -95,18 +96,25 @@ if stage 7 "put the models into the package"; then
   run python local/package.py exp/distill "$models/zipvoice_small_distill" 4 1 0.5 0.2
 fi
 
-if stage 8 "have the models of the package speak, and score them"; then
-  run python local/list_evaluation.py "$corpora" data results
-  run python ../vocos/local/copy_recordings.py data/copies.tsv results/voice griffin-lim vocos_small
-  for list in voice voices; do
+if stage 8 "have the models of the package speak, score them, and write their card"; then
+  run python local/list_evaluation.py "$sentences" "$corpora" data results
+  run python ../vocos/local/copy_recordings.py data/copies.tsv results/kathleen griffin-lim vocos_small
+  for path in "$models"/voices/*.safetensors; do
+    voice=$(basename "$path" .safetensors)
+    spoken=(results/"$voice"/{zipvoice_small,zipvoice_small_distill})
     for model in zipvoice_small zipvoice_small_distill; do
-      run zipvoice batch "data/$list.tsv" --model $model --output "results/$list/$model"
+      run zipvoice batch "data/voice_$voice.jsonl" --model $model --output "results/$voice/$model"
     done
+    [ "$voice" != kathleen ] || spoken=(results/kathleen/{recordings,griffin-lim,vocos_small} "${spoken[@]}")
+    run zipvoice evaluate "data/voice_$voice.jsonl" "${spoken[@]}" --save "results/scores/$voice" \
+      --metrics closed_set wer distillmos blur speed
   done
-  run zipvoice evaluate data/voice.tsv \
-    results/voice/{recordings,griffin-lim,vocos_small,zipvoice_small,zipvoice_small_distill} --metrics closed_set wer dnsmos
+  for model in zipvoice_small zipvoice_small_distill; do
+    run zipvoice batch data/voices.tsv --model $model --output "results/voices/$model"
+  done
   run zipvoice evaluate data/voices.tsv results/voices/{recordings,zipvoice_small,zipvoice_small_distill} \
-    --metrics similarity
+    --metrics similarity --save results/scores/voices
+  run python local/card.py results/scores "$models/README.md"
 fi
 
 if stage 9 "have a free synthesiser speak as the model lays texts out"; then

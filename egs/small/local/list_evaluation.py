@@ -1,32 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the small models are scored on: two lists for `zipvoice batch` and real recordings of what they ask for.
+"""What the small models are scored on: lists for `zipvoice batch` and real recordings of what they ask for.
 
-voice.tsv asks for sentences that no model has heard, in the package's voice; the recordings are hers of the
-same sentences. voices.tsv asks for such sentences in the voices of many readers; the recordings are others of the same
-readers, which say something else: they show how alike a voice is to itself. copies.tsv lists the recordings of
-voice.tsv for the vocoders to copy.
+voice_NAME.jsonl asks for sentences that no model has heard, in a voice of the package. copies.tsv lists Kathleen's
+recordings of the same sentences, for the vocoders to copy. voices.tsv asks for such sentences in the voices of many
+readers; the recordings are others of the same readers, which say something else: they show how alike a voice is to
+itself.
 
-usage: python local/list_evaluation.py CORPORA DATA RESULTS
+usage: python local/list_evaluation.py SENTENCES CORPORA DATA RESULTS
 """
 
 import csv
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 from list_corpora import heldout_readers, letters, written
 
 from zipvoice.audio.files import read, resample, write
 from zipvoice.audio.mel import SAMPLING_RATE
+from zipvoice.builtin import voices
 from zipvoice.files import write_text
 
-VOICE = "arctic_a0009_1592748391"
-"""The recording that is the voice of the package."""
-SENTENCES = 40
 PER_READER = 2
 PROMPT_SECONDS = (3.0, 8.0)
+KATHLEEN = "kathleen"
 CORPORA = ("kathleen", "ljspeech", "librispeech", "librispeech_other", "speechocean_adult")
 
 
@@ -51,20 +52,23 @@ class Task:
     real: Path
 
 
-def main(corpora: Path, data: Path, results: Path) -> None:
+def main(sentences: Path, corpora: Path, data: Path, results: Path) -> None:
+    texts = sentences.read_text(encoding="utf-8").splitlines()
     readers = defaultdict(list)
     for corpus in CORPORA:
         for recording in recordings(corpora / corpus):
             readers[recording.reader].append(recording)
-    heldout = sentences(data / "p_heldout.tsv")
-    voice = next(item for items in readers.values() for item in items if item.name == VOICE)
-    one = [Task(name, voice, text, path) for name, text, path in heldout[:SENTENCES]]
-    texts = iter(text for _, text, _ in heldout[SENTENCES:])
-    many = [task for items in readers.values() for task in of_reader(items, texts)]
-    for name, tasks in (("voice", one), ("voices", many)):
-        lines = (f"{t.name}\t{t.prompt.text}\t{t.prompt.path.resolve()}\t{t.text}\n" for t in tasks)
-        write_text(data / f"{name}.tsv", "".join(lines))
-    write_text(data / "copies.tsv", "".join(f"{t.name}\t{t.text}\t{t.real.resolve()}\n" for t in one))
+    named = {f"s{number:02}": text for number, text in enumerate(texts, start=1)}
+    for voice in voices():
+        lines = (json.dumps({"id": name, "text": text, "voice": voice}) + "\n" for name, text in named.items())
+        write_text(data / f"voice_{voice}.jsonl", "".join(lines))
+    real = {letters(item.text): item for items in readers.values() for item in items if item.reader == KATHLEEN}
+    lines = (f"{name}\t{text}\t{real[letters(text)].path.resolve()}\n" for name, text in named.items())
+    write_text(data / "copies.tsv", "".join(lines))
+    asked = cycle(texts)
+    many = [task for items in readers.values() for task in of_reader(items, asked)]
+    lines = (f"{t.name}\t{t.prompt.text}\t{t.prompt.path.resolve()}\t{t.text}\n" for t in many)
+    write_text(data / "voices.tsv", "".join(lines))
     for task in many:
         sound = resample(read(task.real).mono(), SAMPLING_RATE)
         write(results / "voices" / "recordings" / f"{task.name}.flac", sound)
@@ -82,15 +86,6 @@ def recordings(corpus: Path) -> Iterator[Recording]:
             yield Recording(row["id"], row["speaker"], seconds, text, corpus / row["audio"])
 
 
-def sentences(path: Path) -> list[tuple[str, str, Path]]:
-    """Name, text and recording of the held-out sentences, each sentence once."""
-    found: dict[str, tuple[str, str, Path]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-            found.setdefault(letters(row["text"]), (row["id"], row["text"], path.parent / row["audio"]))
-    return list(found.values())
-
-
 def of_reader(items: list[Recording], texts: Iterator[str]) -> Iterator[Task]:
     """Tasks in a reader's voice, with prompts of a good length, none of which is compared with itself."""
     least, most = PROMPT_SECONDS
@@ -100,6 +95,6 @@ def of_reader(items: list[Recording], texts: Iterator[str]) -> Iterator[Task]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
+    if len(sys.argv) != 5:
         sys.exit(__doc__)
     main(*map(Path, sys.argv[1:]))
