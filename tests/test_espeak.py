@@ -21,6 +21,16 @@ def test_the_result_does_not_depend_on_earlier_calls():
         assert "".join(espeak._uncached_phonemes("Two dogs ran.", "en-us")) == before
 
 
+@pytest.mark.parametrize("language", ["en-us", "de", "fr", "ru", "cmn"])
+def test_nothing_is_kept_of_texts_that_need_no_emptying(language):
+    probes = ("Two dogs ran.", "a", "x; y", "5.")
+    before = [espeak._uncached_phonemes(probe, language) for probe in probes]
+    for text in ("a.", "U.S.", "Mr.", "1.5", "3rd.", "a..b", "(a", "你好", "что?", "5", "p.m.", "no. 5!", "—a", "v1."):
+        for probe, expected in zip(probes, before, strict=True):
+            espeak._uncached_phonemes(text, language)
+            assert espeak._uncached_phonemes(probe, language) == expected, text
+
+
 def test_text_after_a_null_is_spoken():
     assert espeak.phonemes("one\0two", "en-us") == espeak.phonemes("one two", "en-us")
 

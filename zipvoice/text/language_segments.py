@@ -68,8 +68,12 @@ def _parts(elements: Sequence[Element]) -> Iterator[Segment]:
             language = passage
             text, origins = _said(written) if language == "zh" else (written, [(0, 0)])
             given = _without_english(written) if language == "zh" else ""
+            is_plain = language == "en" and not _HAN_CHARACTER.search(text)
             for match in _RUN.finditer(text):
                 kind = match.lastgroup if match.lastgroup in ("zh", "en") else "other"
+                if is_plain and kind == "en":  # so is the rest, whatever it has besides
+                    yield Segment("en", text[match.start() :], start + match.start())
+                    break
                 yield Segment(str(kind), match[0], start + _origin(match.start(), origins), given * (kind == "zh"))
                 given = "" if kind == "zh" else given
             start += len(written)

@@ -150,9 +150,9 @@ class EmiliaTokenizer(MarkupTokenizer):
             return Piece(kind, words, start, tuple(pinyin.pinyin_tokens(words)), text)
         if kind == "en":
             written = ascii_marks(_TIGHT_CHINESE_MARK.sub(r"\g<0> ", text))
-            text = only_speakable(
-                english.spoken(written), self._names, self._speaker(), start, self.skip_unknown, espeak.is_symbol
-            )
+            text = english.spoken(written)
+            if not text.isascii():
+                text = only_speakable(text, self._names, self._speaker(), start, self.skip_unknown, espeak.is_symbol)
             return Piece(kind, text, start, tuple(_english_tokens(text)), written)
         return _mark(kind, text, start)
 

@@ -6,7 +6,7 @@ import re
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from zipvoice.config.strict_json import suggestion
@@ -18,9 +18,10 @@ Engine = Callable[[str, str], list[list[str]]]
 """(text, language) -> code points of each sentence; raises RuntimeError for an unknown language."""
 
 # espeak-ng is one set of global variables, and it keeps an unfinished clause from one call to the next: after a text
-# that ends in two full stops the next one starts with "dot". A call with a space empties it; the lock keeps the two
-# calls together.
+# that ends in two full stops the next one starts with "dot". A call with a space empties it, which a text that ends in
+# a word with at most one mark does not need; the lock keeps the two calls together.
 _lock = threading.Lock()
+_FINISHED = re.compile(r"[^\W_][.!?]?\Z")
 
 
 def phonemes(text: str, language: str) -> list[str]:
@@ -156,7 +157,8 @@ def _uncached_phonemes(text: str, language: str) -> list[str]:
             sentences = engine(text, language)
         except RuntimeError:
             raise ValueError(_unknown_language(language)) from None
-        engine(" ", language)
+        if not _FINISHED.search(text):
+            engine(" ", language)
     return [symbol for sentence in sentences for symbol in sentence]
 
 
@@ -171,7 +173,7 @@ def _engine() -> Engine:
     if importlib.util.find_spec("piper_phonemize"):
         from piper_phonemize import phonemize_espeak
 
-        return phonemize_espeak
+        return partial(phonemize_espeak, data_path=_data_folder())  # which it would look for at each call
     if importlib.util.find_spec("piper"):
         return _piper_tts()
     raise ImportError(_INSTALL)
