@@ -48,7 +48,12 @@ class Batch:
 def collate(
     features: Sequence[NDArray[np.float32]], tokens: list[list[int]], ids: list[str], texts: list[str], scale: float
 ) -> Batch:
-    """One batch of single utterances with unscaled features (T, C)."""
+    """One batch of single utterances with unscaled features (T, C).
+
+    Example:
+        >>> batch = collate([mel_1, mel_2], [[5, 9], [7]], ["a", "b"], ["Hi", "O"], scale=0.1)
+        >>> batch.features.shape  # (B, T, C), T that of the longer one
+    """
     items = [torch.from_numpy(item) for item in features]
     padded = pad_sequence(items, batch_first=True, padding_value=PADDING) * scale  # (B, T, C)
     return Batch(padded, torch.tensor([len(item) for item in features]), tokens, ids, texts)

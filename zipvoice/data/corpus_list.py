@@ -63,7 +63,11 @@ class Checked(Generic[T]):
 
 
 def checked_cuts(source: str) -> Checked["Cut"]:
-    """The utterances of a list or manifest, checked, with clean text, to be read at 24 kHz."""
+    """The utterances of a list or manifest, checked, with clean text, to be read at 24 kHz.
+
+    Example:
+        >>> checked = checked_cuts("corpus/train.tsv")
+    """
     path = Path(source)
     if not path.is_file():
         raise ValueError(f"there is no file {path}; give a list (.tsv, .jsonl) or a cut manifest (.jsonl, .jsonl.gz)")

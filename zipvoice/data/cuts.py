@@ -63,6 +63,9 @@ def read_cuts(path: str | os.PathLike[str], order: Random | None = None) -> Any:
     """The cuts of a manifest (.jsonl, .jsonl.gz) or of a Shar folder, read one by one each time they are iterated over.
 
     With `order` the shards of a folder come in random order, another one each time.
+
+    Example:
+        >>> sum(cut.duration for cut in read_cuts("corpus/train.jsonl.gz")) / 3600  # hours
     """
     cut_set = require_lhotse().CutSet
     if is_shar(path):
@@ -73,7 +76,11 @@ def read_cuts(path: str | os.PathLike[str], order: Random | None = None) -> Any:
 
 
 def write_cuts(path: str | os.PathLike[str], cuts: Iterable["Cut"]) -> None:
-    """Write a manifest (.jsonl.gz), whole or not at all; the same cuts give the same bytes."""
+    """Write a manifest (.jsonl.gz), whole or not at all; the same cuts give the same bytes.
+
+    Example:
+        >>> write_cuts("short.jsonl.gz", (cut for cut in read_cuts("train.jsonl.gz") if cut.duration < 10))
+    """
     with (
         whole_file(path) as temporary,
         temporary.open("wb") as file,

@@ -156,6 +156,9 @@ def mux(
 
     As long as all of them last, each has its share of any stretch, to within one: its `replay`, or its weight among
     those without it, whose ends end the epoch. `order` draws the order of shards, and where replayed manifests begin.
+
+    Example:
+        >>> cuts = mux([ManifestConfig("a.jsonl.gz", weight=2), ManifestConfig("b.jsonl.gz")], iter, Random(1))
     """
     read = [item for item in manifests if item.replay is None]
     replayed = [item for item in manifests if item.replay is not None]

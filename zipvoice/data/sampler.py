@@ -32,7 +32,13 @@ U = TypeVar("U", bound=Timed)
 
 @dataclass(frozen=True)
 class BucketSampler:
-    """How utterances become batches."""
+    """How utterances become batches.
+
+    Example:
+        >>> sampler = BucketSampler(begins=[0.0, 5.0], max_duration=60.0, buffer_size=1000)
+        >>> for batch in sampler.batches(utterances, world_size=2, rng=Random(1)):
+        ...     assert len(batch) * max(utterance.duration for utterance in batch) <= 60.0
+    """
 
     begins: Sequence[float]
     """Shortest duration of each bucket, ascending; the first one takes what is shorter, too."""

@@ -22,6 +22,9 @@ def token_table(config: RunConfig, known: TokenTable | None) -> TokenTable:
 
     Tokens that are new to the model are told. Raises ValueError if there is neither table, or if a token of that model
     has another id in the run's table.
+
+    Example:
+        >>> table = token_table(read_json(RunConfig, "run.json"), known=None)
     """
     table = TokenTable.read(config.tokens) if config.tokens is not None else known
     if table is None:

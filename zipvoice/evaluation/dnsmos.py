@@ -22,7 +22,11 @@ class DnsmosScores:
 
 
 def predict_dnsmos(audio: Audio) -> DnsmosScores:
-    """Predicted opinion scores of a recording (channels, N). Raises ValueError for silence."""
+    """Predicted opinion scores of a recording (channels, N). Raises ValueError for silence.
+
+    Example:
+        >>> predict_dnsmos(read("out.wav"))
+    """
     try:
         from speechmos import dnsmos
     except ImportError as error:

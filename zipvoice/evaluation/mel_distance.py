@@ -21,6 +21,9 @@ def mel_distance(first: Audio, second: Audio) -> float:
     """Mean log-spectral distance of two recordings in dB, along the best alignment of their frames.
 
     Zero for identical recordings. A difference in level counts. Channels are averaged, rates may differ.
+
+    Example:
+        >>> mel_distance(read("original.flac"), read("vocoded.wav"))  # dB
     """
     return DB_PER_NAT * warped_distance(_audible_mel(first), _audible_mel(second))
 

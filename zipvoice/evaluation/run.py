@@ -27,6 +27,9 @@ def score_folder(
 
     Raises ValueError for an empty list and for a recording that cannot be judged, and FileNotFoundError that names
     recordings that are missing: a mean over those that are there would flatter a model that failed at the rest.
+
+    Example:
+        >>> scores = score_folder(expected, Path("results"), [WordErrorJudge(recognizer, find_normalizer("zipvoice"))])
     """
     if not expected:
         raise ValueError("nothing to score: the list is empty")

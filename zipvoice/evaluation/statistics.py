@@ -65,6 +65,9 @@ def difference(first: FolderScores, second: FolderScores, row: str) -> Differenc
     """Whether two folders that say one list differ in a row: paired bootstrap, and a randomisation test.
 
     Raises ValueError where no recording has the score in both.
+
+    Example:
+        >>> difference(folders["base"], folders["distilled"], row).p_value
     """
     theirs = {recording.name: recording for recording in second.recordings if row in recording.scores}
     both = [(own, theirs[own.name]) for own in first.recordings if row in own.scores and own.name in theirs]

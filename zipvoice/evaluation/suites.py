@@ -94,7 +94,11 @@ def settled(suite: str, options: SuiteOptions) -> SuiteOptions:
 
 
 def make_judges(options: SuiteOptions, expected: Sequence[Expected]) -> list[Judge]:
-    """The judges of settled options, with their models loaded."""
+    """The judges of settled options, with their models loaded.
+
+    Example:
+        >>> judges = make_judges(settled(SuiteOptions(metrics=("speed",))), expected)
+    """
     return [METRICS[metric](options, expected) for metric in options.metrics or ()]
 
 

@@ -56,7 +56,12 @@ def normalize(text: str) -> str:
 
 
 def word_errors(reference: str, hypothesis: str) -> WordErrors:
-    """The fewest word errors between two texts after `normalize` (Levenshtein distance over words)."""
+    """The fewest word errors between two texts after `normalize` (Levenshtein distance over words).
+
+    Example:
+        >>> word_errors("It costs $5.", "it cost five dollars")
+        WordErrors(substitutions=1, deletions=0, insertions=0, words=4)
+    """
     return count_errors(normalize(reference), normalize(hypothesis))
 
 
@@ -74,7 +79,12 @@ def count_errors(reference: str, hypothesis: str) -> WordErrors:
 
 
 def word_error_rate(pairs: Iterable[tuple[str, str]]) -> float:
-    """Corpus word error rate of (reference, hypothesis) pairs: all errors over all reference words."""
+    """Corpus word error rate of (reference, hypothesis) pairs: all errors over all reference words.
+
+    Example:
+        >>> word_error_rate([("a b c", "a b d"), ("e", "e")])
+        0.25
+    """
     return sum((word_errors(reference, hypothesis) for reference, hypothesis in pairs), WordErrors()).rate
 
 

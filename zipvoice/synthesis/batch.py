@@ -65,6 +65,9 @@ def check_list(
     """Raise ValueError with every line that this model cannot speak, before any work is done.
 
     Looks at texts, transcripts, languages, options, names of voices and the headers of recordings.
+
+    Example:
+        >>> check_list("list.tsv", read_list("list.tsv"), synthesizer, SynthesisOptions())
     """
     check_recording, check_voice = cache(_check_recording), cache(by_name)  # many lines share one
 

@@ -259,7 +259,12 @@ def _with_pause(part: Chunk) -> list[str]:
 
 
 def paragraphs(text: Text) -> Iterator[tuple[str, float]]:
-    """Paragraphs and the seconds of silence after each: they end at blank lines, chapters at two or more in a row."""
+    r"""Paragraphs and the seconds of silence after each: they end at blank lines, chapters at two or more in a row.
+
+    Example:
+        >>> list(paragraphs("One.\nTwo.\n\nThree."))
+        [('One.\nTwo.', 0.7), ('Three.', 0.0)]
+    """
     if isinstance(text, Clauses):
         yield from ((clause, 0.0) for clause in text if clause.strip())
         return
@@ -307,7 +312,12 @@ def check_turns(tokens: Sequence[str]) -> None:
 
 
 def merged_turns(tokens: Iterable[str]) -> list[str]:
-    """Tokens without tags that repeat the current speaker, for whom a model would take the other one."""
+    """Tokens without tags that repeat the current speaker, for whom a model would take the other one.
+
+    Example:
+        >>> merged_turns(["[S1]", "a", "[S1]", "b", "[S2]", "c"])
+        ['[S1]', 'a', 'b', '[S2]', 'c']
+    """
     result: list[str] = []
     speaker = None
     for token in tokens:

@@ -28,7 +28,12 @@ def prompt_turns(tokens: Sequence[str]) -> list[str]:
 
 
 def joined_transcripts(texts: Sequence[str]) -> str:
-    """The transcript of both speakers. Raises ValueError if a text is empty or has tags of its own."""
+    """The transcript of both speakers. Raises ValueError if a text is empty or has tags of its own.
+
+    Example:
+        >>> joined_transcripts(["Hello.", "Hi, how are you?"])
+        '[S1]Hello.[S2]Hi, how are you?'
+    """
     for number, text in enumerate(texts, start=1):
         if not text.strip() or any(tag in text for tag in SPEAKER_TAGS):
             raise ValueError(

@@ -31,6 +31,9 @@ def write_parts(path: str | os.PathLike[str], parts: Iterable[Audio], comment: s
     Gives the file that `Audio.save` gives of all parts together, without holding them in memory; a `comment` is noted
     in it, where the format has such notes. Raises ValueError for
     an unknown suffix, OSError naming the file where it cannot be written.
+
+    Example:
+        >>> seconds = write_parts("out.flac", synthesizer.parts(long_text, prompt))
     """
     path = Path(path)
     if path.suffix.lower() not in ENCODINGS:

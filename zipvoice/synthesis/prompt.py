@@ -119,6 +119,9 @@ def trimmed(recording: Audio) -> Audio:
 
     Levels count from -40 dBFS for quieter recordings, so that none is taken for silence as a whole. Raises ValueError
     for no samples, silence, NaN or infinity.
+
+    Example:
+        >>> trimmed(read("me.wav")).seconds
     """
     if 0 < recording.seconds < SHORTEST_SECONDS:
         raise ValueError(

@@ -67,7 +67,11 @@ def check_name(name: str, replace: bool = False) -> None:
 
 
 def save(name: str, prompt: Prompt, *, replace: bool = False) -> Path:
-    """Save a voice. Raises ValueError as `check_name` does."""
+    """Save a voice. Raises ValueError as `check_name` does.
+
+    Example:
+        >>> save("anna", synthesizer.prompt("anna.wav", "What anna.wav says."))
+    """
     check_name(name, replace)
     path = folder() / f"{name}{SUFFIX}"
     prompt.save(path)
@@ -150,6 +154,9 @@ def find_prompt(synthesizer: "Synthesizer", voice: Voice, text: str | None = Non
 
     Raises:
         ValueError or FileNotFoundError that says what is missing.
+
+    Example:
+        >>> prompt = find_prompt(synthesizer, ("anna.wav", "What anna.wav says."))
     """
     if isinstance(voice, tuple):
         voice, text = voice

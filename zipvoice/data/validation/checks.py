@@ -78,7 +78,11 @@ MEASURES = (SECONDS, CHARACTERS, CHARACTER_RATE, TOKENS, TOKEN_RATE, LEVEL, PEAK
 
 
 def run_checks(corpus: CorpusStats, options: CheckOptions) -> list[Finding]:
-    """All findings, errors first."""
+    """All findings, errors first.
+
+    Example:
+        >>> [finding.severity for finding in run_checks(corpus, CheckOptions("train.tsv"))]
+    """
     found = [
         *_faults(corpus, options),
         *_odd_sound(corpus.utterances),

@@ -127,7 +127,11 @@ def _measured(cuts: Iterable["Cut"], options: CheckOptions) -> list[UtteranceSta
 
 
 def measure(cut: "Cut", tokenizer: Tokenizer | None, table: TokenTable | None, audio: bool = True) -> UtteranceStats:
-    """One utterance, a cut with one supervision. Faults of its text and its sound become part of the result."""
+    """One utterance, a cut with one supervision. Faults of its text and its sound become part of the result.
+
+    Example:
+        >>> stats = [measure(cut, tokenizer, table) for cut in read_cuts("train.jsonl.gz")]
+    """
     (supervision,) = cut.supervisions
     tokens, text_fault = _tokens(cut, tokenizer)
     sound, sound_fault = _sound(cut) if audio else (None, None)
