@@ -2,6 +2,7 @@
 """Speech without PyTorch: everything up to the runtime, in processes where torch cannot be imported."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +108,11 @@ def test_each_process_of_a_computer_takes_a_gpu_of_its_own(monkeypatch):
     assert best_device() == "cuda:0"
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert best_device() == "cuda:1"
+
+
+def test_sizes_of_caches_that_the_caller_set_stay():
+    ours, theirs = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"
+    code = f"import os, zipvoice.runtime.torch; print(os.environ['{theirs}'], os.environ['{ours}'])"
+    environment = {**{name: value for name, value in os.environ.items() if name != ours}, theirs: "7"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["7", "128"]

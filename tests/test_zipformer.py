@@ -344,6 +344,14 @@ def test_training_routes_agree_with_evaluation():
     torch.testing.assert_close(network.train()(x, padding_mask=mask), expected, atol=1e-5, rtol=1e-4)
 
 
+def test_nothing_is_left_to_chance_in_evaluation():
+    """Also while training is under way, as in validation, when no rate is zero."""
+    stack = Stack(WIDTHS, 3, [ScheduledFloat((0, 0.5))] * 2, None, Progress(0.0)).eval()
+    x, mask = random(4, 9, 16), torch.zeros(4, 9, dtype=torch.bool)
+    first, *others = (stack(x, None, mask) for _ in range(8))
+    assert all(torch.equal(other, first) for other in others)
+
+
 def test_time_per_frame():
     """One time for all frames is the same as that time at every frame."""
     stack = Stack(WIDTHS, 3, [ScheduledFloat((0, 0))], time_embed_dim=6, progress=Progress()).eval()
