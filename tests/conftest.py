@@ -21,3 +21,14 @@ def server(tmp_path_factory) -> Iterator["object"]:
     running = server_process.start(tmp_path_factory.mktemp("server"), "--queue-seconds", "600", "--wyoming", "0")
     yield running
     running.end()
+
+
+@pytest.fixture
+def no_ear(monkeypatch):
+    """No recogniser is installed."""
+
+    def missing():
+        raise ImportError("pip install 'zipvoice-tts[evaluation]'")
+
+    monkeypatch.setattr("zipvoice.evaluation.transcription.ear", missing)
+    monkeypatch.setattr("zipvoice.evaluation.transcription.has_ear", lambda: False)

@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "synthesis": {
         "builtin",
         "config",
+        "evaluation",
         "files",
         "seeds",
         "utterances",
@@ -50,7 +51,7 @@ MAY_IMPORT = {
         "pretrained",
         "runtime",
     },
-    "evaluation": {"config", "files", "utterances", "text", "audio"},
+    "evaluation": {"builtin", "config", "files", "utterances", "text", "audio"},
     "server": {"__init__", "builtin", "config", "files", "text", "audio", "synthesis", "evaluation"},
     "cli": {
         "builtin",

@@ -335,7 +335,7 @@ def test_all_rows_whose_voice_is_missing_are_named(folder, capsys):
         (["dialog", "[S1] hi", "--voice", "me.wav", "--voice-text", "low", *MACHINE], 1, "model has one voice"),
     ],
 )
-def test_a_mistake_is_one_line_and_a_status(arguments, status, message, capsys):
+def test_a_mistake_is_one_line_and_a_status(arguments, status, message, capsys, no_ear):
     assert main(arguments) == status
     err = capsys.readouterr().err
     assert message in err

@@ -58,10 +58,10 @@ def test_a_voice_is_a_name_a_file_a_recording_or_a_sound_with_its_text(synthesiz
         ("kathlen", "there is no voice 'kathlen'; did you mean 'kathleen'"),
         (tone(0.6), "say what the recording says"),
         ("none.wav", "none.wav: no such recording or voice file"),
-        (__file__, "say what .*test_first_minutes.py says"),
+        (__file__, "test_first_minutes.py is not readable as audio"),
     ],
 )
-def test_a_voice_that_lacks_something_says_what(synthesizer, voice, message):
+def test_a_voice_that_lacks_something_says_what(synthesizer, voice, message, no_ear):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         synthesizer.synthesize("hello", voice, FAST)
 

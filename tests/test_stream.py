@@ -124,7 +124,7 @@ def test_exact_pieces_have_their_pauses_and_the_whole_its_length():
         ChunkAudio(np.zeros((1, 0), np.float32), 0.5),
         ChunkAudio(tone(0.5).samples),
     ]
-    audio = joined(ExactJoiner(round(2.3 * RATE), RATE).join(pieces))
+    audio = joined(ExactJoiner(RATE, round(2.3 * RATE)).join(pieces))
     assert audio.num_samples == round(2.3 * RATE)
     assert (audio.samples[:, RATE : round(1.75 * RATE)] == 0).all()
     assert np.array_equal(audio.samples[:, 200 : RATE - 200], tone(1.0).samples[:, 200:-200])
@@ -132,7 +132,7 @@ def test_exact_pieces_have_their_pauses_and_the_whole_its_length():
 
 def test_exact_speech_rises_from_and_falls_to_nothing_within_5_ms():
     first, second = 0.5 * np.ones((2, 1000), np.float32), 0.25 * np.ones((2, 500), np.float32)
-    audio = joined(ExactJoiner(1500, RATE).join([ChunkAudio(first), ChunkAudio(second)]))
+    audio = joined(ExactJoiner(RATE, 1500).join([ChunkAudio(first), ChunkAudio(second)]))
     ramp = np.linspace(0, 1, round(0.005 * RATE))
     for start, end, level in [(0, 1000, 0.5), (1000, 1500, 0.25)]:
         for channel in audio.samples[:, start:end]:

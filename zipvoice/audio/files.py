@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from zipvoice.audio.opened import BLOCK, blocks, open_sound
 from zipvoice.audio.playback import html_player, play
+from zipvoice.audio.words import Word
 from zipvoice.files import whole_file
 
 ENCODINGS = {
@@ -35,7 +36,7 @@ CANCELLED = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """A sound: samples (channels, N) float32, nominally in [-1, 1], and their rate in hertz.
+    """A sound: samples (channels, N) float32, nominally in [-1, 1], their rate in hertz, and its words.
 
     Example:
         >>> Audio(np.zeros((1, 24000), np.float32), 24000).seconds
@@ -44,6 +45,8 @@ class Audio:
 
     samples: NDArray[np.float32]
     sampling_rate: int
+    words: tuple[Word, ...] = ()
+    """The words of speech and their times, where they were asked for."""
 
     def __post_init__(self) -> None:
         samples, rate = self.samples, self.sampling_rate
@@ -86,7 +89,7 @@ class Audio:
             levels = np.square(self.samples, dtype=np.float64).mean(axis=1)
             if np.square(average, dtype=np.float64).mean() < CANCELLED**2 * levels.max():
                 average = self.samples[[levels.argmax()]]
-        return Audio(average, self.sampling_rate)
+        return Audio(average, self.sampling_rate, self.words)
 
     def play(self) -> None:
         """Play the sound and wait for its end. Raises OSError where that is not possible."""
@@ -179,7 +182,7 @@ def resample(audio: Audio, sampling_rate: int) -> Audio:
         return audio
     wave = np.ascontiguousarray(audio.samples.T)  # (N, channels)
     wave = soxr.resample(wave, audio.sampling_rate, sampling_rate, quality="VHQ")
-    return Audio(np.ascontiguousarray(wave.T), sampling_rate)
+    return Audio(np.ascontiguousarray(wave.T), sampling_rate, audio.words)
 
 
 def _advice(data: bytes, error: soundfile.LibsndfileError) -> str:

@@ -11,7 +11,19 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from zipvoice.cli import check, diagnose, evaluation, export, serve, synthesis, text, training, vocoder, voices
+from zipvoice.cli import (
+    alignment,
+    check,
+    diagnose,
+    evaluation,
+    export,
+    serve,
+    synthesis,
+    text,
+    training,
+    vocoder,
+    voices,
+)
 from zipvoice.cli.parsing import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, note
 from zipvoice.config.strict_json import suggestion
 
@@ -31,6 +43,7 @@ COMMANDS = {
     "dub": Command("speak subtitles, each in its time", synthesis.dub),
     "voice": Command("save, list, play and remove voices", voices.voice),
     "serve": Command("speak for other programs, over the network", serve.serve),
+    "align": Command("find when each word of a recording is spoken", alignment.align),
     "tokenize": Command("show what becomes of a text", text.tokenize),
     "check": Command("examine a corpus before training", check.check),
     "prepare": Command("make training data from recordings and transcripts", training.prepare),

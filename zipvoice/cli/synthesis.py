@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 
 import tyro
 
@@ -17,6 +17,7 @@ from zipvoice.cli.parsing import EXIT_SOME_FAILED, note, parse
 from zipvoice.config.synthesis import SynthesisOptions
 
 if TYPE_CHECKING:
+    from zipvoice.audio.words import Word
     from zipvoice.synthesis.batch import Kept, ListWork, Outcome
     from zipvoice.synthesis.prompt import Prompt
     from zipvoice.synthesis.subtitles import Fit
@@ -77,6 +78,8 @@ class Result:
     """Say nothing about the speech on stderr."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print a JSON object about the speech: on stdout, or on stderr where the speech goes to stdout."""
+    words: Path | None = None
+    """Write when each word is spoken to this file: .json, .srt, .vtt or .TextGrid."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Say:
     """A recording, best 3 to 10 seconds of clean speech, a voice file, or the name of a voice; by default kathleen,
     which comes with the package."""
     voice_text: str | None = None
-    """What the recording says; a saved voice knows it."""
+    """What the recording says; a saved voice knows it. Without it a recogniser hears it, if one is installed."""
     voice_start: float | None = None
     """Seconds into the recording at which the part begins that is used; --voice-text is what that part says."""
     voice_end: float | None = None
@@ -196,15 +199,19 @@ def _speak(
     synthesizer: "Synthesizer", text: Iterable[str] | str, prompt: "Prompt", options: SynthesisOptions, result: Result
 ) -> None:
     from zipvoice.synthesis.output import write_parts, write_wav
+    from zipvoice.synthesis.word_times import collected
 
+    words = WordFile(result.words)
+    options = words.options(options)
     start, to_pipe = time.perf_counter(), result.output == "-"
     if to_pipe:
-        length = write_wav(sys.stdout.buffer, synthesizer.stream(text, prompt, options))
+        length = write_wav(sys.stdout.buffer, collected(synthesizer.stream(text, prompt, options), words.found))
     else:
-        length = write_parts(result.output, synthesizer.parts(text, prompt, options))
+        length = write_parts(result.output, collected(synthesizer.parts(text, prompt, options), words.found))
     seconds = time.perf_counter() - start
+    words.write(length)
     if result.json:
-        about = {"output": result.output, "seconds": length, "took_seconds": seconds}
+        about = {"output": result.output, "seconds": length, "took_seconds": seconds, **words.about()}
         about |= asdict(synthesizer.model.computed_by)
         (sys.stderr if to_pipe else sys.stdout).write(json.dumps(about) + "\n")
     elif not result.quiet:
@@ -212,6 +219,33 @@ def _speak(
         note(f"{name}: {length:.2f} s of speech in {seconds:.2f} s (real-time factor {seconds / length:.2f})")
         if not to_pipe and (player := _player()):
             note(f"hear it with: {player} {result.output}")
+
+
+@dataclass(frozen=True)
+class WordFile:
+    """The times of words on their way into a file, if one is asked for."""
+
+    path: Path | None
+    found: "list[Word]" = field(default_factory=list)
+
+    def options(self, options: SynthesisOptions) -> SynthesisOptions:
+        """The options with times of words, if they go into a file. Raises ValueError for a file of unknown format."""
+        if self.path is None:
+            return options
+        from zipvoice.evaluation.word_files import format_of
+
+        format_of(self.path)
+        return replace(options, word_times=True)
+
+    def write(self, seconds: float) -> None:
+        if self.path is None:
+            return
+        from zipvoice.evaluation.word_files import write_words
+
+        write_words(self.path, self.found, seconds)
+
+    def about(self) -> dict[str, Any]:
+        return {"words": [asdict(word) for word in self.found]} if self.found else {}
 
 
 def _player() -> str | None:
@@ -242,7 +276,7 @@ class BatchCommand:
     voice: Annotated[str | None, tyro.conf.arg(aliases=["-v"])] = None
     """Speaks what names no voice of its own: a recording, a voice file, or the name of a voice; by default kathleen."""
     voice_text: str | None = None
-    """What the recording says; a saved voice knows it."""
+    """What the recording says; a saved voice knows it. Without it a recogniser hears it, if one is installed."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Speak what has a file already anew."""
     markdown: Markdown = "auto"
@@ -356,7 +390,7 @@ class DubCommand:
     """The voice of cues that name no speaker: a recording, a voice file, or the name of a voice; by default kathleen,
     which comes with the package."""
     voice_text: str | None = None
-    """What the recording says; a saved voice knows it."""
+    """What the recording says; a saved voice knows it. Without it a recogniser hears it, if one is installed."""
     speaker: tuple[str, ...] = ()
     """NAME=VOICE for cues that begin with "NAME: " or have the WebVTT tag <v NAME>; VOICE is a voice file or the
     name of a saved voice."""

@@ -24,8 +24,8 @@ class SaveVoice:
     """Name of the voice."""
     recording: tyro.conf.Positional[str]
     """A recording of the voice, best 3 to 10 seconds of clean speech."""
-    text: tyro.conf.Positional[str]
-    """What the recording says."""
+    text: tyro.conf.Positional[str | None] = None
+    """What the recording says; without it a recogniser hears it, if one is installed, and tells the words."""
     voice_start: float | None = None
     """Seconds into the recording at which the part begins that is used; the text is what that part says."""
     voice_end: float | None = None
@@ -67,7 +67,7 @@ def voice(arguments: list[str]) -> None:
     if action in ACTIONS:
         ACTIONS[action](rest)
         return
-    note("usage: zipvoice voice save NAME RECORDING TEXT | list | play NAME | remove NAME")
+    note("usage: zipvoice voice save NAME RECORDING [TEXT] | list | play NAME | remove NAME")
     note("`zipvoice voice save --help` explains an action.")
     if action not in ("-h", "--help"):
         raise ValueError(f"there is no action {action!r}{suggestion(action, ACTIONS)}")

@@ -58,6 +58,8 @@ class SynthesisOptions:
     """Give words that would take less than 1.6 s more time; a model swallows very short texts otherwise."""
     remove_long_silence: bool = False
     """Shorten every silence to at most one second."""
+    word_times: bool = False
+    """Find when each word is spoken: `Audio.words`."""
     raw: bool = False
     """Evaluate the bare model: the text as it is, in one piece, nothing trimmed or added. Published scores use this."""
 

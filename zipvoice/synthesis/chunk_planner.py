@@ -17,6 +17,7 @@ from zipvoice.text.chunking import Chunk, chunks
 from zipvoice.text.markup import pause_seconds, pause_token
 from zipvoice.text.punctuation import add_punctuation
 from zipvoice.text.token_table import SPEAKER_TAGS
+from zipvoice.text.words import SpokenWord, spoken_words
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class SpeechChunk:
     """Seconds of silence behind it; 0 joins it with the next."""
     seed: tuple[int, str, int]
     """The seed, the id of the utterance and the number of the chunk in it."""
+    words: tuple[SpokenWord, ...] = ()
+    """What it says, where the times of words are asked for."""
     num_samples: int | None = None
     """Exact length of its sound, where the length was asked for."""
     loudness: float | None = None
@@ -94,16 +97,19 @@ class ChunkPlanner:
     """Of token ids, see `text_length`: speech lasts in proportion."""
     frame_multiple: int = 1
     dialogue: bool = False
+    tokenize_words: Tokenize | None = None
+    """Gives the same tokens, knowing their words; see `tokens_of_words`."""
 
     def plan(self, text: Text, voice: EncodedPrompt, options: ResolvedOptions, name: str = "") -> Iterator[SpeechChunk]:
         """The chunks of a text. Raises ValueError, at the chunk in question, for what cannot be spoken."""
-        if options.raw:
+        if options.word_times and self.tokenize_words is not None:
+            yield from replace(self, tokenize=self.tokenize_words, tokenize_words=None).plan(text, voice, options, name)
+        elif options.raw:
             yield self._raw(text, voice, options, name)
-            return
-        if options.duration is not None:
+        elif options.duration is not None:
             yield from self._exactly(options.duration, list(self._paragraphs(text)), voice, options, name)
-            return
-        yield from self._chunks(self._paragraphs(text), voice, options, name)
+        else:
+            yield from self._chunks(self._paragraphs(text), voice, options, name)
 
     def check(self, text: Text) -> None:
         """Raise ValueError for a text that cannot be spoken in any voice."""
@@ -113,12 +119,14 @@ class ChunkPlanner:
     def _raw(self, text: Text, voice: EncodedPrompt, options: ResolvedOptions, name: str) -> SpeechChunk:
         """The whole text in one go, of the predicted length."""
         whole = _whole(text)
-        ids = tuple(self.ids(_spoken(self._tokens(whole))))
+        tokens = _spoken(self._tokens(whole))
+        ids = tuple(self.ids(tokens))
         if not ids:
             raise ValueError(f"the text has nothing that can be spoken: {whole[:80]!r}")
         before, length = voice.prompt.num_frames, self.length(voice.ids)
         frames = predicted_frames(before, length, self.length(ids), options.speed)
-        return _checked(SpeechChunk(voice, ids, max(frames, MIN_FRAMES), 0.0, (options.seed, name, 0)))
+        words = tuple(spoken_words(tokens))
+        return _checked(SpeechChunk(voice, ids, max(frames, MIN_FRAMES), 0.0, (options.seed, name, 0), words))
 
     def _paragraphs(self, text: Text) -> Iterator[list[str]]:
         """The tokens of each paragraph, with its pause as the last token; a dialogue is one paragraph."""
@@ -156,7 +164,8 @@ class ChunkPlanner:
     ) -> SpeechChunk:
         ids = tuple(self.ids(part.tokens)) if any(token not in SPEAKER_TAGS for token in part.tokens) else ()
         frames = self._num_frames(voice, self.length(ids), options) if ids else 0
-        return _checked(SpeechChunk(voice, ids, frames, part.pause_seconds, seed, loudness=options.level))
+        words = tuple(spoken_words(part.tokens))
+        return _checked(SpeechChunk(voice, ids, frames, part.pause_seconds, seed, words, loudness=options.level))
 
     def _num_frames(self, voice: EncodedPrompt, length: float, options: ResolvedOptions) -> int:
         """Frames for a text at the voice's rate, with the floor for short texts, rounded up."""
@@ -200,6 +209,21 @@ def _checked(chunk: SpeechChunk) -> SpeechChunk:
             "lower the speed or lengthen the speech"
         )
     return chunk
+
+
+def batches(chunks: Iterable[SpeechChunk], max_seconds: float) -> Iterator[list[SpeechChunk]]:
+    """Consecutive chunks that last so long together, prompts and padding included; one alone may be longer."""
+    max_frames = max_seconds * SAMPLING_RATE / HOP
+    batch: list[SpeechChunk] = []
+    longest = 0
+    for chunk in chunks:
+        longest = max(longest, chunk.total_frames)
+        if batch and longest * (len(batch) + 1) > max_frames:
+            yield batch
+            batch, longest = [], chunk.total_frames
+        batch.append(chunk)
+    if batch:
+        yield batch
 
 
 # ---------------------------------------------------------------- sizes of chunks

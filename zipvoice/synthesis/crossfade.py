@@ -5,7 +5,8 @@ Works on one chunk at a time and keeps nothing but the end of the last one, so t
 while it is made. Waves are (channels, N).
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio
 from zipvoice.audio.silence import fade
+from zipvoice.audio.words import Word, rounded
+from zipvoice.synthesis.word_times import collected, word_times
+from zipvoice.text.words import SpokenWord
 
 Wave = NDArray[np.float32]
 
@@ -39,10 +43,24 @@ class ChunkAudio:
     """(channels, N)."""
     pause: float = 0.0
     """Seconds of silence behind it; 0 joins it with the next."""
+    words: tuple[SpokenWord, ...] = ()
+    """What it says, where the times of words are asked for."""
 
 
+@dataclass
 class Joiner:
-    """Puts the pieces of one utterance together, one at a time: all parts that it gives are the whole."""
+    """Puts the pieces of one utterance together, one at a time: all parts that it gives are the whole.
+
+    A part has those words that begin in it, with times from its own beginning.
+    """
+
+    sampling_rate: int
+    _num_given: int = field(default=0, init=False)
+    """Samples of all parts so far."""
+    _words: list[Word] = field(default_factory=list, init=False)
+    """Those that no part had yet, with times in the whole."""
+    _heard_until: float = field(default=0.0, init=False)
+    """The end of the last word."""
 
     def add(self, piece: ChunkAudio) -> Iterator[Audio]:
         """What is final when `piece` comes next."""
@@ -58,12 +76,28 @@ class Joiner:
             yield from self.add(piece)
         yield from self.end()
 
+    def _hear(self, samples: Wave, words: Sequence[SpokenWord], start: int) -> None:
+        """Find the times of the words of a piece whose first sample is that of this number in the whole."""
+        for word in word_times(Audio(samples, self.sampling_rate), words):
+            moved = word.moved(start / self.sampling_rate)
+            begins = max(moved.start, self._heard_until)  # pieces may overlap
+            self._heard_until = max(moved.end, begins)
+            self._words.append(Word(word.word, begins, self._heard_until))
+
+    def _parts(self, samples: Wave, is_last: bool = False) -> Iterator[Audio]:
+        start, end = (count / self.sampling_rate for count in (self._num_given, self._num_given + samples.shape[1]))
+        if samples.shape[1] == 0:
+            return
+        begun = [word.moved(-start) for word in self._words if is_last or word.start < end]
+        self._words = self._words[len(begun) :]
+        self._num_given += samples.shape[1]
+        yield Audio(samples, self.sampling_rate, rounded(begun, end - start if is_last else math.inf))
+
 
 @dataclass
 class Crossfader(Joiner):
     """Cross-fades chunks of speech."""
 
-    sampling_rate: int
     shorten_silence: bool = False
     """Shorten silence within a piece to a second: it is what speech at a slow rate would be full of."""
     _tail: Wave | None = field(default=None, init=False)
@@ -76,15 +110,15 @@ class Crossfader(Joiner):
         if piece.samples.shape[1] == 0:
             self._add_pause(piece.pause)
             return
-        yield from self._parts(self._begun(self._shortened(piece.samples)))
+        samples = self._shortened(piece.samples)
+        final = self._begun(samples)
+        assert self._tail is not None
+        self._hear(samples, piece.words, self._num_given + final.shape[1] + self._tail.shape[1] - samples.shape[1])
+        yield from self._parts(final)
         self._pause = piece.pause
 
     def end(self) -> Iterator[Audio]:
-        yield from self._parts(self._ended())
-
-    def _parts(self, samples: Wave) -> Iterator[Audio]:
-        if samples.shape[1]:
-            yield Audio(samples, self.sampling_rate)
+        yield from self._parts(self._ended(), is_last=True)
 
     def _add_pause(self, seconds: float) -> None:
         if self._tail is None:
@@ -155,7 +189,6 @@ class ExactJoiner(Joiner):
     """
 
     num_samples_left: int
-    sampling_rate: int
     _num_channels: int = field(default=1, init=False)
 
     def add(self, piece: ChunkAudio) -> Iterator[Audio]:
@@ -163,28 +196,37 @@ class ExactJoiner(Joiner):
         fade_length = round(SHORTEST_FADE_SECONDS * self.sampling_rate)
         silence = np.zeros((self._num_channels, round(piece.pause * self.sampling_rate)), np.float32)
         whole = np.concatenate([faded_edges(piece.samples, fade_length), silence], axis=1)
-        yield from self._parts(whole[:, : self.num_samples_left])
+        self._hear(piece.samples, piece.words, self._num_given)
+        yield from self._counted(whole[:, : self.num_samples_left])
 
     def end(self) -> Iterator[Audio]:
-        yield from self._parts(np.zeros((self._num_channels, self.num_samples_left), np.float32))  # pauses are rounded
+        yield from self._counted(
+            np.zeros((self._num_channels, self.num_samples_left), np.float32)
+        )  # pauses are rounded
 
-    def _parts(self, samples: Wave) -> Iterator[Audio]:
+    def _counted(self, samples: Wave) -> Iterator[Audio]:
         self.num_samples_left -= samples.shape[1]
-        if samples.shape[1]:
-            yield Audio(samples, self.sampling_rate)
+        yield from self._parts(samples)
 
 
 @dataclass
 class BareJoiner(Joiner):
     """Pieces as they are."""
 
-    sampling_rate: int
-
     def add(self, piece: ChunkAudio) -> Iterator[Audio]:
-        yield Audio(piece.samples, self.sampling_rate)
+        self._hear(piece.samples, piece.words, self._num_given)
+        yield from self._parts(piece.samples)
 
     def end(self) -> Iterator[Audio]:
         yield from ()
+
+
+def joined(parts: Iterable[Audio]) -> Audio:
+    """Parts of one sound as a whole."""
+    words: list[Word] = []
+    parts = list(collected(parts, words))
+    samples = np.concatenate([part.samples for part in parts], axis=1)
+    return Audio(samples, parts[0].sampling_rate, rounded(words, samples.shape[1] / parts[0].sampling_rate))
 
 
 def faded_edges(samples: Wave, length: int) -> Wave:

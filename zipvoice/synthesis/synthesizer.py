@@ -13,7 +13,7 @@ import numpy as np
 from zipvoice import builtin
 from zipvoice.audio.files import Audio, resample
 from zipvoice.audio.loudness import levelled, normalize_rms
-from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE, features
+from zipvoice.audio.mel import NUM_MELS, SAMPLING_RATE, features
 from zipvoice.config.model import Variant
 from zipvoice.config.synthesis import ResolvedOptions, SamplingConfig, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
@@ -23,15 +23,17 @@ from zipvoice.runtime.base import AcousticModel, Floats, Vocoder
 from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
 from zipvoice.seeds import standard_normal, synthesis_seed
 from zipvoice.synthesis import dialogue
-from zipvoice.synthesis.chunk_planner import ChunkPlanner, EncodedPrompt, SpeechChunk, Text, punctuated
-from zipvoice.synthesis.crossfade import BareJoiner, ChunkAudio, Crossfader, ExactJoiner, Joiner, cut_to
+from zipvoice.synthesis.chunk_planner import ChunkPlanner, EncodedPrompt, SpeechChunk, Text, batches, punctuated
+from zipvoice.synthesis.crossfade import BareJoiner, ChunkAudio, Crossfader, ExactJoiner, Joiner, cut_to, joined
 from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
 from zipvoice.synthesis.recordings import Recording, audible, cut_at_pause, name_of, opened
 from zipvoice.synthesis.sampling import Trajectory, advance, begin, sample
+from zipvoice.synthesis.transcripts import heard_transcript, transcript_complaints
 from zipvoice.synthesis.voices import Voice, find_prompt
 from zipvoice.text.markup import pause_seconds
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
+from zipvoice.text.words import tokens_of_words
 
 FIRST_CHUNK_SECONDS = 3.0
 """Of a stream, unless the options say otherwise."""
@@ -76,6 +78,7 @@ class Synthesizer:
             partial(text_length, durations=description.vocabulary.durations),
             description.frame_multiple,
             self.is_dialogue,
+            partial(tokens_of_words, self.tokenizer),
         )
 
     def __repr__(self) -> str:
@@ -93,7 +96,7 @@ class Synthesizer:
     def prompt(
         self,
         recording: Recording,
-        text: str,
+        text: str | None = None,
         *,
         target_rms: float = SynthesisOptions.target_rms,
         raw: bool = False,
@@ -105,7 +108,8 @@ class Synthesizer:
         `start` and `end`, in seconds, choose a part of the recording, whose words the transcript then is. A recording
         that is too long is cut at a pause where a clause of the transcript ends. It is trimmed, and what was done and
         what makes it a poor voice is logged as a warning; with `raw`, for raw speech, it is taken as it is. For a
-        dialogue model it holds both voices, and the transcript their turns, `[S1] … [S2] …`.
+        dialogue model it holds both voices, and the transcript their turns, `[S1] … [S2] …`. Without a transcript a
+        recogniser hears what is said, if one is installed; a warning tells it, so that it can be corrected.
 
         Raises ValueError if the recording is silent, broken or too short for the transcript, or the transcript is empty
         or has a token that the model does not know.
@@ -117,20 +121,24 @@ class Synthesizer:
                 "recording with one speaker in each channel, or one recording of each speaker"
             )
         audio = resample(audio if self.num_channels == 2 else audio.mono(), self.feature.sampling_rate)
+        if text is None and self.is_dialogue:
+            raise ValueError(f"say what {name_of(recording)} says, with its turns, [S1] … [S2] …: they cannot be heard")
+        text = self._transcript(audio, text, name_of(recording))
         return self._prompt(audio, text, name_of(recording), target_rms, raw)
 
     def dialog_prompt(
         self,
         recordings: Sequence[Recording],
-        texts: Sequence[str],
+        texts: Sequence[str | None] = (None, None),
         *,
         target_rms: float = SynthesisOptions.target_rms,
         raw: bool = False,
     ) -> Prompt:
         """Make the voices of a dialogue of one recording and transcript of each speaker, the first being `[S1]`.
 
-        The transcripts have no speaker tags. For the stereo model a speaker's channel is silent while the other speaks,
-        unless the recordings are two-channel ones already. Raises ValueError as `prompt` does.
+        The transcripts have no speaker tags; one that is not given is heard, as by `prompt`. For the stereo model a
+        speaker's channel is silent while the other speaks, unless the recordings are two-channel ones already. Raises
+        ValueError as `prompt` does.
         """
         if len(recordings) != 2 or len(texts) != 2:
             raise ValueError(
@@ -138,9 +146,17 @@ class Synthesizer:
                 f"not {len(recordings)} and {len(texts)}"
             )
         sounds = [resample(opened(one, raw=raw), self.feature.sampling_rate) for one in recordings]
+        names = [name_of(recording) for recording in recordings]
         audio = dialogue.joined_recordings(sounds, self.num_channels)
-        name = f"{name_of(recordings[0])} with {name_of(recordings[1])}"
-        return self._prompt(audio, dialogue.joined_transcripts(texts), name, target_rms, raw)
+        said = [self._transcript(*one) for one in zip(sounds, texts, names, strict=True)]
+        return self._prompt(audio, dialogue.joined_transcripts(said), " with ".join(names), target_rms, raw)
+
+    def _complaints(self, audio: Audio, text: str, longest: float) -> list[str]:
+        complaints = transcript_complaints(audio, text, self.tokenizer_config)
+        return recording_complaints(audio, text, longest) + complaints
+
+    def _transcript(self, audio: Audio, text: str | None, name: str) -> str:
+        return heard_transcript(audio, name, self.tokenizer_config) if text is None else text
 
     def _prompt(self, audio: Audio, text: str, name: str, target_rms: float, raw: bool) -> Prompt:
         longest = SUITS_DIALOGUE if self.is_dialogue else SUITS
@@ -159,7 +175,7 @@ class Synthesizer:
                 f"{name} is too short for its transcript: {kept.seconds:.2f} s hold {len(mel)} frames, fewer than the "
                 f"transcript's {len(tokens)} tokens; check that the text is what the recording says"
             )
-        for complaint in [] if raw else recording_complaints(audio, text, longest):
+        for complaint in [] if raw else self._complaints(audio, text, longest):
             logger.warning("%s %s", name, complaint)
         return Prompt(mel, tokens, text, gain, self.tokenizer_config)
 
@@ -298,7 +314,7 @@ class Synthesizer:
         if options.raw:
             return BareJoiner(rate)
         if options.duration is not None:
-            return ExactJoiner(round(options.duration * rate), rate)
+            return ExactJoiner(rate, round(options.duration * rate))
         return Crossfader(rate, options.remove_long_silence or options.speed < 1)
 
     def joined_pieces(self, pieces: Iterable[ChunkAudio], options: SynthesisOptions) -> Iterator[Audio]:
@@ -325,7 +341,7 @@ class Synthesizer:
         channels = np.split(mel.T, self.num_channels)  # (F, T) each
         samples = np.concatenate([self.vocoder(channel[None]) for channel in channels])  # (channels, N)
         sound = levelled(Audio(samples, SAMPLING_RATE), chunk.loudness, chunk.voice.prompt.gain)
-        piece = ChunkAudio(sound.samples, chunk.pause)
+        piece = ChunkAudio(sound.samples, chunk.pause, chunk.words)
         return piece if chunk.num_samples is None else cut_to(piece, chunk.num_samples)
 
 
@@ -372,27 +388,6 @@ def load(
 def for_stream(options: SynthesisOptions) -> SynthesisOptions:
     """The options with a first chunk that is short, unless they say how long it is."""
     return replace(options, first_chunk_seconds=options.first_chunk_seconds or FIRST_CHUNK_SECONDS)
-
-
-def batches(chunks: Iterable[SpeechChunk], max_seconds: float) -> Iterator[list[SpeechChunk]]:
-    """Consecutive chunks that last so long together, prompts and padding included; one alone may be longer."""
-    max_frames = max_seconds * SAMPLING_RATE / HOP
-    batch: list[SpeechChunk] = []
-    longest = 0
-    for chunk in chunks:
-        longest = max(longest, chunk.total_frames)
-        if batch and longest * (len(batch) + 1) > max_frames:
-            yield batch
-            batch, longest = [], chunk.total_frames
-        batch.append(chunk)
-    if batch:
-        yield batch
-
-
-def joined(parts: Iterable[Audio]) -> Audio:
-    """Parts of one sound as a whole."""
-    parts = list(parts)
-    return Audio(np.concatenate([part.samples for part in parts], axis=1), parts[0].sampling_rate)
 
 
 def initial_noise(chunk: SpeechChunk) -> Floats:

@@ -149,7 +149,7 @@ def find_prompt(synthesizer: "Synthesizer", voice: Voice, text: str | None = Non
         synthesizer: makes a voice of a recording.
         voice: a voice made before, a voice file, the name of a voice, a recording (a file or a sound), or a recording
             and what it says as a pair.
-        text: what the recording says.
+        text: what the recording says; without it a recogniser hears it, see `Synthesizer.prompt`.
         settings: for a recording, see `Synthesizer.prompt`.
 
     Raises:
@@ -168,12 +168,10 @@ def find_prompt(synthesizer: "Synthesizer", voice: Voice, text: str | None = Non
         return default()
     if isinstance(voice, Prompt):
         return voice
-    if text is not None:
+    if isinstance(voice, Audio) or text is not None:
         return synthesizer.prompt(voice, text, **settings)
-    if isinstance(voice, Audio):
-        raise ValueError("say what the recording says (voice_text): the model needs its words")
     if str(voice) in known() or Path(voice).suffix == SUFFIX or not (Path(voice).exists() or Path(voice).suffix):
         return by_name(voice)
     if not Path(voice).exists():
         raise FileNotFoundError(f"{voice}: no such recording or voice file")
-    raise ValueError(f"say what {voice} says with --voice-text: the model needs the words of a recording")
+    return synthesizer.prompt(voice, **settings)

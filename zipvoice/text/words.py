@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which tokens of a text are which of its written words.
+
+A tokenizer reads "Dr. Lee paid $5" as a stream of sounds in which "of the" may be one group and "$5" is two. Here each
+written word is read by itself, and the sounds of all words are matched in order to the tokens of the text.
+
+Shapes: N sounds of the words, S of the text.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zipvoice.text.characters import is_han
+from zipvoice.text.g2p import espeak
+from zipvoice.text.normalizer.english import letters
+from zipvoice.text.normalizer.english import reader as english
+from zipvoice.text.normalizer.reading import Reading
+from zipvoice.text.tokenizers import MarkupTokenizer, Piece
+
+VOWELS = frozenset("aeiouyæøœɐɑɒɔəɘɚɛɜɞɤɨɪɯɵɶʉʊʌʏᵻ")
+OTHER_VOWEL, UNLIKE, MISSING = 0.7, 1.3, 0.75
+"""Costs of matching a vowel with another or a consonant with another, of a vowel with a consonant, and of a sound that
+is only on one side."""
+BAND = 256
+"""Sounds that the two may be apart."""
+_STRESS = "ˈˌ"
+_MARKS = frozenset(" .,;:!?-\"'()[]…—–¿¡。，、")
+_WORD = re.compile(r"\S+")
+_OUTER = ".,;:!?…\"“”'‘’«»()[]{}—–-*_。，！？；：、《》「」（）"
+
+
+class WordToken(str):
+    """A token that knows which word of the text it belongs to. It is used as any other token."""
+
+    __slots__ = ("number", "word")
+    number: int
+    """Of the word in the text."""
+    word: str
+    """The word as it is written."""
+
+
+@dataclass(frozen=True)
+class SpokenWord:
+    """A written word and the tokens that stand for it."""
+
+    text: str
+    tokens: tuple[str, ...]
+
+
+def tokens_of_words(tokenizer: MarkupTokenizer, text: str) -> list[str]:
+    """The tokens of a text, as `tokenizer.tokens` gives them, those of words as `WordToken`.
+
+    An expression that is read as a whole, "$1.5 million", is one word. Chinese is one word a character.
+    """
+    tokens: list[str] = []
+    first = 0
+    for piece in tokenizer.pieces(text):
+        words, owners = _owned(piece)
+        tokens += [
+            token if owner is None else _word_token(token, first + owner, words[owner])
+            for token, owner in zip(piece.tokens, owners, strict=True)
+        ]
+        first += len(words)
+    return tokens
+
+
+def spoken_words(tokens: Iterable[str]) -> list[SpokenWord]:
+    """The words of some consecutive tokens of `tokens_of_words`, in order."""
+    owned = [token for token in tokens if isinstance(token, WordToken)]
+    groups = (list(group) for _, group in groupby(owned, key=lambda token: token.number))
+    return [SpokenWord(group[0].word, tuple(map(str, group))) for group in groups]
+
+
+def _word_token(token: str, number: int, word: str) -> WordToken:
+    made = WordToken(token)
+    made.number, made.word = number, word
+    return made
+
+
+# ---------------------------------------------------------------- one piece of a text
+
+Owners = Sequence[int | None]
+"""For each token of a piece, its word."""
+
+
+def _owned(piece: Piece) -> tuple[list[str], Owners]:
+    """The words of a piece, and the owner of each token."""
+    if piece.kind in ("speaker", "tag", "pause"):
+        return [], [None] * len(piece.tokens)
+    if piece.kind in ("phonemes", "pinyin"):
+        return [piece.text], [0] * len(piece.tokens)
+    if piece.kind == "zh":
+        return _characters_owned(piece)
+    if piece.kind == "characters":
+        return _letters_owned(piece)
+    language = "en-us" if piece.kind == "en" else piece.kind
+    units = list(_units(piece))
+    return [written for written, _ in units], _matched(piece.tokens, [spoken for _, spoken in units], language)
+
+
+def _letters_owned(piece: Piece) -> tuple[list[str], Owners]:
+    """Where each character is a token."""
+    words: list[str] = []
+    owners: list[int | None] = [None] * len(piece.tokens)
+    for match in _WORD.finditer("".join(piece.tokens)):
+        if bare := bare_word(match[0]):
+            start = match.start() + match[0].find(bare)
+            owners[start : start + len(bare)] = [len(words)] * len(bare)
+            words.append(bare)
+    return words, owners
+
+
+def _characters_owned(piece: Piece) -> tuple[list[str], Owners]:
+    """Chinese: each character has a syllable, an initial that ends in 0 and a final, or a final alone."""
+    words = [character for character in piece.text if is_han(character)]
+    owners: list[int | None] = []
+    syllable, begun = -1, False
+    for token in piece.tokens:
+        if token[-1:].isdigit():
+            syllable += not begun
+            begun = token.endswith("0")
+        owners.append(min(syllable, len(words) - 1) if token[-1:].isdigit() and words else None)
+    return words, owners
+
+
+def _units(piece: Piece) -> Iterator[tuple[str, str]]:
+    """Each word as it is written and as it is spoken, an expression that is read as a whole being one."""
+    written = piece.written or piece.text
+    readings = list(english.readings(written)) if piece.kind == "en" and piece.written else []
+    for start, end, inside in _spans(written, readings):
+        spoken, position = "", start
+        for reading in inside:
+            spoken += f"{written[position : reading.start]} {reading.words} "
+            position = reading.end
+        if bare := bare_word(written[start:end]):
+            yield bare, spoken + written[position:end]
+
+
+def _spans(text: str, readings: Sequence[Reading]) -> Iterator[tuple[int, int, list[Reading]]]:
+    """Start and end of each word, joined where a reading reaches over several, with the readings inside."""
+    waiting, inside = list(reversed(readings)), list[Reading]()
+    start = end = 0
+    for match in _WORD.finditer(text):
+        start = match.start() if match.start() >= end else start
+        end = max(end, match.end())
+        while waiting and waiting[-1].start < end:
+            inside.append(waiting.pop())
+            end = max(end, inside[-1].end)
+        if end <= match.end():
+            yield start, end, inside
+            inside = []
+
+
+def bare_word(written: str) -> str:
+    """A word without the punctuation around it; an abbreviation such as U.S. keeps its last full stop."""
+    bare = written.strip(_OUTER)
+    end = written.find(bare) + len(bare)
+    return bare + "." if "." in bare and written[end : end + 1] == "." and not bare[-1].isdigit() else bare
+
+
+# ---------------------------------------------------------------- sounds of the words, and of the text
+
+
+def _matched(tokens: Sequence[str], words: Sequence[str], language: str) -> Owners:
+    """The word of each token of phonemes, from the phonemes of each word as it is spoken alone."""
+    places = [i for i, token in enumerate(tokens) if token not in _MARKS and token not in _STRESS]
+    sounds, numbers = [], []
+    for number, word in enumerate(words):
+        heard = [c for c in _phonemes(word, language) if c not in _MARKS and c not in _STRESS]
+        sounds += heard
+        numbers += [number] * len(heard)
+    owners: list[int | None] = [None] * len(tokens)
+    if not sounds or not places:
+        return owners
+    for place, number in zip(places, match_sounds(sounds, [tokens[i] for i in places]), strict=True):
+        owners[place] = numbers[number]
+    for i in reversed(range(len(tokens) - 1)):
+        if tokens[i] in _STRESS:
+            owners[i] = owners[i + 1]
+    return owners
+
+
+def _phonemes(word: str, language: str) -> list[str]:
+    return espeak.speak(letters.for_the_engine(word) if language == "en-us" else word, language)
+
+
+def match_sounds(words: Sequence[str], text: Sequence[str]) -> list[int]:
+    """For each sound of the text, which sound of the words it is, at the least cost and in order; both non-empty."""
+    width = min(len(text), 2 * BAND) + 1
+    lows = [_low(i, len(words), len(text), width) for i in range(len(words) + 1)]
+    vowel = np.array([sound in VOWELS for sound in text])
+    codes = {sound: i for i, sound in enumerate(dict.fromkeys([*words, *text]))}
+    said = np.array([codes[sound] for sound in text])
+    total = np.full(len(text) + 1, np.inf)  # of the first i sounds of the words and j of the text
+    total[:width] = MISSING * np.arange(width)
+    moves = np.zeros((len(words) + 1, width), np.int8)  # 0: the text has one more, 1: the words have, 2: a match
+    ahead = MISSING * np.arange(width)
+    for i, sound in enumerate(words):
+        low = lows[i + 1]
+        columns = np.arange(low, low + width)
+        unlike = np.where(vowel == (sound in VOWELS), OTHER_VOWEL, UNLIKE) * (said != codes[sound])
+        matched = np.where(columns > 0, total[columns - 1] + unlike[columns - 1], np.inf)
+        skipped = total[columns] + MISSING
+        entered = np.minimum(matched, skipped)
+        reached = np.minimum.accumulate(entered - ahead) + ahead
+        moves[i + 1] = np.where(reached < entered, 0, np.where(matched <= skipped, 2, 1))
+        total = np.full(len(text) + 1, np.inf)
+        total[columns] = reached
+    return _traced(moves, lows, len(words), len(text))
+
+
+def _low(i: int, num_words: int, num_text: int, width: int) -> int:
+    return min(max(0, round(i * num_text / num_words) - width // 2), num_text + 1 - width)
+
+
+def _traced(moves: NDArray[np.int8], lows: Sequence[int], i: int, j: int) -> list[int]:
+    """The match of each sound of the text, from the last one back; one without takes that of the sound before."""
+    owners: list[int] = []
+    while j > 0:
+        move = moves[i, j - lows[i]] if i else 0
+        if move != 1:
+            owners.append(max(i - 1, 0))
+            j -= 1
+        i -= move != 0
+    return owners[::-1]
