@@ -9,7 +9,6 @@ client sees an answer that is cut off, and may send the request again, as OpenAI
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +56,9 @@ def build(arguments: dict[str, str]) -> Any:
         raise ImportError('Ray Serve is not installed: pip install "ray[serve]"') from None
     settings = from_dict(RaySettings, {name: _value(name, text) for name, text in arguments.items()})
 
+    def app() -> "FastAPI":  # Ray knows a maker of applications by its being a plain function
+        return application(settings)
+
     @serve.deployment(
         name="zipvoice",
         autoscaling_config={
@@ -68,7 +70,7 @@ def build(arguments: dict[str, str]) -> Any:
         graceful_shutdown_timeout_s=ServerOptions.drain_seconds,
         ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
     )
-    @serve.ingress(partial(application, settings))
+    @serve.ingress(app)
     class Replica:
         """A process of the cluster that speaks."""
 
