@@ -59,7 +59,10 @@ def build(arguments: dict[str, str]) -> Any:
     def app() -> "FastAPI":  # Ray knows a maker of applications by its being a plain function
         return application(settings)
 
-    @serve.deployment(
+    class Replica:
+        """A process of the cluster that speaks."""
+
+    deployed = serve.deployment(
         name="zipvoice",
         autoscaling_config={
             "min_replicas": settings.min_replicas,
@@ -70,11 +73,7 @@ def build(arguments: dict[str, str]) -> Any:
         graceful_shutdown_timeout_s=ServerOptions.drain_seconds,
         ray_actor_options={"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus},
     )
-    @serve.ingress(app)
-    class Replica:
-        """A process of the cluster that speaks."""
-
-    return Replica.bind()
+    return deployed(serve.ingress(app)(Replica)).bind()
 
 
 def application(settings: RaySettings) -> "FastAPI":
