@@ -2,7 +2,9 @@
 """Text that comes in word by word: the WebSocket, and Wyoming with its own client."""
 
 import asyncio
+import contextlib
 import json
+import socket
 
 import httpx
 import pytest
@@ -28,20 +30,20 @@ LONG = "Nobody knows why the quick brown fox should jump again and again. " * 12
 
 @pytest.fixture
 def live(server):
-    with connect(server.url.replace("http", "ws") + "/v1/audio/speech/stream", open_timeout=60) as socket:
-        say(socket, **SETTINGS)
-        yield socket
+    with connect(server.url.replace("http", "ws") + "/v1/audio/speech/stream", open_timeout=60) as connection:
+        say(connection, **SETTINGS)
+        yield connection
 
 
-def say(socket, **message):
-    socket.send(json.dumps(message))
+def say(connection, **message):
+    connection.send(json.dumps(message))
 
 
-def until(socket, *kinds):
+def until(connection, *kinds):
     """Messages up to one of a kind, and the sound among them."""
     messages, sound = [], b""
     while not messages or messages[-1]["type"] not in kinds:
-        message = socket.recv(timeout=60)
+        message = connection.recv(timeout=60)
         if isinstance(message, bytes):
             sound += message
         else:
@@ -119,6 +121,7 @@ def test_utterances_come_in_order_and_a_file_each(live):
         ("{", "invalid_json"),
         (b"\x00\x01", "invalid_json"),
         ("[1]", "invalid_json"),
+        ("[" * 100_000, "invalid_json"),
         ('{"type": "input.sing"}', "unknown_type"),
         ('{"type": "input.text", "text": 5}', "string_type"),
         ('{"type": "session.config", "speed": 9}', "less_than_equal"),
@@ -195,3 +198,26 @@ def test_home_assistant_is_told_what_is_wrong(server):
     assert "there is no voice 'nobody'" in Error.from_event(answer).text
     (answer,) = wyoming(server, Synthesize("?"), last=Error)
     assert Error.from_event(answer).code == "invalid_text"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff\xfe\n",
+        b"[" * 50_000 + b"\n",
+        b"a" * 200_000,
+        b'{"type": 5}\n',
+        b'{"type": "synthesize", "data": [1]}\n',
+        b'{"type": "synthesize", "data_length": 4}\nnull',
+        b'{"type": "synthesize", "payload_length": 1000000000000}\n',
+        b'{"type": "synthesize", "data_length": -1}\n',
+    ],
+)
+def test_what_is_no_event_ends_its_connection_alone(server, data):
+    where = ("127.0.0.1", server.wyoming_port)
+    with socket.create_connection(where, timeout=30) as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(data)
+        assert connection.recv(100) == b""
+    assert "Traceback" not in server.log.read_text()
+    assert wyoming(server, Describe(), last=Info)

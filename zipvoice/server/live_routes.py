@@ -104,7 +104,7 @@ class LiveSession:
             raise WebSocketDisconnect
         try:
             message = json.loads(event.get("text") or "")
-        except ValueError:
+        except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             raise invalid("messages are JSON objects with a type", code="invalid_json")

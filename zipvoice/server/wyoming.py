@@ -48,8 +48,10 @@ async def read_event(reader: asyncio.StreamReader) -> Event | None:
     lengths = [head.get(name) or 0 for name in ("data_length", "payload_length")]
     if not all(type(length) is int and 0 <= length <= MAX_DATA_BYTES for length in lengths):
         raise ValueError(f"an event has at most {MAX_DATA_BYTES} bytes of data and of payload")
-    data = {**(head.get("data") or {}), **json.loads(await reader.readexactly(lengths[0]) or b"{}")}
-    return Event(head["type"], data, await reader.readexactly(lengths[1]))
+    parts = [head.get("data") or {}, json.loads(await reader.readexactly(lengths[0]) or b"{}")]
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError("the data of an event is a JSON object")
+    return Event(head["type"], {**parts[0], **parts[1]}, await reader.readexactly(lengths[1]))
 
 
 def event_bytes(event: Event) -> bytes:
@@ -170,8 +172,8 @@ class _Client:
         if data.get("text_format", "text") != "text":
             raise invalid("texts are plain, with the marks of docs/text.md; there is no SSML here", "text_format")
         voice = data.get("voice") or {}
-        if not isinstance(voice, dict) or not isinstance(voice.get("name"), str | None):
-            raise invalid("voice must be an object with a name", "voice")
+        if not isinstance(voice, dict) or not all(isinstance(voice.get(k), str | None) for k in ("name", "language")):
+            raise invalid("voice must be an object with a name and a language", "voice")
         self.speaker.check(Manner(language=voice.get("language")))
         return self.speaker.voices.get(voice.get("name"))
 
