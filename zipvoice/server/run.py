@@ -5,8 +5,8 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import uvicorn
@@ -59,26 +59,28 @@ def serve(
 async def _serve(speaker: Speaker, keys: tuple[str, ...], http: socket.socket, wyoming: socket.socket | None) -> None:
     options = speaker.options
     server = _Server(uvicorn.Config(build_app(speaker, keys), **_uvicorn_settings(options)))
-    received = _end_by_signals(server)
     home = WyomingServer(speaker)
-    if wyoming is None:
-        await server.serve(sockets=[http])
-    else:
-        listener = await asyncio.start_server(home.handle, sock=wyoming, limit=MAX_LINE_BYTES)
-        await server.serve(sockets=[http])
-        listener.close()
+    with _ended_by_signals(server) as received:
+        if wyoming is None:
+            await server.serve(sockets=[http])
+        else:
+            listener = await asyncio.start_server(home.handle, sock=wyoming, limit=MAX_LINE_BYTES)
+            await server.serve(sockets=[http])
+            listener.close()
+        if signal.SIGINT not in received:
+            await home.drain(options.drain_seconds)
     if signal.SIGINT in received:
         raise KeyboardInterrupt
-    await home.drain(options.drain_seconds)
 
 
-def _end_by_signals(server: uvicorn.Server) -> list[signal.Signals]:
-    """End the server when a signal comes, at once at SIGINT or a second one; the list gets those that came."""
-    received: list[signal.Signals] = []
+@contextmanager
+def _ended_by_signals(server: uvicorn.Server) -> Iterator[list[int]]:
+    """Let signals end the server, SIGINT or a second one at once; the list gets those that came."""
+    received: list[int] = []
 
-    def end(number: signal.Signals) -> None:
+    def end(number: int) -> None:
         server.should_exit = True
-        if number is signal.SIGINT or received:
+        if number == signal.SIGINT or received:
             server.force_exit = True
             for connection in list(server.server_state.connections):
                 if connection.transport is not None:
@@ -86,9 +88,15 @@ def _end_by_signals(server: uvicorn.Server) -> list[signal.Signals]:
         received.append(number)
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, number)
-    return received
+    before = {
+        number: signal.signal(number, lambda number, _: loop.call_soon_threadsafe(end, number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Server(uvicorn.Server):
