@@ -29,6 +29,7 @@ from zipvoice.evaluation.provenance import JudgedBy
 from zipvoice.evaluation.recognizers import Paraformer, Remembering, TransformersRecognizer
 from zipvoice.evaluation.scores import Expected, Score
 from zipvoice.evaluation.suites import METRICS, SUITES, settled
+from zipvoice.evaluation.whisper import find_whisper
 from zipvoice.evaluation.word_errors import WordErrors, count_errors
 
 
@@ -492,3 +493,55 @@ def test_hubert_hears_what_its_frames_spell(tmp_path):
     spelled = "".join("__ ABC"[token] for token, _ in itertools.groupby(best)).replace("_", "")
     assert heard.hear(audio).split() == spelled.split()
     assert spelled.split()
+
+
+@pytest.mark.slow
+def test_whisper_of_transformers_is_told_language_and_task_and_hears_the_first_30_seconds(tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    carried = find_whisper().folder  # for its tokenizer
+    start, english, transcribe, no_times, end = 50258, 50259, 50359, 50363, 50257
+    config = transformers.WhisperConfig(
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        decoder_start_token_id=start,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+    torch.manual_seed(0)
+    network = transformers.WhisperForConditionalGeneration(config).eval()
+    for parameter in network.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    network.generation_config = transformers.GenerationConfig(
+        is_multilingual=True,
+        lang_to_id={"<|en|>": english},
+        task_to_id={"transcribe": transcribe},
+        no_timestamps_token_id=no_times,
+        decoder_start_token_id=start,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        max_length=14,
+    )
+    tokenizer = transformers.WhisperTokenizer.from_pretrained(carried)
+    folder = tmp_path / "whisper-large-v3"
+    network.save_pretrained(folder)
+    transformers.WhisperProcessor(transformers.WhisperFeatureExtractor(), tokenizer).save_pretrained(folder)
+
+    audio = noise(31)
+    mel = transformers.WhisperFeatureExtractor()(audio.samples[0, : 30 * 16000], sampling_rate=16000).input_features
+    ids = [start, english, transcribe, no_times]
+    with torch.no_grad():
+        while len(ids) < 14 and ids[-1] != end:
+            logits = network(torch.from_numpy(np.stack(mel)), decoder_input_ids=torch.tensor([ids])).logits
+            ids.append(int(logits[0, -1].argmax()))
+    heard = TransformersRecognizer(folder, language="en").hear(audio)
+    expected = tokenizer.decode(ids, skip_special_tokens=True).strip()
+    assert expected
+    assert heard.strip().startswith(expected)  # transformers adds the length of the prompt to max_length
