@@ -22,12 +22,14 @@ from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.pretrained import ModelDirectory, pytorch_arrays, weights_path
 from zipvoice.runtime.base import ComputedBy, Floats, Integers, ModelDescription
+from zipvoice.runtime.released_onnx import ReleasedOnnxModel, released_graphs, variant_of_release
 from zipvoice.runtime.weightless import (
     WeightlessGraph,
     check_kind,
     find_graphs,
     find_vocoder_graph,
     fitting,
+    names_of,
     read_floats,
     variant_of,
 )
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
 PROVIDER = "CPUExecutionProvider"
+SAFETENSORS = "model.safetensors"
 
 
 def graph_file(name: str) -> str:
@@ -204,7 +207,7 @@ def load_model(
     weights: str | os.PathLike[str] | None = None,
     variant: Variant | None = None,
     num_threads: int | None = None,
-) -> OnnxModel:
+) -> OnnxModel | ReleasedOnnxModel:
     """See `zipvoice.runtime.select.load_model`; for graphs with weights, these and the variant are what was exported.
 
     Raises ValueError for what graphs cannot do, FileNotFoundError where there is no graph for the model.
@@ -213,10 +216,14 @@ def load_model(
         raise ValueError(f"the ONNX runtime computes on the CPU, not on {device}; --runtime torch does")
     if dtype != "float32":
         raise ValueError(f"the arithmetic of graphs is chosen when they are exported (--int8), not by dtype {dtype}")
-    has_weights = has_graphs(directory.path, "velocity") or has_graphs(directory.path, "condition")
-    model = (_with_weights if has_weights else _weightless)(directory, weights, variant, num_threads)
-    _give_back_memory()
-    return model
+    try:
+        if has_graphs(directory.path, "velocity") or has_graphs(directory.path, "condition"):
+            return _with_weights(directory, weights, variant, num_threads)
+        if weights is None and (paths := released_graphs(directory.path)) and not can_be_filled(directory, variant):
+            return _released(directory, paths, variant, num_threads)
+        return _weightless(directory, weights, variant, num_threads)
+    finally:
+        _give_back_memory()
 
 
 def _give_back_memory() -> None:
@@ -255,6 +262,21 @@ def _weightless(
         )
     condition, velocity = (fill_graph(graph, floats, str(path), num_threads) for graph in graphs)
     return OnnxModel(condition, velocity, ModelDescription.of(directory.file, variant, directory.table.vocabulary))
+
+
+def can_be_filled(directory: ModelDirectory, variant: Variant | None) -> bool:
+    """Whether a directory has safetensors weights, and there are graphs for them."""
+    path = directory.path / SAFETENSORS
+    return path.is_file() and find_graphs(directory, variant or variant_of(directory, names_of(path))) is not None
+
+
+def _released(
+    directory: ModelDirectory, paths: tuple[Path, Path], variant: Variant | None, num_threads: int | None
+) -> ReleasedOnnxModel:
+    variant = variant_of_release(directory, variant)
+    text, velocity = (_session(str(path), path, _options(num_threads)) for path in paths)
+    description = ModelDescription.of(directory.file, variant, directory.table.vocabulary)
+    return ReleasedOnnxModel(text, velocity, description, directory.path)
 
 
 def _weights(path: Path) -> dict[str, Floats]:

@@ -14,10 +14,11 @@ from zipvoice import builtin
 from zipvoice.audio.griffin_lim import griffin_lim
 from zipvoice.config.model import Variant
 from zipvoice.config.strict_json import suggestion
-from zipvoice.pretrained import WEIGHT_FILES, ModelDirectory, find_vocoder, vocoder_folder
+from zipvoice.pretrained import ModelDirectory, find_vocoder, has_weights, vocoder_folder
 from zipvoice.runtime.base import AcousticModel, Vocoder
-from zipvoice.runtime.onnx import has_graphs
-from zipvoice.runtime.weightless import find_graphs, find_vocoder_graph, names_of, variant_of
+from zipvoice.runtime.onnx import can_be_filled, has_graphs
+from zipvoice.runtime.released_onnx import released_graphs
+from zipvoice.runtime.weightless import find_vocoder_graph
 
 RUNTIMES = {
     "torch": ("the PyTorch runtime", "torch", "torch>=2.6"),
@@ -49,7 +50,8 @@ def load_model(
         >>> model = load_model(read_directory("zipvoice_small"), "torch", device="cpu")
     """
     if runtime == "auto":
-        runtime = "onnx" if dtype == "float32" and _for_graphs(device) and _has_graphs(directory, variant) else "torch"
+        plain = dtype == "float32" and weights is None
+        runtime = "onnx" if plain and _for_graphs(device) and _has_graphs(directory, variant) else "torch"
     module = _module(runtime)
     model: AcousticModel = module.load_model(directory, device=device, dtype=dtype, weights=weights, variant=variant)
     return model
@@ -85,10 +87,9 @@ def _has_graphs(directory: ModelDirectory, variant: Variant | None) -> bool:
     """Whether the ONNX runtime can compute a model: it has graphs, or its weights can be put into some."""
     if has_graphs(directory.path, "condition", "velocity"):
         return True
-    path = directory.path / WEIGHT_FILES[0]
-    if not path.is_file():
-        return False
-    return find_graphs(directory, variant or variant_of(directory, names_of(path))) is not None
+    if can_be_filled(directory, variant):
+        return True
+    return released_graphs(directory.path) is not None and not (has_weights(directory.path) and _has_pytorch())
 
 
 def _for_graphs(device: str | None) -> bool:

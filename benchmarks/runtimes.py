@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch and ONNX Runtime side by side on one core: one sentence as a command, and the velocity at some lengths.
+
+OMP_NUM_THREADS=1 python benchmarks/runtimes.py [--full-size] [--repetitions 3] [--fresh ENVIRONMENT]
+
+Ratios of processor time, by turns in one run. --fresh is the bin folder of an environment with the package and without
+PyTorch; its command then stands for the ONNX runtime. --full-size measures a random model of the released size too.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from zipvoice.config.export import ExportOptions
+from zipvoice.config.model import FeatureConfig, ModelConfig
+from zipvoice.config.model_file import ModelFile
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.export.onnx import export_onnx
+from zipvoice.model.zipvoice import ZipVoice
+from zipvoice.pretrained import ModelDirectory, read_directory, save_pretrained
+from zipvoice.runtime import onnx, torch
+from zipvoice.runtime.base import AcousticModel
+from zipvoice.text.token_table import TokenTable
+
+SENTENCE = "The quick brown fox jumps over the lazy dog."
+SMALL = "zipvoice_small_distill"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full-size", action="store_true")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--fresh", type=Path, help="bin folder of an environment without PyTorch")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        graphs = Path(folder) / "int8"
+        export_onnx(ExportOptions(SMALL, str(graphs), int8=True))
+        one_sentence(arguments.fresh or Path(sys.executable).parent, graphs, arguments.repetitions)
+        for frames in (300, 1218):
+            small = read_directory(SMALL)
+            velocities(f"{SMALL}, {frames} frames", small, read_directory(graphs), frames, arguments.repetitions)
+        if arguments.full_size:
+            random_model(Path(folder) / "full")
+            export_onnx(ExportOptions(str(Path(folder) / "full"), str(Path(folder) / "full8"), int8=True))
+            full, full8 = (read_directory(Path(folder) / name) for name in ("full", "full8"))
+            velocities("released size, random weights, 1218 frames", full, full8, 1218, arguments.repetitions)
+
+
+# ---------------------------------------------------------------- one sentence
+
+
+def one_sentence(programs: Path, graphs: Path, repetitions: int) -> None:
+    """Processor time and peak memory of `zipvoice say`."""
+    say = [SENTENCE, "-o", "out.wav"]
+    commands = {
+        "torch": [str(Path(sys.executable).parent / "zipvoice"), "say", *say, "--runtime", "torch"],
+        "onnx": [str(programs / "zipvoice"), "say", *say, "--runtime", "onnx"],
+        "onnx, int8": [str(programs / "zipvoice"), "say", *say, "--model", str(graphs), "--vocoder", "griffin-lim"],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for command in commands.values():
+            command[command.index("-o") + 1] = str(Path(folder) / "out.wav")
+        measured = {name: [used(command) for _ in range(repetitions)] for name, command in commands.items()}
+    seconds, peaks = (
+        {name: statistics.median(row[i] for row in rows) for name, rows in measured.items()} for i in (0, 1)
+    )
+    print(f"{'one sentence':<44}{'CPU s':>8}{'of torch':>10}{'peak MB':>9}{'of torch':>10}")
+    for name in commands:
+        parts = f"{seconds[name] / seconds['torch']:>10.0%}{peaks[name]:>9.0f}{peaks[name] / peaks['torch']:>10.0%}"
+        print(f"{name:<44}{seconds[name]:>8.2f}{parts}")
+
+
+def used(command: list[str]) -> tuple[float, float]:
+    """Processor seconds and peak memory in MB of a command. A process of its own measures it, for peaks never fall."""
+    program = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL); "
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime, used.ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *command], check=True, capture_output=True, text=True)
+    seconds, kibibytes = map(float, done.stdout.split())
+    return seconds, kibibytes * 1024 / 1e6
+
+
+# ---------------------------------------------------------------- velocity
+
+
+def velocities(name: str, weights: ModelDirectory, int8: ModelDirectory, frames: int, repetitions: int) -> None:
+    """Processor time of one velocity, without guidance."""
+    calls = {
+        "torch": call(torch.load_model(weights, device="cpu"), frames),
+        "onnx": call(onnx.load_model(weights, num_threads=1) if has_graph(weights) else exported(weights), frames),
+        "onnx, int8": call(onnx.load_model(int8, num_threads=1), frames),
+    }
+    seconds: dict[str, list[float]] = {runtime: [] for runtime in calls}
+    for repetition in range(repetitions + 1):
+        for runtime, run in calls.items():
+            start = time.process_time()
+            run()
+            if repetition:  # the first is for warming up
+                seconds[runtime].append(time.process_time() - start)
+    print(f"\n{name:<44}{'CPU s':>8}{'faster':>10}")
+    torch_seconds = statistics.median(seconds["torch"])
+    for runtime, values in seconds.items():
+        median = statistics.median(values)
+        print(f"{runtime:<44}{median:>8.3f}{torch_seconds / median:>9.2f}x")
+
+
+def has_graph(directory: ModelDirectory) -> bool:
+    return onnx.can_be_filled(directory, None)
+
+
+def exported(directory: ModelDirectory) -> AcousticModel:
+    """Graphs of a model that has none."""
+    folder = f"{directory.path}-graphs"
+    export_onnx(ExportOptions(str(directory.path), folder))
+    return onnx.load_model(read_directory(folder), num_threads=1)
+
+
+def call(model: AcousticModel, frames: int) -> Callable[[], object]:
+    """One evaluation of the velocity, for one utterance."""
+    rng = np.random.default_rng(0)
+    x, speech = rng.standard_normal((2, 1, frames, 100), dtype=np.float32)
+    tokens = rng.integers(1, model.description.vocabulary.size, (1, frames // 6 + 1))
+    condition = model.condition(tokens, np.array([frames // 6]), np.array([frames]), 0.3 * speech)
+    state, scale = model.array(x), 1.0 if model.description.variant == "zipvoice_distill" else 0.0
+    return lambda: model.numpy(model.velocity(0.4, state, condition, scale))
+
+
+def random_model(folder: Path) -> None:
+    """A base model of the released size."""
+    table = TokenTable(("_", *map(chr, range(0x4E00, 0x4E00 + 359))))
+    network = ZipVoice(ModelConfig(), table.vocabulary)
+    save_pretrained(
+        folder,
+        network.state_dict(),
+        ModelFile(ModelConfig(), FeatureConfig(), "zipvoice", TokenizerConfig("simple")),
+        table,
+    )
+
+
+if __name__ == "__main__":
+    main()
