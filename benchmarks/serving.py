@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--num-steps", type=int)
     parser.add_argument("--requests", type=int, default=16, help="in each round")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--batch-frames", type=int, nargs="+", default=[SchedulerLimits.max_batch_frames])
+    parser.add_argument("--batch-frames", type=int, nargs="+", default=[800])
     given = parser.parse_args()
 
     synthesizer = zipvoice.load(given.model, runtime=given.runtime, device=given.device, vocoder=given.vocoder)

@@ -5,6 +5,7 @@ Work is counted in frames: of speech and prompt, times solver steps, times evalu
 """
 
 import math
+import os
 import time
 from dataclasses import dataclass, field
 
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field
 class SchedulerLimits:
     """How much is spoken at a time, and how much may wait for it."""
 
-    max_batch_frames: int = 1500
+    max_batch_frames: int | None = None
     """Utterances share an evaluation of the network up to so many frames together, prompts and padding included; a
-    second of speech has 93.75. One that is longer is evaluated alone."""
+    second of speech has 93.75, and one that is longer is evaluated alone. By default 800 on a CPU, where frames cost
+    the same in large batches and each waits for all, and 24000 on an accelerator."""
     max_padding_share: float = 0.15
     """Utterances share an evaluation if at most this share of it is padding."""
     queue_seconds: float = 2.0
@@ -26,10 +28,20 @@ class SchedulerLimits:
     """Of these, how many of one key; by default as many as all."""
     requests_per_minute: float | None = None
     """Requests of one key in a minute, on average; by default any number."""
+    num_vocoders: int | None = None
+    """Chunks vocoded at a time, beside the steps; by default one for every two cores, as much as Griffin-Lim needs."""
     unread_seconds: float = 60.0
     """A request is made no further while so much of its sound waits to be read."""
     reader_seconds: float = 120.0
     """A request is ended when its sound waits so long for a reader."""
+
+    def batch_frames(self, has_accelerator: bool) -> int:
+        """Frames of an evaluation at most."""
+        return self.max_batch_frames or (24_000 if has_accelerator else 800)
+
+    @property
+    def vocoders(self) -> int:
+        return self.num_vocoders or max(1, (os.cpu_count() or 1) // 2)
 
 
 class Busy(Exception):  # noqa: N818, an outcome rather than an error

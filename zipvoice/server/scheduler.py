@@ -23,7 +23,6 @@ like depends on nothing but itself: the sound is that of `Synthesizer.stream` or
 import dataclasses
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,9 +43,6 @@ from zipvoice.synthesis.synthesizer import Synthesizer, for_stream
 NUM_PLANNERS = 2
 """Threads that plan texts which are there; a text that is still being written has a thread of its own."""
 
-CORES_PER_VOCODER = 2
-"""Vocoding without a network takes a third of the time of the steps, on one core."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -61,14 +57,14 @@ class Scheduler:
     def __init__(self, synthesizer: Synthesizer, limits: SchedulerLimits | None = None) -> None:
         self.synthesizer = synthesizer
         self.limits = limits or SchedulerLimits()
+        self._batch_frames = self.limits.batch_frames(has_accelerator(synthesizer))
         self._changed = threading.Condition()
         self._tasks: dict[SpeechJob, Task] = {}
         self._admission = Admission(self.limits)
         self._metrics = SchedulerMetrics()
         self._is_draining = self._is_closed = False
         self._planners = ThreadPoolExecutor(NUM_PLANNERS, "zipvoice-plan")
-        self._num_vocoders = max(1, (os.cpu_count() or 1) // CORES_PER_VOCODER)
-        self._vocoders = ThreadPoolExecutor(self._num_vocoders, "zipvoice-vocode")
+        self._vocoders = ThreadPoolExecutor(self.limits.vocoders, "zipvoice-vocode")
         self._to_vocode: list[ChunkWork] = []
         self._steps = threading.Thread(target=self._run, name="zipvoice-steps", daemon=True)
         self._steps.start()
@@ -94,7 +90,7 @@ class Scheduler:
     def metrics(self) -> SchedulerMetrics:
         """A copy of the counts, with what is so at the moment."""
         with self._changed:
-            queued = sum(not any(work.trajectory for work in task.works) for task in self._tasks.values())
+            queued = sum(not task.is_begun for task in self._tasks.values())
             copy = dataclasses.replace(
                 self._metrics,
                 queued=queued,
@@ -163,7 +159,7 @@ class Scheduler:
         tasks = self._tasks.values()
         return Line(
             work=sum(task.work_before(soon) for task in tasks),
-            frames=sum(task.frames_before(soon) for task in tasks) / self._num_vocoders,
+            frames=sum(task.frames_before(soon) for task in tasks) / self.limits.vocoders,
             num_requests=len(tasks),
             num_of_key=sum(task.request.key == key for task in tasks),
         )
@@ -216,7 +212,7 @@ class Scheduler:
             while not self._is_closed:
                 patience = self._expire()
                 if ready := [work for task in self._tasks.values() for work in task.ready()]:
-                    return next_batch(ready, self.limits)
+                    return next_batch(ready, self._batch_frames, self.limits.max_padding_share)
                 self._changed.wait(patience)
             return []
 
@@ -382,6 +378,12 @@ class Scheduler:
                 counts.expired += 1
             case _:
                 counts.failed += 1
+
+
+def has_accelerator(synthesizer: Synthesizer) -> bool:
+    """Whether the model computes elsewhere than on the CPU; runtimes that tell no device compute there."""
+    device = getattr(synthesizer.model, "device", None)
+    return getattr(device, "type", "cpu") != "cpu"
 
 
 def first_frames(request: SpeechRequest, options: ResolvedOptions) -> float:

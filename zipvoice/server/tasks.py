@@ -92,6 +92,11 @@ class Task:
     def request(self) -> SpeechRequest:
         return self.job.request
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether its first step was taken."""
+        return self.num_joined > 0 or any(work.trajectory for work in self.works)
+
     def wants_chunk(self, limits: SchedulerLimits) -> bool:
         """Whether the next chunk is to be planned: one ahead, or several, unless enough sound waits to be read."""
         if self.is_over or self.is_planning or self.is_exhausted:
@@ -150,13 +155,13 @@ class Task:
         return stalled, f"nobody has read the sound for {limits.reader_seconds:g} s"
 
 
-def next_batch(ready: Sequence[ChunkWork], limits: SchedulerLimits) -> list[ChunkWork]:
+def next_batch(ready: Sequence[ChunkWork], max_frames: int, max_padding_share: float) -> list[ChunkWork]:
     """What takes the next step together: the most urgent, and by urgency all that fit beside it."""
     first, *others = sorted(ready, key=lambda work: work.due)
     batch, longest, total = [first], first.frames, first.frames
     for work in others:
         padded = max(longest, work.frames) * (len(batch) + 1)
-        fits = padded <= limits.max_batch_frames and total + work.frames >= (1 - limits.max_padding_share) * padded
+        fits = padded <= max_frames and total + work.frames >= (1 - max_padding_share) * padded
         if fits and work.can_join(first):
             batch.append(work)
             longest, total = max(longest, work.frames), total + work.frames
