@@ -182,16 +182,17 @@ class Scheduler:
             task.is_planning = False
             if task.is_over:
                 return
-            if chunk is None:
-                task.is_exhausted = True
-                self._finish_if_done(task)
-                return
-            work = task.add(chunk, time.monotonic())
-            if chunk.ids:
-                self._changed.notify_all()
-            else:
-                self._sampled(work)
-            self._plan_more(task)
+            if chunk is not None:
+                self._planned(task.add(chunk, time.monotonic()))
+            task.is_exhausted = chunk is None
+        self._finish_if_done(task)
+
+    def _planned(self, work: ChunkWork) -> None:
+        if work.chunk.ids:
+            self._changed.notify_all()
+        else:
+            self._sampled(work)
+        self._plan_more(work.task)
 
     # ------------------------------------------------------------ steps
 
@@ -304,7 +305,7 @@ class Scheduler:
                 self._admission.vocoding.observe(work.chunk.num_frames, seconds)
             task.works.remove(work)
             self._plan_more(task)
-            self._finish_if_done(task)
+        self._finish_if_done(task)
 
     def _join(self, task: Task, index: int, piece: ChunkAudio) -> None:
         """Give out what a piece completes, which may come before those that it follows."""
@@ -325,14 +326,14 @@ class Scheduler:
                 self._metrics.first_audio_seconds.add(task.first_sound - task.submitted)
 
     def _finish_if_done(self, task: Task) -> None:
-        if task.is_exhausted and not task.works and not task.is_over:
-            self._vocoders.submit(self._finish, task)
-
-    def _finish(self, task: Task) -> None:
-        """Give out the end of the speech, which was kept back for what might follow."""
+        """Give out the end of the speech, which was kept back for what might follow, once all else is given out."""
+        with self._changed:
+            if not task.is_exhausted or task.works or task.is_over or task.is_finishing:
+                return
+            task.is_finishing = True
         try:
-            if not task.failure or task.num_joined:
-                for part in task.joiner.end():
+            with task.joining:
+                for part in task.joiner.end() if task.num_joined or not task.failure else ():
                     self._give_out(task, part)
         except Exception as error:
             task.failure = task.failure or error

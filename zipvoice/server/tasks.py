@@ -86,6 +86,7 @@ class Task:
     """Whether there is no chunk any more."""
     failure: Exception | None = None
     """Why not, where the text ends in an error."""
+    is_finishing: bool = False
     is_over: bool = False
 
     @property
