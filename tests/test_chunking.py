@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zipvoice.text.chunking import Chunk, chunk_by_punctuation, chunk_by_turns, chunks
+from zipvoice.text.chunking import Chunk, _exchanges, _filled, _sentences, chunks
 from zipvoice.text.markup import pause_token
 from zipvoice.text.punctuation import add_punctuation
 
@@ -21,12 +21,12 @@ def strings(result):
 
 def test_punctuation_chunks_of_reference_vectors():
     for record in REFERENCE["chunk_by_punctuation"]:
-        assert chunk_by_punctuation(record["tokens"], record["max_tokens"]) == record["chunks"]
+        assert _filled(_sentences(record["tokens"]), record["max_tokens"]) == record["chunks"]
 
 
 def test_turn_chunks_of_reference_vectors():
     for record in REFERENCE["chunk_dialog"]:
-        assert chunk_by_turns(record["tokens"], record["max_tokens"]) == record["chunks"]
+        assert _filled(_exchanges(record["tokens"]), record["max_tokens"]) == record["chunks"]
 
 
 def test_add_punctuation_of_reference_vectors():

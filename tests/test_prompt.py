@@ -26,7 +26,7 @@ def synthesizer(tmp_path_factory):
 def test_a_recording_is_trimmed_as_published(synthesizer):
     recording = sequence(silence(0.5), tone(0.5), silence(3.0), tone(0.5), silence(0.7))
     prompt = synthesizer.prompt(recording, "a low tone")
-    expected = remove_silence(recording, only_edge=False, trail_ms=200)
+    expected = remove_silence(recording, trail_ms=200)
     np.testing.assert_allclose(trimmed(recording).samples, expected.samples)
     assert prompt.num_frames == round((0.1 + 0.5 + 2.0 + 0.5 + 0.1 + 0.2) * RATE / 256)
 

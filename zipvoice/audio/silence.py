@@ -22,19 +22,20 @@ EDGE_MS = 100
 """Silence left at either end."""
 
 
-def remove_silence(audio: Audio, *, only_edge: bool, trail_ms: int = 0) -> Audio:
-    """Trim silence at both ends to 100 ms and, unless `only_edge`, shorten pauses of more than 2 s to 2 s.
+def remove_silence(audio: Audio, trail_ms: int = 0) -> Audio:
+    """Trim silence at both ends to 100 ms and shorten pauses of more than 2 s to 2 s.
 
-    `trail_ms` of silence are appended. The result is quantised to 16 bits and never empty: of nothing but silence,
-    `only_edge` leaves 100 ms. Without it, as for prompts, silence is a ValueError: there is no voice in it.
+    `trail_ms` of silence are appended. The result is quantised to 16 bits and never empty. Raises ValueError for
+    nothing but silence: there is no voice in it.
     """
-    clip = _Clip.of(audio)
-    if not only_edge:
-        clip = _shorten_pauses(clip)
+    return _trimmed(_shorten_pauses(_Clip.of(audio)), trail_ms)
+
+
+def _trimmed(clip: "_Clip", trail_ms: int = 0) -> Audio:
     clip = _trim_start(_trim_start(clip).reversed()).reversed()
-    tail = np.zeros((trail_ms * audio.sampling_rate // 1000, audio.num_channels), np.int16)
+    tail = np.zeros((trail_ms * clip.sampling_rate // 1000, clip.samples.shape[1]), np.int16)
     samples = np.concatenate([clip.samples, tail]).T * np.float32(1 / 32768)
-    return Audio(samples, audio.sampling_rate)
+    return Audio(samples, clip.sampling_rate)
 
 
 @dataclass(frozen=True, eq=False)

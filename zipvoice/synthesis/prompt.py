@@ -128,7 +128,7 @@ def trimmed(recording: Audio) -> Audio:
             f"it lasts {recording.seconds:.2f} s; a voice needs at least {SHORTEST_SECONDS:g} s, best 3 to 10"
         )
     raised, gain = normalize_rms(recording, QUIET_RMS)
-    kept = remove_silence(raised, only_edge=False, trail_ms=TRAIL_MS)
+    kept = remove_silence(raised, TRAIL_MS)
     return Audio(kept.samples / gain, kept.sampling_rate)
 
 

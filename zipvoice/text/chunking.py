@@ -41,19 +41,6 @@ def chunks(tokens: Tokens, max_tokens: int, dialogue: bool = False) -> list[Chun
     return result
 
 
-def chunk_by_punctuation(tokens: Tokens, max_tokens: int) -> list[list[str]]:
-    """Whole sentences, joined while a chunk has at most `max_tokens`; a longer sentence is a chunk of its own.
-
-    A sentence ends after a token of `PUNCTUATION` and the punctuation and single spaces that follow it.
-    """
-    return _filled(_sentences(tokens), max_tokens)
-
-
-def chunk_by_turns(tokens: Tokens, max_tokens: int) -> list[list[str]]:
-    """Whole exchanges from one `[S1]` to the next, joined while a chunk has at most `max_tokens`."""
-    return _filled(_exchanges(tokens), max_tokens)
-
-
 def _filled(units: Sequence[list[str]], max_tokens: int) -> list[list[str]]:
     """Neighbouring units joined while they fit."""
     result: list[list[str]] = []
@@ -66,6 +53,7 @@ def _filled(units: Sequence[list[str]], max_tokens: int) -> list[list[str]]:
 
 
 def _sentences(tokens: Tokens) -> list[list[str]]:
+    """They end after a token of `PUNCTUATION` and the punctuation and single spaces that follow it."""
     return _cut_after(tokens, lambda token: token in PUNCTUATION)
 
 

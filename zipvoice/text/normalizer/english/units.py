@@ -61,8 +61,7 @@ AFTER: dict[str, Currency] = {
 """Currencies by what stands after the number."""
 
 MAGNITUDES = {
-    "hundred": "hundred", "thousand": "thousand", "million": "million", "billion": "billion", "trillion": "trillion",
-    "lakh": "lakh", "crore": "crore", "k": "thousand", "K": "thousand", "m": "million", "M": "million",
+    "k": "thousand", "K": "thousand", "m": "million", "M": "million",
     "mn": "million", "MM": "million", "mm": "million", "bn": "billion", "b": "billion", "B": "billion",
     "tn": "trillion", "tr": "trillion", "t": "trillion", "T": "trillion",
 }  # fmt: skip
@@ -154,8 +153,6 @@ def _plural(noun: str) -> str:
 
 def powered(name: str, exponent: str) -> str:
     """Meter and 2 -> square meter; second and 2 -> second squared."""
-    if exponent in ("-1", "⁻¹"):
-        return f"per {name}"
     which = {"2": ("square", "squared"), "²": ("square", "squared"), "3": ("cubic", "cubed"), "³": ("cubic", "cubed")}
     before, after = which[exponent]
     return f"{before} {name}" if name.endswith(("meter", "foot", "inch", "mile", "yard")) else f"{name} {after}"
