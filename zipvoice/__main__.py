@@ -1,8 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m zipvoice` is `zipvoice`."""
+"""`python -m zipvoice` is `zipvoice`: the command line, interrupted at any moment without a traceback."""
 
+import os
+import signal
 import sys
+from types import FrameType
 
-from zipvoice.cli import main
 
-sys.exit(main())
+def main() -> None:
+    """Run the command line; an interrupt while it starts or ends is one line and status 130, as in between."""
+    usual = signal.signal(signal.SIGINT, _end)
+    from zipvoice.cli import main as run
+
+    signal.signal(signal.SIGINT, usual)
+    try:
+        status = run()
+    finally:
+        signal.signal(signal.SIGINT, _end)
+    sys.exit(status)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End at once: no library has begun anything that would have to be finished."""
+    sys.stderr.write("interrupted\n")
+    sys.stderr.flush()
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

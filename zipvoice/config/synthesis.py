@@ -21,6 +21,10 @@ class SamplingConfig:
     """Standard deviation of the initial noise."""
 
 
+MOST_STEPS, SLOWEST, FASTEST, LONGEST_SECONDS = 1000, 0.01, 1000.0, 86_400
+"""What is beyond these is a slip of the pen, and would take all memory or never end."""
+
+
 @dataclass(frozen=True)
 class SynthesisOptions:
     """How a text is spoken."""
@@ -66,7 +70,10 @@ class SynthesisOptions:
     def __post_init__(self) -> None:
         for name, valid, wanted in (
             ("num_steps", self.num_steps is None or self.num_steps >= 1, "at least 1"),
+            ("num_steps", (self.num_steps or 1) <= MOST_STEPS, f"at most {MOST_STEPS}"),
             ("speed", 0 < self.speed < float("inf"), "above 0"),
+            ("speed", SLOWEST <= self.speed <= FASTEST, f"from {SLOWEST:g} to {FASTEST:g}"),
+            ("duration", not 1 <= (self.duration or 0) / LONGEST_SECONDS < float("inf"), f"below {LONGEST_SECONDS} s"),
             ("t_shift", self.t_shift is None or 0 < self.t_shift <= 1, "above 0 and at most 1"),
             ("temperature", 0 <= (self.temperature or 0) <= 1, "from 0 to 1"),
             ("loudness", -60 <= self.loudness <= 0, "from -60 to 0 LUFS"),

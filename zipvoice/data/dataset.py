@@ -22,6 +22,7 @@ from zipvoice.data.collate import Batch, collate
 from zipvoice.data.cuts import extract_features, load_features
 from zipvoice.data.mux import TokenizedCut, TokenizedCuts
 from zipvoice.data.sampler import BucketSampler, bucket_begins, rounds
+from zipvoice.data.workers import fitting
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import Tokenizer
 
@@ -71,7 +72,7 @@ class TrainingData:
         utterances = TokenizedCuts(config, config.train, table, tokenizer, report=rank == 0)
         self._order = _Order(utterances, config, seed if config.shuffle else None)
         self._dataset = _Loading(config, scale)
-        self._num_workers = config.num_workers
+        self._num_workers = fitting(config.num_workers)
         self._loaded: Iterator[_Loaded] | None = None
 
     def __iter__(self) -> Iterator[Batch]:
@@ -124,7 +125,7 @@ class ValidationData:
         self._order = _Order(utterances, config, seed=None)
         self._rank, self._world_size = rank, world_size
         self._dataset = _Loading(config, scale)
-        self._num_workers = min(config.num_workers, 2)
+        self._num_workers = min(fitting(config.num_workers), 2)
 
     def __iter__(self) -> Iterator[Batch]:
         share = islice(self._order.batches(0, _Position(0, 1)), self._rank, None, self._world_size)

@@ -21,6 +21,7 @@ from zipvoice.audio.files import ENCODINGS, pcm16
 from zipvoice.audio.mel import N_FFT, SAMPLING_RATE
 from zipvoice.config.vocoder import VocoderRunConfig
 from zipvoice.data.cuts import load_audio, make_cut, read_cuts, recording
+from zipvoice.data.workers import fitting
 from zipvoice.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Segments(Dataset[Tensor]):
         size = self._config.batch_size
         firsts = itertools.count((step * world_size + rank) * size, world_size * size)
         numbers = itertools.chain.from_iterable(range(first, first + size) for first in firsts)
-        workers = self._config.num_workers
+        workers = fitting(self._config.num_workers)
         return iter(DataLoader(self, size, sampler=numbers, num_workers=workers, generator=torch.Generator()))
 
 

@@ -119,6 +119,8 @@ def find_device(name: str | None = None) -> torch.device:
     try:
         device = torch.device(name or best_device())
         torch.empty(0, device=device)
+        if device.type == "meta":
+            raise RuntimeError("it has sizes without numbers")
     except (RuntimeError, AssertionError) as error:  # the latter from builds of PyTorch without CUDA
         reason = str(error).partition("\n")[0]
         raise ValueError(f"PyTorch has no device {name!r} here ({reason}); the best is {best_device()}") from None

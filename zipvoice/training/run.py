@@ -12,7 +12,7 @@ import torch
 
 from zipvoice.audio.mel import SAMPLING_RATE
 from zipvoice.config.model_file import ModelFile
-from zipvoice.config.strict_json import read_json, to_dict, write_json
+from zipvoice.config.strict_json import write_json
 from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.config.training import LoopConfig, RunConfig
 from zipvoice.config.vocoder import VocoderRunConfig
@@ -46,6 +46,7 @@ from zipvoice.training.objectives import (
 )
 from zipvoice.training.observation.logger import MetricLogger, Samples, log_to
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
+from zipvoice.training.settings import check_same, check_unchanged
 from zipvoice.training.trainer import Batches, StopReason, Trainer
 from zipvoice.vocoder.discriminators import Discriminators
 from zipvoice.vocoder.vocos import Vocos, load_vocos, save_vocos
@@ -154,6 +155,8 @@ def _run(kind: Callable[[Any], Run], config: LoopConfig) -> StopReason:
         run = kind(config)
         state = _state_to_resume(run, world)
         trainer = assemble(run, world, state)
+        if state and trainer.config.is_finished(trainer.step, trainer.batches.epoch):
+            check_same(run.config, trainer.step)
         if world.is_first:
             run.describe()
             write_json(run.config, exp_dir / "run.json")
@@ -179,30 +182,12 @@ def _state_to_resume(run: Run, world: World) -> dict[str, Any] | None:
         checkpoint.sweep(config.exp_dir)
         found = checkpoint.to_resume(config.exp_dir, "auto" if num_restarts() else config.resume)
         if found:
-            _check_unchanged(run, found[0].parent)
+            check_unchanged(config, run.fixed, found[0].parent, run.differences(found[0].parent))
             logger.info("continuing from %s", found[0])
     path = world.of_first(found[0] if found else None)
     if world.is_first or path is None:
         return found[1] if found else None
     return checkpoint.load(path)
-
-
-def _check_unchanged(run: Run, exp_dir: Path) -> None:
-    """Raise ValueError if the checkpoints in a folder are of another model than the one described."""
-    before, now = to_dict(read_json(type(run.config), exp_dir / "run.json")), to_dict(run.config)
-    changed = [name for name in run.fixed if before[name] != now[name]]
-    details = [f"{name} was {_short(before[name])}, is {_short(now[name])}" for name in changed]
-    details += run.differences(exp_dir)
-    if details:
-        raise ValueError(
-            f"{exp_dir} holds checkpoints of a run with other settings ({'; '.join(details)}). "
-            "Restore these, or choose another exp_dir"
-        )
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 # ---------------------------------------------------------------- the four models

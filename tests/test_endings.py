@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How programs end: interrupted at any moment, killed, started once more."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from zipvoice.data import workers
+from zipvoice.files import whole_file
+
+
+@pytest.mark.parametrize("seconds", [0.15, 0.4, 0.9])
+def test_an_interrupt_is_130_and_one_line_at_any_moment(seconds, tmp_path):
+    """While Python starts nothing of ours runs yet; from our first line on there is no traceback."""
+    code = "import runpy, sys; sys.stdout.write('up'); sys.stdout.flush(); sys.argv = ['zipvoice', 'say', 'x' * 900];"
+    code += " runpy.run_module('zipvoice', run_name='__main__')"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    process.stdout.read(2)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors and process.returncode == 130, errors
+    assert errors.strip().splitlines()[-1] == "interrupted"
+
+
+def test_an_interrupt_while_the_program_ends_is_one_line(tmp_path):
+    code = (
+        "import zipvoice.cli, os, signal, sys\n"
+        "zipvoice.cli.main = lambda: 0\n"
+        "from zipvoice.__main__ import main\n"
+        "import atexit; atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def sleeping(path):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def with_workers(folder):
+    with workers.worker_map(2) as mapped:
+        list(mapped(sleeping, [f"{folder}/a", f"{folder}/b"]))
+
+
+def is_running(process_id):
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_parent(tmp_path, monkeypatch, number):
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    code += f"import test_endings\nif __name__ == '__main__':\n    test_endings.with_workers({str(tmp_path)!r})\n"
+    (tmp_path / "main.py").write_text(code)
+    process = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "a").exists() or not (tmp_path / "a").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    worker = int((tmp_path / "a").read_text())
+    assert is_running(worker)
+    process.send_signal(number)
+    process.wait(timeout=20)
+    while is_running(worker):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_workers_are_no_more_than_the_cores(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    monkeypatch.setattr(workers, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert [workers.fitting(number) for number in (0, 1, 6, 8)] == [0, 1, 6, 6]
+    (tmp_path / "cpu.max").write_text("250000 100000\n")
+    assert workers.fitting(8) == 2
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert workers.fitting(8) == 2
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "30")
+    assert (workers.fitting(8), workers.fitting(0)) == (1, 0)
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path):
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/a\.wav'"), whole_file(tmp_path / "a.wav"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_run_with_other_options_says_so_and_a_changed_field_is_named(tmp_path):
+    from corpus_runs import make_corpus, run_config
+
+    from zipvoice.training.run import train
+
+    make_corpus(tmp_path / "corpus")
+    config = run_config(tmp_path / "corpus", tmp_path / "run", num_steps=2)
+    train(config)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.[sj]*")}
+    train(config)  # nothing is left to do, and nothing changes
+    other = replace(config, seed=config.seed + 1, optim=replace(config.optim, base_lr=0.5))
+    with pytest.raises(ValueError, match=r"finished after 2 steps, .*seed was .*optim was .*'base_lr': .* nothing is"):
+        train(other)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.[sj]*")} == before
+    wider = replace(config, model=replace(config.model, text_encoder_dim=20))
+    with pytest.raises(ValueError, match=r"model was \{'text_encoder_dim': \d+\}, is \{'text_encoder_dim': 20\}"):
+        train(wider)
