@@ -9,14 +9,18 @@ from types import FrameType
 
 def main() -> None:
     """Run the command line; an interrupt while it starts or ends is one line and status 130, as in between."""
-    usual = signal.signal(signal.SIGINT, _end)
+    usual = signal.getsignal(signal.SIGINT)
+    is_heard = usual is not signal.SIG_IGN  # as of programs that a script starts in the background
+    if is_heard:
+        signal.signal(signal.SIGINT, _end)
     from zipvoice.cli import main as run
 
     signal.signal(signal.SIGINT, usual)
     try:
         status = run()
     finally:
-        signal.signal(signal.SIGINT, _end)
+        if is_heard:
+            signal.signal(signal.SIGINT, _end)
     sys.exit(status)
 
 
