@@ -9,8 +9,13 @@ READY := $(VENV)/.ready
 .PHONY: demo demo-train test test-all test-portable test-text check docs setup clean
 .DELETE_ON_ERROR:
 
+# What pip says is shown only where it fails.
+PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check
+quietly = $(1) >$(VENV)/setup.log 2>&1 || { cat $(VENV)/setup.log; exit 1; }
+
 demo: $(SPEAKS)
-	$(BIN)/zipvoice say "The quick brown fox jumps over the lazy dog." -o fox.wav
+	@echo 'zipvoice say "The quick brown fox jumps over the lazy dog." -o fox.wav'
+	@$(BIN)/zipvoice say "The quick brown fox jumps over the lazy dog." -o fox.wav
 	@echo "That was the small model of the package. Train one of your own, in five minutes: make demo-train"
 
 demo-train: $(READY)
@@ -49,13 +54,15 @@ setup: $(READY)
 # torchaudio, which it does not use.
 $(SPEAKS): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.11"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c requirements.txt -e .
+	@echo "Installing the package into $(VENV), some minutes the first time"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(call quietly,$(PIP) -c requirements.txt -e .)
 	@touch $(SPEAKS)
 
 $(READY): $(SPEAKS)
-	$(BIN)/python -m pip install --quiet -r requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps resemblyzer==0.1.4 distillmos==0.9.1 xls-r-sqa==0.1.0
+	@echo "Installing what training and tests need into $(VENV), some minutes the first time"
+	@$(call quietly,$(PIP) -r requirements.txt)
+	@$(call quietly,$(PIP) --no-deps resemblyzer==0.1.4 distillmos==0.9.1 xls-r-sqa==0.1.0)
 	@touch $(READY)
 
 clean:

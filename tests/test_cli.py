@@ -2,6 +2,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,10 +13,12 @@ import torch
 from tiny_models import FAST, make_model, make_vocoder, sequence, tone
 
 from zipvoice import load
+from zipvoice.audio import playback
 from zipvoice.audio.files import decode, read, write
 from zipvoice.audio.loudness import loudness
 from zipvoice.audio.mel import features
 from zipvoice.cli import COMMANDS, main
+from zipvoice.cli.voices import ACTIONS
 from zipvoice.synthesis.voices import default as builtin_voice
 
 MACHINE = ["--model", "model", "--vocoder", "vocoder", "--device", "cpu"]
@@ -244,7 +247,18 @@ def test_the_report_goes_to_stderr_and_json_to_stdout(capsys):
     assert not out and err.startswith("out.wav: ") and "real-time factor" in err
     main(["say", "hello", *VOICE, *MACHINE, *QUICK, "--json"])
     out, err = capsys.readouterr()
-    assert json.loads(out)["seconds"] == pytest.approx(read("out.wav").seconds)
+    told = json.loads(out)
+    assert told["seconds"] == pytest.approx(read("out.wav").seconds)
+    assert told["real_time_factor"] == pytest.approx(told["took_seconds"] / told["seconds"])
+    expected = {
+        "seed": 666,
+        "model": "model",
+        "voice": "me.wav",
+        "sampling_rate": 24000,
+        "chunks": 1,
+        "output": "out.wav",
+    }
+    assert expected.items() <= told.items()
     main(["say", "hello", *VOICE, *MACHINE, *QUICK, "-q"])
     assert capsys.readouterr() == ("", "")
 
@@ -273,6 +287,110 @@ def test_a_dry_run_checks_and_writes_nothing(folder, capsys):
     assert main(["batch", "list.tsv", "--dry-run", *MACHINE]) == 1
     assert "line 1: there is no recording none.wav" in capsys.readouterr().err
     assert not (folder / "results").exists()
+
+
+def test_help_has_groups_with_the_rarely_used_last_examples_and_short_flags(capsys):
+    with pytest.raises(SystemExit):
+        main(["say", "--help"])
+    text = capsys.readouterr().out
+    titles = re.findall(r"^(\w.*):$", text, re.M)
+    assert titles[0] == "examples" and titles[1:3] == ["arguments", "options"] and titles[-1] == "rarely used"
+    assert "what speaks" in titles and "how a text is spoken" in titles
+    assert "usage: zipvoice say [TEXT] [options]" in text
+    for line in ("-m, --model MODEL", "-v, --voice VOICE", "-s, --speed FLOAT", "-o, --output OUTPUT", "-q, --quiet"):
+        assert f"\n  {line}" in text
+    rare = text.split("rarely used:")[1]
+    assert "--t-shift" in rare and "--max-batch-seconds" in rare and "--voice" not in rare
+    assert "(default: -20.0)" in text
+
+
+def test_short_flags_mean_the_long_ones(folder):
+    long = ["--voice", "me.wav", "--voice-text", "a low tone", "--speed", "1.5", *MACHINE, *QUICK, "-q"]
+    assert main(["say", "hello", "--output", "a.wav", *long]) == 0
+    short = ["-v", "me.wav", "--voice-text", "a low tone", "-s", "1.5", "-m", "model", *MACHINE[2:], *QUICK, "-q"]
+    assert main(["say", "hello", "-o", "b.wav", *short]) == 0
+    same("a.wav", read("b.wav").samples)
+
+
+def test_the_tokenizer_is_spelled_one_way(folder, capsys):
+    for command in (["tokenize", "hi"], ["check", "none.tsv"]):
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+        text = capsys.readouterr().out
+        assert "--tokenizer {" in text and "--language " in text and "--type" not in text
+    for name in ("train", "finetune"):
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        text = capsys.readouterr().out
+        assert "  --tokenizer {" in text and "  --language " in text and "tokenizer.type" not in text
+    assert main(["tokenize", "hi", "--tokenizer", "simple", "--tokens", "model/tokens.txt", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tokens"] == ["h", "i"]
+    assert main(["tokenize", "hi", "--tokenizer=simple", "--json"]) == 0
+
+
+def test_the_word_none_is_a_text(folder):
+    assert main(["say", "None", *VOICE, *MACHINE, *QUICK, "-q"]) == 0
+    synthesizer = load("model", vocoder="vocoder", device="cpu")
+    same("out.wav", synthesizer.synthesize("None", synthesizer.prompt("me.wav", "a low tone"), FAST).samples)
+
+
+def test_speech_is_played_where_it_can_be(folder, monkeypatch, capsys):
+    run = ["say", "hello", *VOICE, *MACHINE, *QUICK, "-q", "--play"]
+    keep = "import sys, shutil; shutil.copy(sys.argv[1], 'heard.wav')"
+    monkeypatch.setattr(playback, "PLAYERS", ((sys.executable, "-c", keep),))
+    assert main(run) == 0
+    same("heard.wav", read("out.wav").samples)
+    (folder / "out.wav").unlink()
+    monkeypatch.setattr(playback, "PLAYERS", ())
+    assert main(run) == 1
+    assert "there is no program that plays sound" in capsys.readouterr().err
+    assert not (folder / "out.wav").exists(), "said before the work"
+    assert main([*run, "-o", "-"]) == 1
+
+
+def test_a_model_directory_remembers_its_vocoder(folder):
+    file = json.loads((folder / "model/model.json").read_text())
+    (folder / "remembers").mkdir()
+    for name in ("model.safetensors", "tokens.txt"):
+        shutil.copy(folder / "model" / name, folder / "remembers" / name)
+    (folder / "remembers/model.json").write_text(json.dumps({**file, "vocoder": "griffin-lim"}))
+    assert main(["say", "hello", *VOICE, "-m", "remembers", *QUICK, "-q", "-o", "a.wav"]) == 0
+    griffin = ["-m", "model", "--vocoder", "griffin-lim", "--device", "cpu"]
+    assert main(["say", "hello", *VOICE, *griffin, *QUICK, "-q", "-o", "b.wav"]) == 0
+    same("a.wav", read("b.wav").samples)
+
+
+# ---------------------------------------------------------------- completion
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["sa"], ["say"]),
+        (["voice", ""], ["save", "list", "play", "remove"]),
+        (["voice", "save", "--fo"], ["--force"]),
+        (["say", "--voice-"], ["--voice-text", "--voice-start", "--voice-end"]),
+        (["say", "-v", "kat"], ["kathleen"]),
+        (["say", "-m", "zipvoice_di"], ["zipvoice_distill", "zipvoice_dialog", "zipvoice_dialog_stereo"]),
+        (["completion", ""], ["bash", "zsh", "fish"]),
+        (["say", "hel"], []),
+        (["sya", "--"], []),
+    ],
+)
+def test_words_are_completed(words, expected, capsys):
+    assert main(["completion", "words", *words]) == 0
+    assert capsys.readouterr().out.split() == expected
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_nested_commands(folder, capsys):
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    program = f'zipvoice() {{ {sys.executable} -m zipvoice "$@"; }}\n'
+    ask = 'COMP_WORDS=(zipvoice voice sa); COMP_CWORD=2; _zipvoice; echo "${COMPREPLY[@]}"\n'
+    done = subprocess.run(["bash", "-c", program + script + ask], capture_output=True, text=True)
+    assert done.stdout == "save\n"
+    assert main(["completion", "tcsh"]) == 2
 
 
 # ---------------------------------------------------------------- mistakes
@@ -363,10 +481,14 @@ def test_every_command_has_help_and_none_needs_torch_for_it(capsys):
     assert main(["--help"]) == 0
     usage = capsys.readouterr().out
     assert all(f"  {name} " in usage for name in COMMANDS)
-    for name in set(COMMANDS) - {"voice"}:
+    for name in [*(f"voice {action}" for action in ACTIONS), *(set(COMMANDS) - {"voice"})]:
         with pytest.raises(SystemExit) as end:
-            main([name, "--help"])
+            main([*name.split(), "--help"])
         assert end.value.code == 0
+        text = capsys.readouterr().out
+        assert text.startswith(f"usage: zipvoice {name}") and "options:" in text
+        assert "{None" not in text and "default: None" not in text and "STR" not in text and "(default: )" not in text
+        assert max(map(len, text.splitlines())) <= 120
     code = (
         "import sys, zipvoice.cli; zipvoice.cli.main(['--help']); sys.exit(bool({'torch', 'jieba'} & set(sys.modules)))"
     )

@@ -29,24 +29,30 @@ def player() -> tuple[str, ...] | None:
     return next((command for command in PLAYERS if shutil.which(command[0])), None)
 
 
+def require_player() -> None:
+    """Raise OSError unless this machine can play sound."""
+    if player() is None and sys.platform != "win32":
+        names = ", ".join(command[0] for command in PLAYERS)
+        raise OSError(f"there is no program that plays sound ({names}); save the sound to a file instead")
+
+
 def play(audio: "Audio") -> None:
     """Play a sound and wait for its end. Raises OSError where that is not possible."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sound.wav"
         audio.save(path)
-        _play_file(str(path))
+        play_file(str(path))
 
 
-def _play_file(path: str) -> None:
+def play_file(path: str) -> None:
+    """Play a sound file and wait for its end. Raises OSError where that is not possible."""
+    require_player()
     if command := player():
         _run([*command, path])
     elif sys.platform == "win32":
         import winsound
 
         winsound.PlaySound(path, winsound.SND_FILENAME)
-    else:
-        names = ", ".join(command[0] for command in PLAYERS)
-        raise OSError(f"there is no program that plays sound ({names}); save the sound to a file instead")
 
 
 def _run(command: list[str]) -> None:

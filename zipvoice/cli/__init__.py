@@ -14,9 +14,12 @@ from typing import NamedTuple
 from zipvoice.cli import (
     alignment,
     check,
+    completion,
     diagnose,
+    dubbing,
     evaluation,
     export,
+    lists,
     serve,
     synthesis,
     text,
@@ -39,8 +42,8 @@ class Command(NamedTuple):
 COMMANDS = {
     "say": Command("speak a text in the voice of a recording", synthesis.say),
     "dialog": Command("speak a dialogue in the voices of two speakers", synthesis.dialog),
-    "batch": Command("speak a list of texts", synthesis.batch),
-    "dub": Command("speak subtitles, each in its time", synthesis.dub),
+    "batch": Command("speak a list of texts", lists.batch),
+    "dub": Command("speak subtitles, each in its time", dubbing.dub),
     "voice": Command("save, list, play and remove voices", voices.voice),
     "serve": Command("speak for other programs, over the network", serve.serve),
     "align": Command("find when each word of a recording is spoken", alignment.align),
@@ -72,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"{zipvoice.__version__}\n")
         return 0
+    if name == "completion":
+        return completion.completion(rest, {name: command.run for name, command in COMMANDS.items()})
     if name not in COMMANDS:
         note(f"zipvoice: there is no command {name!r}{suggestion(name, COMMANDS)}")
         return EXIT_USAGE
@@ -90,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _usage() -> str:
     rows = "\n".join(f"  {name:<13} {command.summary}" for name, command in COMMANDS.items())
+    rows += "\n  completion    complete commands and options in a shell"
     return (
         "Zero-shot text-to-speech by flow matching.\n\n"
         f"usage: zipvoice COMMAND [options]\n\n{rows}\n\n"

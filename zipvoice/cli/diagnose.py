@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import tyro
 
-from zipvoice.cli.parsing import EXIT_ERROR, parse
+from zipvoice.cli.parsing import EXIT_ERROR, TOKENIZER, parse
 from zipvoice.config.strict_json import read_json
 from zipvoice.config.training import RunConfig
 
@@ -41,7 +41,7 @@ def diagnose(arguments: list[str]) -> int:
     what, path, rest = arguments[:1], arguments[1:2], arguments[2:]
     named = bool(path) and not path[0].startswith("-")
     default = Diagnose(tyro.MISSING, run=read_json(RunConfig, path[0]) if named else RunConfig())
-    command = parse(Diagnose, "diagnose", what + (rest if named else path + rest), default)
+    command = parse(Diagnose, "diagnose", what + (rest if named else path + rest), default, TOKENIZER)
     from zipvoice.training.run import at_next_step
 
     look = {"statistics": _statistics, "finite": _finite, "memory": _memory}[command.what]

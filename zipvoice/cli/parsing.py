@@ -2,10 +2,14 @@
 """From arguments to a dataclass, and how a program ends."""
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 import tyro
+
+from zipvoice.cli.help import show_help, wants_help
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2  # tyro leaves with it
@@ -13,10 +17,53 @@ EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
-def parse(kind: Any, name: str, arguments: Sequence[str], default: Any = None) -> Any:
-    """The dataclass `kind` from command-line arguments; prints help or a usage error and leaves when asked to."""
+_registry = tyro.constructors.ConstructorRegistry()
+
+
+@_registry.primitive_rule
+def _optional(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
+    """A value that may be left out is given like any other: the word None is a text."""
+    kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
+    if get_origin(info.type) not in (Union, UnionType) or len(kinds) != 1 or kinds[0] not in _NAMES:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=_NAMES[kinds[0]],
+        instance_from_str=lambda words: kinds[0](words[0]),
+        is_instance=lambda value: value is None or isinstance(value, kinds[0]),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+_NAMES: dict[Any, str] = {str: "TEXT", int: "INT", float: "FLOAT", Path: "PATH"}
+
+
+TOKENIZER = {"--tokenizer": "--tokenizer.type", "--language": "--tokenizer.language"}
+"""How the tokenizer is chosen on every command line, for commands whose settings have it inside."""
+
+
+def parse(
+    kind: Any, name: str, arguments: Sequence[str], default: Any = None, spelled: Mapping[str, str] | None = None
+) -> Any:
+    """The dataclass `kind` from command-line arguments; prints help or a usage error and leaves when asked to.
+
+    `spelled` gives options, by the spelling that people use, their names in the dataclass.
+    """
+    spelled = {**SHORT, **(spelled or {})}
+    if wants_help(arguments):
+        show_help(kind, name, spelled, default)
+        sys.exit(0)
     extra = {} if default is None else {"default": default}
-    return tyro.cli(kind, prog=f"zipvoice {name}", args=list(arguments), **extra)
+    arguments = [_named(argument, spelled) for argument in arguments]
+    return tyro.cli(kind, prog=f"zipvoice {name}", args=arguments, registry=_registry, **extra)
+
+
+SHORT = {"-s": "--speed"}
+
+
+def _named(argument: str, spelled: Mapping[str, str]) -> str:
+    option, equals, value = argument.partition("=")
+    return spelled.get(option, option) + equals + value
 
 
 def note(text: str) -> None:

@@ -29,7 +29,7 @@ class Tokenize:
 
 
 def tokenize(arguments: list[str]) -> None:
-    command = parse(Tokenize, "tokenize", arguments)
+    command = parse(Tokenize, "tokenize", arguments, spelled={"--tokenizer": "--type"})
     from zipvoice.text.explain import inspect_text, render, to_json
     from zipvoice.text.token_table import TokenTable
     from zipvoice.text.tokenizers import build_tokenizer

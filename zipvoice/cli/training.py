@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from zipvoice.cli.parsing import EXIT_INTERRUPTED, note, parse
+from zipvoice.cli.parsing import EXIT_INTERRUPTED, TOKENIZER, note, parse
 from zipvoice.config.data import ManifestConfig, PrepareOptions
 from zipvoice.config.strict_json import read_json
 from zipvoice.config.training import FINE_TUNING, AverageOptions, MergeOptions, RunConfig
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def train(arguments: list[str]) -> int:
     config, rest = _run_file(arguments)
-    run = parse(RunConfig, "train CONFIG.json", rest, default=config)
+    run = parse(RunConfig, "train CONFIG.json", rest, default=config, spelled=TOKENIZER)
     from zipvoice.training.run import train as run_training
 
     return exit_status(run_training(run))
@@ -44,7 +44,7 @@ class FineTune:
 
 
 def finetune(arguments: list[str]) -> int:
-    command = parse(FineTune, "finetune", arguments)
+    command = parse(FineTune, "finetune", arguments, spelled=TOKENIZER)
     from zipvoice.training.run import train as run_training
 
     replayed = [ManifestConfig(path, replay=command.replay_share / len(command.replay)) for path in command.replay]
@@ -54,7 +54,9 @@ def finetune(arguments: list[str]) -> int:
 
 
 def prepare(arguments: list[str]) -> None:
-    options = parse(PrepareOptions, "prepare", arguments)
+    if arguments and not arguments[0].startswith("-"):
+        arguments = ["--source", *arguments]
+    options = parse(PrepareOptions, "prepare SOURCE", arguments)
     from zipvoice.data.prepare import prepare as prepare_corpus
 
     made = prepare_corpus(options)

@@ -22,6 +22,8 @@ class ModelFile:
     """The tokenizer the model was trained with; when absent, that of the released model of the same variant."""
     sampling: SamplingConfig | None = None
     """How it is best sampled; when absent, as the released model of the same variant."""
+    vocoder: str | None = None
+    """What speaks for it: griffin-lim, vocos_small or a directory; when absent, the published Vocos."""
 
     def sampling_of(self, variant: Variant) -> SamplingConfig:
         """How the model, of a variant that files may leave out, is best sampled."""

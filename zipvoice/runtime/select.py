@@ -76,11 +76,15 @@ def load_vocoder(source: str | os.PathLike[str], runtime: str = "auto", *, devic
 
 
 def default_vocoder(model: str | os.PathLike[str], directory: ModelDirectory, runtime: str) -> str | Path:
-    """What speaks for a model unless another is named, as `load_vocoder` takes it: its graph, else `find_vocoder`."""
+    """What speaks for a model unless another is named, as `load_vocoder` takes it.
+
+    Its own graph, else what its model.json names, else `find_vocoder`.
+    """
+    remembered = directory.file.vocoder
     if str(model) in builtin.MODELS or runtime not in ("onnx", "auto"):
-        return find_vocoder(model)
-    has_own = has_graphs(directory.path, "vocoder" if runtime == "auto" else "velocity")
-    return directory.path if has_own else find_vocoder(model)
+        return remembered or find_vocoder(model)
+    has_own = has_graphs(directory.path, "vocoder" if runtime == "auto" or remembered else "velocity")
+    return directory.path if has_own else remembered or find_vocoder(model)
 
 
 def _has_graphs(directory: ModelDirectory, variant: Variant | None) -> bool:

@@ -225,10 +225,7 @@ class Synthesizer:
         return joined(self.parts(text, voice, options, **changes))
 
     def dialog(self, text: Text, voice: Voice = None, options: SynthesisOptions | None = None, **changes: Any) -> Audio:
-        """Speak a dialogue, `[S1] … [S2] …`, in a voice of two speakers (`dialog_prompt`); else as `synthesize`.
-
-        With the stereo model the first speaker is in the left channel and the second in the right one.
-        """
+        """As `synthesize`, a dialogue `[S1] … [S2] …` in a voice of two; the stereo model puts `[S1]` on the left."""
         if not self.is_dialogue:
             raise ValueError(
                 f"a {self.model.description.variant} model has one voice; "
@@ -270,12 +267,14 @@ class Synthesizer:
         """
         resolved = self.resolved(replace(options or SynthesisOptions(), **changes))
         prompt = find_prompt(self, voice, voice_text, target_rms=resolved.target_rms, raw=resolved.raw)
-        chunks = self.plan(text, prompt, resolved, name)
-        groups = ([chunk] for chunk in chunks) if one_by_one else batches(chunks, resolved.max_batch_seconds)
-        pieces = (piece for group in groups for piece in self.pieces(group, resolved))
-        return self.joined_pieces(pieces, resolved)
+        return self.spoken(self.plan(text, prompt, resolved, name), resolved, one_by_one)
 
     # ------------------------------------------------------------ its stages, in order
+
+    def spoken(self, chunks: Iterable[SpeechChunk], options: ResolvedOptions, one_by_one: bool) -> Iterator[Audio]:
+        """The speech of the chunks of one text in parts; see `parts`."""
+        groups = ([chunk] for chunk in chunks) if one_by_one else batches(chunks, options.max_batch_seconds)
+        return self.joined_pieces((piece for group in groups for piece in self.pieces(group, options)), options)
 
     def plan(self, text: Text, prompt: Prompt, options: ResolvedOptions, name: str = "") -> Iterator[SpeechChunk]:
         """The chunks of a text as they are needed; see `ChunkPlanner.plan`."""
@@ -386,7 +385,7 @@ def load(
 
 
 def for_stream(options: SynthesisOptions) -> SynthesisOptions:
-    """The options with a first chunk that is short, unless they say how long it is."""
+    """The options with a short first chunk."""
     return replace(options, first_chunk_seconds=options.first_chunk_seconds or FIRST_CHUNK_SECONDS)
 
 

@@ -229,7 +229,8 @@ class ModelRun(Run):
         """The content of model.json; the sampling is that of the model to start from, if it is of the same variant."""
         config, source = self.config, self.source
         sampling = source.file.sampling if source is not None and source.variant == config.variant else None
-        return ModelFile(config.model, config.feature, config.variant, config.tokenizer, sampling)
+        vocoder = source.file.vocoder if source is not None else None
+        return ModelFile(config.model, config.feature, config.variant, config.tokenizer, sampling, vocoder)
 
     @property
     def sampling(self) -> SamplingConfig:

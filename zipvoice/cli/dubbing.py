@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command that speaks subtitles."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from zipvoice.cli.parsing import note, parse
+from zipvoice.cli.synthesis import Machine, Options, progress
+from zipvoice.config.synthesis import SynthesisOptions
+
+if TYPE_CHECKING:
+    from zipvoice.synthesis.prompt import Prompt
+    from zipvoice.synthesis.subtitles import Fit
+
+
+@dataclass(frozen=True)
+class DubCommand:
+    """Speak subtitles (SRT, WebVTT, ASS, TTML and more), each cue in its time.
+
+    Cues are spoken at the pace of the voice, and faster only where they must be; the rest of their time is silent. What
+    does not fit takes time from the silence before the next cue, and is listed.
+    """
+
+    subtitles: tyro.conf.Positional[Path]
+    """The file."""
+    voice: Annotated[str | None, tyro.conf.arg(aliases=["-v"])] = None
+    """The voice of cues that name no speaker: a recording, a voice file, or the name of a voice; by default kathleen,
+    which comes with the package."""
+    voice_text: str | None = None
+    """What the recording says; a saved voice knows it. Without it a recogniser hears it, if one is installed."""
+    speaker: tuple[str, ...] = ()
+    """NAME=VOICE for cues that begin with "NAME: " or have the WebVTT tag <v NAME>; VOICE is a voice file or the
+    name of a saved voice."""
+    fit: Literal["natural", "stretch"] = "natural"
+    """stretch speaks slower as well, so that each cue is filled."""
+    output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = "out.wav"
+    """Where to write the speech."""
+    quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"]), tyro.conf.FlagCreatePairsOff] = False
+    """No progress bar, and nothing about the speech on stderr."""
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
+    options: Options = field(default_factory=SynthesisOptions)
+
+
+def dub(arguments: list[str]) -> None:
+    command = parse(DubCommand, "dub", arguments)
+    speakers = dict(_assignment(item) for item in command.speaker)
+    from zipvoice.synthesis.output import check_length, write_parts
+    from zipvoice.synthesis.subtitles import dub_parts, plan_cues, read_subtitles
+    from zipvoice.synthesis.voices import find_prompt
+
+    cues, options = read_subtitles(command.subtitles, list(speakers)), command.options
+    synthesizer = command.machine.load()
+    check_length(command.output, max(cue.end for cue in cues), synthesizer.num_channels)
+    settings = {"target_rms": options.target_rms, "raw": options.raw}
+    voices: dict[str | None, Prompt] = {name: find_prompt(synthesizer, voice) for name, voice in speakers.items()}
+    voices[None] = find_prompt(synthesizer, command.voice, command.voice_text, **settings)
+    fits = plan_cues(synthesizer, cues, voices, options, command.fit)
+    if not command.quiet:
+        _tell_fits(fits)
+    watched = progress(fits, command.quiet, "cue")
+    length = write_parts(command.output, dub_parts(synthesizer, watched, voices, options))
+    if not command.quiet:
+        note(f"{command.output}: {len(cues)} cues in {length:.2f} s")
+
+
+def _tell_fits(fits: list["Fit"]) -> None:
+    for fit in fits:
+        if fit.is_unnatural or fit.is_too_long:
+            how = f"{fit.stretch:.2f} times its natural {fit.natural_seconds:.2f} s"
+            late = f", {fit.seconds - fit.cue.seconds:.2f} s after its end" if fit.is_too_long else ""
+            note(f"  line {fit.cue.line}: {fit.cue.seconds:.2f} s are {how}{late}: {fit.cue.text[:50]!r}")
+
+
+def _assignment(item: str) -> tuple[str, str]:
+    name, equals, voice = item.partition("=")
+    if not (name and equals and voice):
+        raise ValueError(f"--speaker takes NAME=VOICE, not {item!r}")
+    return name, voice
