@@ -106,12 +106,13 @@ def _list(arguments: list[str]) -> None:
 
 
 def _table(known: list["KnownVoice"]) -> str:
+    """A line for each voice, in columns where somebody reads them, else with tabs."""
+    when = [one.saved[:16].replace("T", " ") if one.saved else "in the package" for one in known]
+    rows = [(one.name, f"{one.seconds:.1f} s", date, one.text) for one, date in zip(known, when, strict=True)]
+    if not sys.stdout.isatty():
+        return "\n".join(map("\t".join, rows))
     width = max(len(one.name) for one in known)
-    rows = []
-    for one in known:
-        when = one.saved[:16].replace("T", " ") if one.saved else "in the package"
-        rows.append(f"{one.name:{width}}  {one.seconds:5.1f} s  {when:16}  {one.text}")
-    return "\n".join(rows)
+    return "\n".join(f"{name:{width}}  {length:>6}  {date:16}  {text}" for name, length, date, text in rows)
 
 
 def _play(arguments: list[str]) -> None:
