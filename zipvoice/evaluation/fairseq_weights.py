@@ -64,7 +64,7 @@ def wavlm(state: Mapping[str, Tensor], stable_layer_norm: bool = True) -> nn.Mod
 
     Raises RuntimeError for weights of another network.
     """
-    import_transformers()
+    _require_transformers()
     from transformers import WavLMConfig, WavLMModel
 
     buckets = state["encoder.layers.0.self_attn.relative_attention_bias.weight"]
@@ -79,7 +79,7 @@ def wavlm(state: Mapping[str, Tensor], stable_layer_norm: bool = True) -> nn.Mod
 
 def wav2vec2(state: Mapping[str, Tensor]) -> nn.Module:
     """The wav2vec 2.0 of "base" form that these weights under fairseq's names make."""
-    import_transformers()
+    _require_transformers()
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
     width = state["post_extract_proj.weight"].shape[0]
@@ -99,7 +99,7 @@ def hidden_states(network: nn.Module, wave: Tensor) -> Tensor:
     return torch.stack([*entered, last])
 
 
-def import_transformers() -> None:
+def _require_transformers() -> None:
     """Raise ImportError with the install line where transformers is missing."""
     try:
         import transformers  # noqa: F401

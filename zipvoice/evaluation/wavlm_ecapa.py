@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zipvoice.audio.files import Audio, resample
-from zipvoice.evaluation.fairseq_weights import hidden_states, import_transformers, read_checkpoint, wavlm
+from zipvoice.evaluation.fairseq_weights import hidden_states, read_checkpoint, wavlm
 from zipvoice.evaluation.level import require_sound
 from zipvoice.evaluation.provenance import JudgedBy, sha256_of
 
@@ -137,7 +137,6 @@ class WavlmEcapa:
 
         Raises FileNotFoundError and ImportError that say what to do, and RuntimeError for weights of another network.
         """
-        import_transformers()
         head = dict(read_checkpoint(models / HEAD)["model"])
         backbone = dict(read_checkpoint(models / BACKBONE)["model"])
         tuned = {key.removeprefix(FINETUNED): value for key, value in head.items() if key.startswith(FINETUNED)}
