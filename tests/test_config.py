@@ -144,3 +144,9 @@ def test_options_that_would_never_end_are_refused(name, value):
     with pytest.raises(ValueError, match=rf"{name} must be .*, not {re.escape(str(value))}"):
         SynthesisOptions(**{name: value})
     SynthesisOptions(speed=0.05, duration=86_399.0, num_steps=1000)
+
+
+def test_a_truth_value_is_no_number():
+    with pytest.raises(ValueError, match="expected float, found bool true"):
+        from_dict(SynthesisOptions, {"speed": True})
+    assert from_dict(SynthesisOptions, {"speed": 2}).speed == 2.0

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from zipvoice.training.lr_scheduler import adjusted_batch_count, eden, hours_seen
+from zipvoice.config.vocoder import VocoderRunConfig
+from zipvoice.training.lr_scheduler import CosineSchedule, adjusted_batch_count, eden, hours_seen
 
 REFERENCE = json.loads((Path(__file__).parent / "data" / "optimizer" / "schedules.json").read_text())
 SETTINGS = ("lr_batches", "lr_epochs", "warmup_batches", "warmup_start")
@@ -41,3 +42,12 @@ def test_adjusted_batch_count_and_hours():
         assert hours_seen(case["batch_idx"], case["max_duration"], case["world_size"]) == pytest.approx(case["epoch"])
     offset = REFERENCE["batch_count_offset"]["when_finetuning_or_distilling_or_dialog"]
     assert adjusted_batch_count(10, 50, offset=offset) == offset + 10
+
+
+def test_the_cosine_of_a_run_counts_steps_from_one():
+    """The first step has the first part of the rise, the one after the last would have nothing."""
+    schedule = CosineSchedule(VocoderRunConfig(lr=0.8, num_steps=100, warmup_steps=4))
+    assert schedule.learning_rate(1, 0) == pytest.approx(0.2)
+    assert schedule.learning_rate(51, 0) == pytest.approx(0.4)
+    assert schedule.learning_rate(101, 0) == pytest.approx(0)
+    assert schedule.batch_count(7) == 7.0
