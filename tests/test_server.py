@@ -211,6 +211,7 @@ def test_open_webui_finds_models_and_voices(http, client):
         ({"input": "a", "language": "tlh"}, 400, "language", "invalid_value"),
         ({"input": "a", "response_format": "au"}, 400, "response_format", "literal_error"),
         ({"input": "a", "duration": 2, "speed": 2}, 400, None, "value_error"),
+        ({"input": "a", "word_timestamps": True, "ref_text": "a"}, 400, None, "value_error"),
         ({"input": "a", "ref_audio": "data:audio/wav;base64,AAAA"}, 400, None, "value_error"),
         ({"input": "a", "ref_audio": "http://127.0.0.1/a.wav", "ref_text": "b"}, 400, "ref_audio", "invalid_value"),
         ({"input": "a", "ref_audio": "file:///etc/passwd", "ref_text": "b"}, 400, "ref_audio", "invalid_value"),
@@ -249,6 +250,18 @@ def test_everything_else_is_told_in_the_same_shape(http):
 
 def test_fields_of_other_servers_are_told_to_have_no_effect(http):
     assert speak(http, "Yes.", instructions="merrily").headers["x-ignored-fields"] == "instructions"
+
+
+def test_the_times_of_words_are_told_on_request(http):
+    text = "Nobody knows why. The quick brown fox jumps."
+    whole = speak(http, text, word_timestamps=True, stream=False)
+    words = json.loads(whole.headers["x-word-timestamps"])
+    assert [word["word"] for word in words] == text.replace(".", "").split()
+    times = [time for word in words for time in (word["start_ms"], word["end_ms"])]
+    assert times == sorted(times) and times[-1] <= 1000 * decode(whole.content).seconds
+    events = speak(http, text, word_timestamps=True, stream_format="sse").text.strip().split("\n\n")
+    told = json.loads(events[-1].partition("\ndata: ")[2])["word_timestamps"]
+    assert [word["word"] for word in told] == [word["word"] for word in words]
 
 
 # ---------------------------------------------------------------- batch, dialogue

@@ -4,7 +4,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from zipvoice.audio.files import Audio
+from zipvoice.audio.words import Word
 from zipvoice.server.containers import Container, Format, container, media_type, whole_file
 from zipvoice.server.errors import ApiError
 from zipvoice.server.speaker import told
@@ -19,6 +20,8 @@ from zipvoice.server.speech_job import SpeechJob
 from zipvoice.synthesis.synthesizer import joined
 
 EVENTS = "text/event-stream"
+MAX_HEADER_BYTES = 4096
+"""Of what is told of words; clients refuse much larger heads."""
 
 T = TypeVar("T")
 
@@ -35,9 +38,9 @@ async def encoded(parts: AsyncIterator[Audio], name: Format) -> AsyncIterator[by
 
 
 async def as_events(
-    chunks: AsyncIterator[bytes], name: Format, usage: Callable[[], dict[str, int]]
+    chunks: AsyncIterator[bytes], name: Format, about: Callable[[], dict[str, Any]]
 ) -> AsyncIterator[bytes]:
-    """The bytes of a file in OpenAI's events; an error after the first of them is an event too."""
+    """The bytes of a file in OpenAI's events, the last of which tells `about` it; a late error is an event too."""
     begun = False
     try:
         async for chunk in chunks:
@@ -49,7 +52,23 @@ async def as_events(
             raise
         yield event("speech.audio.error", error=told(error).body)
         return
-    yield event("speech.audio.done", usage=usage())
+    yield event("speech.audio.done", **about())
+
+
+async def heard(parts: AsyncIterator[Audio], words: list[Word]) -> AsyncIterator[Audio]:
+    """The parts of a sound; `words` gets theirs, with times from its beginning."""
+    start = 0.0
+    async for part in parts:
+        words += [word.moved(start) for word in part.words]
+        start += part.seconds
+        yield part
+
+
+def shown_words(words: Iterable[Word]) -> list[dict[str, Any]]:
+    """Words and their times, as other servers tell them."""
+    return [
+        {"word": each.word, "start_ms": round(1000 * each.start), "end_ms": round(1000 * each.end)} for each in words
+    ]
 
 
 def event(kind: str, **data: Any) -> bytes:
@@ -66,6 +85,10 @@ def usage_of(jobs: Sequence[SpeechJob]) -> dict[str, int]:
 async def whole_answer(parts: AsyncIterator[Audio], name: Format, headers: dict[str, str]) -> Response:
     """The sound in one piece, with its length."""
     sound = joined([part async for part in parts])
+    if sound.words:
+        told_words = json.dumps(shown_words(sound.words))
+        fits = len(told_words) <= MAX_HEADER_BYTES
+        headers |= {"X-Word-Timestamps": told_words} if fits else {"X-Word-Timestamps-Omitted": "too long; ask for sse"}
     return Response(await asyncio.to_thread(whole_file, name, sound), 200, headers, media_type(name))
 
 

@@ -2,6 +2,7 @@
 """What clients send, as pydantic checks it and the OpenAPI page shows it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -128,6 +129,9 @@ class Speech(Manner):
         default=None, description="A recording to speak like, instead of a voice: data:audio/wav;base64,…"
     )
     ref_text: str | None = Field(default=None, description="What the recording says, word for word.")
+    word_timestamps: bool = Field(
+        default=False, description="Tell when each word is spoken; with stream false, or stream_format sse."
+    )
 
     @model_validator(mode="after")
     def _one_voice(self) -> "Speech":
@@ -137,11 +141,12 @@ class Speech(Manner):
             raise ValueError("ref_audio and ref_text go together: a recording and what it says")
         if self.duration is not None and self.speed != 1:
             raise ValueError("duration replaces speed; leave one of them out")
+        if self.word_timestamps and self.stream is not False and self.stream_format != "sse":
+            raise ValueError("word_timestamps are sent with stream false, or with stream_format sse")
         return self
 
     def options(self) -> SynthesisOptions:
-        options = super().options()
-        return options if self.duration is None else SynthesisOptions(**{**vars(options), "duration": self.duration})
+        return replace(super().options(), duration=self.duration, word_times=self.word_timestamps)
 
 
 class LiveSettings(Manner):

@@ -14,7 +14,18 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from zipvoice.audio.files import Audio
-from zipvoice.server.answers import EVENTS, Stream, as_events, encoded, until_gone, usage_of, whole_answer
+from zipvoice.audio.words import Word
+from zipvoice.server.answers import (
+    EVENTS,
+    Stream,
+    as_events,
+    encoded,
+    heard,
+    shown_words,
+    until_gone,
+    usage_of,
+    whole_answer,
+)
 from zipvoice.server.containers import media_type, whole_file
 from zipvoice.server.errors import ApiError, invalid, of_validation
 from zipvoice.server.schemas import Batch, Dialogue, Manner, Speech
@@ -94,10 +105,17 @@ async def _answer(
             raise told(error) from None
         finally:
             stop()
-    chunks, content_type = encoded(parts, name), media_type(name)
+    words: list[Word] = []
+    chunks, content_type = encoded(heard(parts, words), name), media_type(name)
     if manner.stream_format == "sse":
-        chunks, content_type = as_events(chunks, name, lambda: usage_of(jobs)), EVENTS
+        chunks, content_type = as_events(chunks, name, lambda: _about(jobs, words)), EVENTS
     return Stream(chunks, stop, content_type, headers, speaker.options.send_seconds)
+
+
+def _about(jobs: Sequence[SpeechJob], words: Sequence[Word]) -> dict[str, Any]:
+    """What is told of speech beside its sound."""
+    times = {"word_timestamps": shown_words(words)} if words else {}
+    return {"usage": usage_of(jobs), **times}
 
 
 @router.post("/speech/batch")
@@ -145,5 +163,5 @@ async def _item(item: dict[str, Any], speaker: Speaker, key: str) -> dict[str, A
     return {
         "audio_data": base64.b64encode(data).decode(),
         "media_type": media_type(speech.response_format),
-        "usage": usage_of([job]),
+        **_about([job], sound.words),
     }
