@@ -205,11 +205,28 @@ def _quantize(path: Path) -> None:
     """Weights of the matrix products in 8 bits, one scale for each matrix; activations are quantised as they come."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    _fold(path)
     with tempfile.TemporaryDirectory() as folder:
         quantized = Path(folder) / "int8.onnx"
         with _quiet():  # it recommends a step before it, which changes nothing here
             quantize_dynamic(path, quantized, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8)
         path.write_bytes(quantized.read_bytes())
+
+
+def _fold(path: Path) -> None:
+    """Compute what depends on weights alone, which would keep them in the file in float32."""
+    import onnx
+    from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC  # standard operators only
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 3
+    InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    model = onnx.load(str(path))
+    del model.opset_import[:]
+    model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+    onnx.save(model, str(path))
 
 
 @contextmanager
