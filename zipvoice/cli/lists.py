@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -42,6 +42,8 @@ class BatchCommand:
     """Speak what has a file already anew."""
     markdown: Markdown = "auto"
     """Leave out the marks of Markdown and its blocks of code in each text; auto does so in .md and .markdown lists."""
+    words: Literal["", "json", "srt", "vtt", "TextGrid"] = ""
+    """Write when each word is spoken into a file of this format beside each sound."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Check the whole list and speak nothing."""
     quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"]), tyro.conf.FlagCreatePairsOff] = False
@@ -73,11 +75,12 @@ def batch(arguments: list[str]) -> int:
         synthesizer,
         share(utterances.values(), rank, world_size),
         command.output,
-        synthesizer.resolved(options),
+        synthesizer.resolved(replace(options, word_times=options.word_times or bool(command.words))),
         voice,
         f"{command.voice} {command.voice_text}",
         f"{command.machine.model} {command.machine.vocoder or ''}".strip(),
         command.overwrite,
+        f".{command.words}" if command.words else "",
     )
     return _speak_list(work, command.json, command.quiet, rank)
 

@@ -13,7 +13,7 @@ from zipvoice.evaluation.whisper import Transcript, Whisper, find_whisper
 
 DOUBTFUL = 0.5
 """Confidence below which a transcript is to be looked at."""
-FITTING = -1.6
+FITTING = -1.4
 """Log-likelihood ratio of a frame, in the mean, below which a text is not what a recording says."""
 
 

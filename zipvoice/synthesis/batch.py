@@ -27,6 +27,7 @@ from zipvoice.synthesis.output import write_parts
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.synthesis.synthesizer import Synthesizer, batches
 from zipvoice.synthesis.voices import by_name, default
+from zipvoice.synthesis.word_times import with_words_beside
 from zipvoice.utterances import Utterance, each_line, raise_bad_lines
 
 BLOCK = 64
@@ -139,6 +140,8 @@ class ListWork:
     """What is noted of the model in the files."""
     overwrite: bool = False
     """Speak what has a file anew."""
+    words: str = ""
+    """Suffix of a file beside each sound with the times of its words, one of `word_files.FORMATS`; none if empty."""
 
     def kept(self) -> Iterator[Kept]:
         """The files that are there already, and stay."""
@@ -225,12 +228,14 @@ class ListWork:
                 return Outcome(utterance.id, path, error=(str(piece).strip() or type(piece).__name__).splitlines()[0])
         sounds = [piece for piece in pieces if isinstance(piece, ChunkAudio)]
         parts = self.synthesizer.joined_pieces(sounds, utterance.options(self.options))
+        if self.words:
+            parts = with_words_beside(parts, path.with_suffix(self.words))
         return Outcome(utterance.id, path, write_parts(path, parts, json.dumps(self._note(utterance))))
 
     def _note(self, utterance: Utterance) -> dict[str, Any]:
         """What an utterance is spoken with, as its file remembers it."""
         options = to_dict(utterance.options(self.options))
-        del options["max_batch_seconds"]  # the same speech
+        del options["max_batch_seconds"], options["word_times"]  # the same speech
         voice = f"{utterance.voice or utterance.ref_audio or self.voice_name} {utterance.ref_text}"
         return {"text": _digest(utterance.text), "voice": _digest(voice), "model": self.model_name, **options}
 

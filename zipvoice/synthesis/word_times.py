@@ -2,6 +2,7 @@
 """Times of words on their way through pieces and parts of speech."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from zipvoice.audio.files import Audio
 from zipvoice.audio.words import Word
@@ -24,3 +25,15 @@ def collected(parts: Iterable[Audio], words: list[Word]) -> Iterator[Audio]:
         words += [word.moved(start) for word in part.words]
         start += part.seconds
         yield part
+
+
+def with_words_beside(parts: Iterable[Audio], path: Path) -> Iterator[Audio]:
+    """The parts of a sound as they come; behind the last one the times of their words are in the file `path`."""
+    from zipvoice.evaluation.word_files import write_words
+
+    words: list[Word] = []
+    seconds = 0.0
+    for part in collected(parts, words):
+        seconds += part.seconds
+        yield part
+    write_words(path, words, seconds)
