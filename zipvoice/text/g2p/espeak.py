@@ -96,7 +96,9 @@ def languages() -> list[str]:
 _FLAG = "🇩🇪"
 _FLAG_LETTERS = frozenset(map(chr, range(0x1F1E6, 0x1F200)))
 _SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
-_INSTALL = "phonemes need espeak-ng, which is under GPL-3.0: pip install piper-phonemize (piper-tts on Python 3.12 and newer)"
+_INSTALL = (
+    "phonemes need espeak-ng, which is under GPL-3.0: pip install piper-phonemize (piper-tts on Python 3.12 and newer)"
+)
 _LINKING = "\u02b2"  # in other languages the same sign is a real palatal
 _LINKING_LANGUAGES = ("en", "fr")
 
