@@ -9,7 +9,7 @@ from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.duration import predicted_frames
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.solver import euler, time_grid
-from zipvoice.synthesis.sampling import sample
+from zipvoice.synthesis.sampling import advance, begin, sample
 
 NOISE = np.random.default_rng(0).standard_normal((20, 20), np.float32)
 ONES = np.ones((8, 20), np.float32)
@@ -83,3 +83,48 @@ def test_impossible_input(tokens, prompt_tokens, num_frames, num_steps, message)
             [NOISE],
             SamplingConfig(num_steps, 0.0),
         )
+
+
+class Counted:
+    """A model that counts the rows that its network evaluates."""
+
+    def __init__(self, model):
+        self.model, self.scales = model, []
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def velocity(self, t, x, condition, guidance_scale):
+        self.scales.append(guidance_scale)
+        return self.model.velocity(t, x, condition, guidance_scale)
+
+
+def given(sampling, model=None):
+    return (model or runtime_model("zipvoice_u5"), [[1, 2, 3]], [[4, 5]], [ONES], [12], [NOISE], sampling)
+
+
+@pytest.mark.parametrize("solver", ["euler", "midpoint", "heun", "adams-bashforth"])
+def test_step_by_step_is_the_same_as_at_once(solver):
+    sampling = SamplingConfig(3, 1.0, solver=solver, time_grid=(0.0, 0.1, 0.4, 1.0), guidance_interval=(0.05, 0.5))
+    (expected,) = sample(*given(sampling))
+    *rest, _ = given(sampling)
+    (trajectory,) = begin(*rest, [sampling])
+    (other,) = begin(*rest, [SamplingConfig(2, 0.5, solver=solver, guidance_interval=(0.05, 0.5))])
+    advance(rest[0], [trajectory])
+    advance(rest[0], [trajectory, other])
+    advance(rest[0], [other, trajectory])
+    assert trajectory.num_steps_left == 0
+    np.testing.assert_allclose(trajectory.speech(rest[0]), expected, atol=1e-5)
+
+
+def test_guidance_is_evaluated_in_its_interval_only():
+    model = Counted(runtime_model("zipvoice_u5"))
+    sample(*given(SamplingConfig(4, 2.0, t_shift=1.0, guidance_interval=(0.25, 0.5)), model))
+    assert model.scales == [0.0, 2.0, 2.0, 0.0]
+    always = SamplingConfig(4, 2.0, guidance_interval=(0.0, 1.0))
+    assert np.array_equal(sample(*given(always))[0], sample(*given(SamplingConfig(4, 2.0)))[0])
+
+
+def test_the_grid_of_equal_steps_is_euler_to_the_bit():
+    grid = SamplingConfig(4, 1.0, time_grid=(0.0, 0.25, 0.5, 0.75, 1.0))
+    assert np.array_equal(sample(*given(grid))[0], sample(*given(SamplingConfig(4, 1.0, t_shift=1.0)))[0])

@@ -3,13 +3,15 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from zipvoice.config.synthesis import EPSS_GRIDS, EVALUATIONS, SamplingConfig
 from zipvoice.model.condition import Condition
-from zipvoice.model.guidance import classifier_free_guidance
-from zipvoice.model.solver import euler, time_grid
+from zipvoice.model.guidance import classifier_free_guidance, scale_at
+from zipvoice.model.solver import SOLVERS, Past, euler, solve, time_grid, times_of
 
 FOLDER = Path(__file__).parent / "data" / "solver"
 KNOWN = json.loads((FOLDER / "solver.json").read_text())
@@ -102,3 +104,113 @@ def test_euler_solves_a_straight_path_in_one_step():
     for num_steps in (1, 3):
         x = euler(lambda t, x, condition: speech - noise, noise, condition, time_grid(num_steps, 0.5))
         torch.testing.assert_close(x, speech)
+
+
+# ---------------------------------------------------------------- solvers of second order
+
+UNEVEN = (0.0, 0.05, 0.2, 0.5, 1.0)
+
+
+def decay(t, x, condition):
+    """x' = -2 t x: x(1) = x(0) / e."""
+    return -2 * t * x
+
+
+def error_of(solver, num_steps, t_shift):
+    x = solve(decay, np.ones((1, 1, 1)), None, time_grid(num_steps, t_shift), solver)
+    return abs(x.item() - math.exp(-1))
+
+
+@pytest.mark.parametrize("t_shift", [1.0, 0.5])
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2), ("heun", 2), ("adams-bashforth", 2)])
+def test_halving_steps_divides_the_error_by_two_to_the_order(solver, order, t_shift):
+    measured = math.log2(error_of(solver, 128, t_shift) / error_of(solver, 256, t_shift))
+    assert measured == pytest.approx(order, abs=0.1)
+
+
+@pytest.mark.parametrize("solver", ["midpoint", "heun", "adams-bashforth"])
+def test_velocities_linear_in_time_are_integrated_exactly(solver):
+    """∫ (3 - 4 t) dt over [0, 1] is 1. The first step of Adams and Bashforth is Euler's: it errs by slope h²/2."""
+    x = solve(lambda t, x, condition: np.full_like(x, 3 - 4 * t), np.zeros((1, 2, 2)), None, UNEVEN, solver)
+    first = 4 * UNEVEN[1] ** 2 / 2 if solver == "adams-bashforth" else 0.0
+    np.testing.assert_allclose(x, 1 + first, rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_constant_velocity_is_the_same_for_all_solvers(solver):
+    noise, speech = np.random.default_rng(0).standard_normal((2, 1, 5, 3))
+    x = solve(lambda t, x, condition: speech - noise, noise, None, UNEVEN, solver)
+    np.testing.assert_allclose(x, speech, atol=1e-12)
+
+
+def test_the_first_step_of_adams_and_bashforth_is_eulers_to_the_bit():
+    x = np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
+    assert np.array_equal(solve(decay, x, None, (0.0, 0.3), "adams-bashforth"), euler(decay, x, None, (0.0, 0.3)))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_evaluations_are_as_many_as_are_told(solver):
+    seen = []
+    solve(lambda t, x, condition: seen.append(t) or x, np.ones((1, 1, 1)), None, UNEVEN, solver)
+    assert len(seen) == EVALUATIONS[solver] * (len(UNEVEN) - 1)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_utterances_at_times_of_their_own_step_as_they_do_alone(solver, kind):
+    """One before its first step, one after it."""
+    states = np.random.default_rng(0).standard_normal((2, 4, 3)).astype(np.float32)
+    starts, ends, before = (0.0, 0.2), (0.25, 0.6), (-math.inf, 0.1)
+    velocities = np.stack([np.zeros((4, 3), np.float32), states[0]])
+
+    def each(values):
+        return kind(np.array(values, np.float32)[:, None, None])
+
+    past = Past(each(before), kind(velocities))
+    together, _ = SOLVERS[solver](decay, kind(states), None, each(starts), each(ends), past)
+    for row in range(2):
+        alone = Past(before[row], velocities[row : row + 1])
+        expected, _ = SOLVERS[solver](decay, states[row : row + 1], None, starts[row], ends[row], alone)
+        np.testing.assert_allclose(np.asarray(together[row]), expected[0], rtol=1e-5)
+
+
+# ---------------------------------------------------------------- grids and guidance
+
+
+def test_published_grids_are_multiples_of_a_thirty_second():
+    assert EPSS_GRIDS[5] == (0.0, 0.0625, 0.125, 0.25, 0.5, 1.0)
+    assert {steps: [t * 32 for t in grid][-3:] for steps, grid in EPSS_GRIDS.items()} == {
+        5: [8, 16, 32],
+        6: [8, 16, 32],
+        7: [16, 24, 32],
+    }
+
+
+def test_times_are_the_grid_or_else_shifted_steps():
+    assert times_of(SamplingConfig(5, 1.0, time_grid=EPSS_GRIDS[5])) == list(EPSS_GRIDS[5])
+    assert times_of(SamplingConfig(5, 1.0, t_shift=0.3)) == time_grid(5, 0.3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"time_grid": (0.0, 0.5, 1.0)},
+        {"time_grid": (0.0, 0.0, 0.5, 1.0)},
+        {"time_grid": (0.1, 0.2, 0.5, 1.0)},
+        {"time_grid": (0.0, 0.2, 0.5, math.nan)},
+        {"time_grid": ()},
+        {"guidance_interval": (0.5, 0.2)},
+        {"guidance_interval": (0.0, 1.5)},
+        {"guidance_interval": (0.5,)},
+    ],
+)
+def test_impossible_grid_or_interval(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        SamplingConfig(3, 1.0, **change)
+
+
+def test_guidance_outside_its_interval_is_none():
+    assert [scale_at(t, 1.5, (0.25, 0.5)) for t in (0.2, 0.25, 0.5, 0.6)] == [0.0, 1.5, 1.5, 0.0]
+    assert scale_at(0.6, 1.5, None) == 1.5
+    times = np.array([0.2, 0.3], np.float32)[:, None, None]
+    assert scale_at(times, 1.5, (0.25, 0.5)).ravel().tolist() == [0.0, 1.5]

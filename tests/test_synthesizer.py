@@ -245,6 +245,31 @@ def test_a_model_that_says_what_suits_it_is_spoken_with_that(synthesizer):
     assert SynthesisOptions(temperature=0.0).resolved("zipvoice_distill", suits).temperature == 0.0
 
 
+def test_a_model_that_has_a_time_grid_is_spoken_with_it_unless_steps_are_given():
+    suits = SamplingConfig(num_steps=2, guidance_scale=1.0, solver="adams-bashforth", time_grid=(0.0, 0.25, 1.0))
+    assert SynthesisOptions().resolved("zipvoice", suits).sampling == suits
+    steps = SynthesisOptions(num_steps=5).resolved("zipvoice", suits)
+    assert (steps.num_steps, steps.time_grid, steps.solver) == (5, None, "adams-bashforth")
+    grid = SynthesisOptions(time_grid=(0.0, 0.1, 0.2, 1.0), solver="euler").resolved("zipvoice", suits)
+    assert (grid.num_steps, grid.time_grid, grid.solver) == (3, (0.0, 0.1, 0.2, 1.0), "euler")
+    assert grid.resolved("zipvoice", suits) == grid
+    with pytest.raises(ValueError, match="leave it out"):
+        SynthesisOptions(num_steps=5, time_grid=(0.0, 0.1, 1.0))
+    with pytest.raises(ValueError, match="a distilled model has guidance at all times"):
+        SynthesisOptions(guidance_interval=(0.0, 0.5)).resolved("zipvoice_distill", suits)
+
+
+def test_fast_speech_takes_what_was_found_for_the_model():
+    usual, found = SamplingConfig(16, 1.0), SamplingConfig(2, 1.0, time_grid=(0.0, 0.25, 1.0))
+    fast = SynthesisOptions(fast=True)
+    assert fast.resolved("zipvoice", usual, found).sampling == found
+    assert fast.resolved("zipvoice", usual).sampling == usual
+    assert SynthesisOptions().resolved("zipvoice", usual, found).sampling == usual
+    assert SynthesisOptions(raw=True).resolved("zipvoice", usual, found).sampling == usual
+    with pytest.raises(ValueError, match="leave out fast or raw"):
+        SynthesisOptions(fast=True, raw=True)
+
+
 def test_without_noise_seeds_make_no_difference(synthesizer, prompt):
     def samples(seed, temperature):
         return synthesizer.synthesize("hello", prompt, FAST, seed=seed, temperature=temperature).samples

@@ -38,9 +38,9 @@ EXAMPLES = {
     "serve": ("zipvoice serve", "zipvoice serve -m zipvoice_distill --port 9000"),
 }
 RARE = {
-    "compatible", "dtype", "first_chunk_seconds", "guidance_scale", "keep_level", "max_batch_seconds",
-    "max_chunk_seconds", "num_steps", "raw", "remove_long_silence", "revision", "runtime", "short_text_floor",
-    "skip_unknown", "t_shift", "target_rms", "temperature",
+    "compatible", "dtype", "first_chunk_seconds", "guidance_interval", "guidance_scale", "keep_level",
+    "max_batch_seconds", "max_chunk_seconds", "num_steps", "raw", "remove_long_silence", "revision", "runtime",
+    "short_text_floor", "skip_unknown", "solver", "t_shift", "target_rms", "temperature", "time_grid",
 }  # fmt: skip
 """Options that few need."""
 RARELY_USED = "rarely used"

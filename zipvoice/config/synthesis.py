@@ -1,10 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a text is spoken."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
+from typing import Any, Literal, TypeAlias
 
 from zipvoice.config.model import Variant
+
+SolverName: TypeAlias = Literal["euler", "midpoint", "heun", "adams-bashforth"]
+EVALUATIONS: dict[SolverName, int] = {"euler": 1, "midpoint": 2, "heun": 2, "adams-bashforth": 1}
+"""Of the velocity in each step of a solver."""
+EPSS_GRIDS: dict[int, tuple[float, ...]] = {
+    len(thirty_seconds) - 1: tuple(each / 32 for each in thirty_seconds)
+    for thirty_seconds in ((0, 2, 4, 8, 16, 32), (0, 2, 4, 6, 8, 16, 32), (0, 2, 4, 6, 8, 16, 24, 32))
+}
+"""Published time grids by the number of steps (empirically pruned step sampling, Zheng et al., 2025)."""
 
 
 @dataclass(frozen=True)
@@ -12,13 +23,38 @@ class SamplingConfig:
     """How a model gets from noise to speech unless it is told otherwise."""
 
     num_steps: int
-    """Euler steps."""
+    """Steps of the solver."""
     guidance_scale: float
     """Strength of classifier-free guidance."""
     t_shift: float = 0.5
     """Time shift in (0, 1]; below 1 more steps are spent close to noise."""
     temperature: float = 1.0
     """Standard deviation of the initial noise."""
+    solver: SolverName = "euler"
+    """How a step is taken; see `zipvoice.model.solver.SOLVERS`."""
+    time_grid: tuple[float, ...] | None = None
+    """Times between which the solver steps, from 0 to 1, instead of those that t_shift gives."""
+    guidance_interval: tuple[float, float] | None = None
+    """First and last time with guidance, which costs one evaluation of the network less outside them."""
+
+    def __post_init__(self) -> None:
+        check_times(self.num_steps, self.time_grid, self.guidance_interval)
+
+
+def check_times(
+    num_steps: int | None, time_grid: Sequence[float] | None, guidance_interval: Sequence[float] | None
+) -> None:
+    """Raise ValueError for a time grid or an interval that is none, and for steps that are not those of the grid."""
+    if time_grid is not None:
+        rises = len(time_grid) > 1 and all(t < t_next for t, t_next in pairwise(time_grid))
+        if not rises or (time_grid[0], time_grid[-1]) != (0, 1):
+            raise ValueError(f"time_grid must rise from 0 to 1, not {' '.join(f'{t:g}' for t in time_grid)}")
+        if num_steps not in (None, len(time_grid) - 1):
+            raise ValueError(f"time_grid has {len(time_grid) - 1} steps and num_steps is {num_steps}; leave it out")
+    if guidance_interval is not None:
+        first, *last = guidance_interval
+        if len(last) != 1 or not 0 <= first <= last[0] <= 1:
+            raise ValueError(f"guidance_interval must be two times in order, from 0 to 1, not {guidance_interval}")
 
 
 MOST_STEPS, SLOWEST, FASTEST, LONGEST_SECONDS = 1000, 0.01, 1000.0, 86_400
@@ -30,7 +66,7 @@ class SynthesisOptions:
     """How a text is spoken."""
 
     num_steps: int | None = None
-    """Euler steps from noise to speech. By default what suits the model: 16 for the released ones, 8 for a distilled
+    """Steps from noise to speech. By default what suits the model: 16 for the released ones, 8 for a distilled
     one, 4 for that of the package."""
     guidance_scale: float | None = None
     """Strength of classifier-free guidance; by default 1, 3 (distilled) or 1.5 (dialogue)."""
@@ -39,6 +75,16 @@ class SynthesisOptions:
     temperature: float | None = None
     """Standard deviation of the initial noise, from 0 to 1, by default 1 for the released models. Less noise makes
     speech plainer and more alike from seed to seed; a model of little training speaks more clearly with it."""
+    solver: SolverName | None = None
+    """How a step is taken; midpoint and heun evaluate the network twice in each. By default euler, as published."""
+    time_grid: tuple[float, ...] | None = None
+    """Times between which the steps lie, from 0 to 1, such as 0 0.0625 0.125 0.25 0.5 1; replaces num_steps and
+    t_shift."""
+    guidance_interval: tuple[float, float] | None = None
+    """First and last time, from 0 to 1, at which there is guidance; by default always. Outside them a model that is not
+    distilled is evaluated once instead of twice."""
+    fast: bool = False
+    """Take the steps that zipvoice search-steps found for the model, where its directory has some."""
     speed: float = 1.0
     """Speaking rate relative to the prompt's."""
     duration: float | None = None
@@ -88,12 +134,29 @@ class SynthesisOptions:
                 raise ValueError(f"{name} must be {wanted}, not {getattr(self, name)}")
         if self.raw and self.duration is not None:
             raise ValueError("raw speech has the length that the model predicts; leave out duration or raw")
+        if self.raw and self.fast:
+            raise ValueError("raw speech is sampled as for published scores; leave out fast or raw")
+        check_times(self.num_steps, self.time_grid, self.guidance_interval)
 
-    def resolved(self, variant: Variant, sampling: SamplingConfig) -> "ResolvedOptions":
-        """A copy in which what was left open has the value that suits a model of a variant and its `sampling`."""
-        suits: dict[str, Any] = {**asdict(sampling), "max_chunk_seconds": 40.0 if "dialog" in variant else 25.0}
+    def resolved(
+        self, variant: Variant, sampling: SamplingConfig, fast: SamplingConfig | None = None
+    ) -> "ResolvedOptions":
+        """A copy in which what was left open has the value that suits a model of a variant and its `sampling`.
+
+        Or, where that is asked for and the model has one, its `fast` sampling. Raises ValueError for a guidance
+        interval with a distilled model, which always has guidance.
+        """
+        suits: dict[str, Any] = asdict(fast if self.fast and fast else sampling)
+        suits["max_chunk_seconds"] = 40.0 if "dialog" in variant else 25.0
         given = {name: value for name, value in vars(self).items() if value is not None}
-        return ResolvedOptions(**{**suits, **given})
+        if self.time_grid is not None:
+            suits["num_steps"] = len(self.time_grid) - 1
+        elif self.num_steps is not None or self.t_shift is not None:
+            suits["time_grid"] = None
+        resolved = ResolvedOptions(**{**suits, **given})
+        if variant == "zipvoice_distill" and resolved.guidance_interval is not None:
+            raise ValueError("a distilled model has guidance at all times, at no cost; leave out guidance_interval")
+        return resolved
 
 
 @dataclass(frozen=True)
@@ -104,6 +167,7 @@ class ResolvedOptions(SynthesisOptions):
     guidance_scale: float = field(kw_only=True)
     t_shift: float = field(kw_only=True)
     temperature: float = field(kw_only=True)
+    solver: SolverName = field(kw_only=True, default="euler")
     max_chunk_seconds: float = field(kw_only=True)
 
     @property
@@ -114,7 +178,7 @@ class ResolvedOptions(SynthesisOptions):
     @property
     def sampling(self) -> SamplingConfig:
         """What a solver needs of them."""
-        return SamplingConfig(self.num_steps, self.guidance_scale, self.t_shift, self.temperature)
+        return SamplingConfig(**{each.name: getattr(self, each.name) for each in fields(SamplingConfig)})
 
 
 PUBLISHED_SAMPLING: dict[Variant, SamplingConfig] = {

@@ -55,6 +55,28 @@ def guided_velocity(model: Any, scale: float | Array) -> Velocity:
     return classifier_free_guidance(model, scale)
 
 
+def scale_at(t: float | Array, scale: float | Array, interval: tuple[float, float] | None) -> float | Array:
+    """The guidance scale at a time: zero outside an interval of times, ends included (Kynkäänniemi et al., 2024).
+
+    Where time and scale are plain numbers so is the zero, with which nothing is evaluated twice.
+
+    Args:
+        t: one number or one per utterance (B, 1, 1).
+        scale: likewise.
+        interval: first and last time with guidance; None for all times.
+
+    Example:
+        >>> scale_at(0.9, 1.0, (0.0, 0.5))
+        0.0
+    """
+    if interval is None:
+        return scale
+    inside = (interval[0] <= t) & (t <= interval[1])
+    if isinstance(inside, bool):
+        return scale if inside else 0.0
+    return scale * cast(inside, t)
+
+
 def _with_unconditional(condition: Condition, keep_speech: bool | Array) -> Condition:
     """The unconditional batch, then the conditional one; `keep_speech` is a factor, one or per utterance (B, 1, 1)."""
     text, speech, mask = condition.text, condition.speech, condition.padding_mask

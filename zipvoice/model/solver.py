@@ -6,20 +6,22 @@ x_t = t x_1 + (1 - t) x_0 it predicts x_1 - x_0. NumPy arrays and PyTorch tensor
 C mel bins of all channels.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from zipvoice.model.arrays import Array
+from zipvoice.config.synthesis import SamplingConfig, SolverName
+from zipvoice.model.arrays import Array, namespace
 from zipvoice.model.condition import Condition
 
 Velocity: TypeAlias = Callable[[float | Array, Array, Condition], Array]
 
 
 def time_grid(num_steps: int, t_shift: float = 1.0, t_start: float = 0.0, t_end: float = 1.0) -> list[float]:
-    """The `num_steps` + 1 times between which Euler's method steps, as float32 values.
+    """The `num_steps` + 1 times between which a solver steps, as float32 values.
 
     Equal steps τ are warped by t = s τ / (1 + (s - 1) τ); a shift s below 1 packs them near the noise.
 
@@ -46,23 +48,111 @@ def _linspace(start: float, end: float, num_steps: int) -> np.ndarray:
     return np.where(index < (num_steps + 1) // 2, first + step * index, last - step * index[::-1]).astype(np.float32)
 
 
-def euler(velocity: Velocity, x: Array, condition: Condition, times: Sequence[float]) -> Array:
-    """Integrate `velocity` from `x` (B, T, C) at times[0] to times[-1]: x ← x + (t' - t) v(t, x) at each step.
+def times_of(sampling: SamplingConfig) -> list[float]:
+    """The times between which a solver steps: the explicit grid of the sampling, else `time_grid`.
+
+    Example:
+        >>> times_of(SamplingConfig(2, 1.0, time_grid=(0.0, 0.25, 1.0)))
+        [0.0, 0.25, 1.0]
+    """
+    return list(sampling.time_grid or time_grid(sampling.num_steps, sampling.t_shift))
+
+
+class Past(NamedTuple):
+    """The evaluation at the beginning of the step before."""
+
+    t: float | Array
+    """Minus infinity where there was none."""
+    velocity: Array
+
+    @classmethod
+    def none(cls, x: Array) -> "Past":
+        """Before the first step from the state x."""
+        return cls(-math.inf, namespace(x).zeros_like(x))
+
+
+class Step(Protocol):
+    """One step of a solver; see `SOLVERS`."""
+
+    def __call__(
+        self, velocity: Velocity, x: Array, condition: Condition, t: float | Array, t_next: float | Array, past: Past
+    ) -> tuple[Array, Array]:
+        """The state at `t_next` and the velocity at `t`, (B, T, C) each.
+
+        Times, those of `past` too, are one number for all or per utterance (B, 1, 1).
+        """
+
+
+def solve(
+    velocity: Velocity, x: Array, condition: Condition, times: Sequence[float], solver: SolverName = "euler"
+) -> Array:
+    """Integrate `velocity` from `x` (B, T, C) at times[0] to times[-1] with one of the `SOLVERS`.
 
     The times are plain numbers, so that no step waits for an accelerator.
 
     Example:
-        >>> speech = euler(guided_velocity(model, 1.0), noise, condition, time_grid(16, t_shift=0.5))
+        >>> times = time_grid(8, t_shift=0.5)
+        >>> speech = solve(guided_velocity(model, 1.0), noise, condition, times, "adams-bashforth")
     """
+    step, past = SOLVERS[solver], Past.none(x)
     for t, t_next in pairwise(times):
-        x = euler_step(velocity, x, condition, t, t_next)
+        x, v = step(velocity, x, condition, t, t_next, past)
+        past = Past(t, v)
     return x
 
 
-def euler_step(velocity: Velocity, x: Array, condition: Condition, t: float | Array, t_next: float | Array) -> Array:
-    """The state at `t_next`, (B, T, C): x + (t' - t) v(t, x); times are one number for all or per utterance (B, 1, 1).
+def euler(velocity: Velocity, x: Array, condition: Condition, times: Sequence[float]) -> Array:
+    """Integrate `velocity` by Euler's method; see `solve`.
 
     Example:
-        >>> x = euler_step(velocity, x, condition, 0.0, 0.25)
+        >>> speech = euler(guided_velocity(model, 1.0), noise, condition, time_grid(16, t_shift=0.5))
     """
-    return x + (t_next - t) * velocity(t, x, condition)
+    return solve(velocity, x, condition, times, "euler")
+
+
+def _euler(
+    velocity: Velocity, x: Array, condition: Condition, t: float | Array, t_next: float | Array, past: Past
+) -> tuple[Array, Array]:
+    v = velocity(t, x, condition)
+    return x + (t_next - t) * v, v
+
+
+def _midpoint(
+    velocity: Velocity, x: Array, condition: Condition, t: float | Array, t_next: float | Array, past: Past
+) -> tuple[Array, Array]:
+    h = t_next - t
+    v = velocity(t, x, condition)
+    return x + h * velocity(t + h / 2, x + h / 2 * v, condition), v
+
+
+def _heun(
+    velocity: Velocity, x: Array, condition: Condition, t: float | Array, t_next: float | Array, past: Past
+) -> tuple[Array, Array]:
+    h = t_next - t
+    v = velocity(t, x, condition)
+    return x + h / 2 * (v + velocity(t_next, x + h * v, condition)), v
+
+
+def _adams_bashforth(
+    velocity: Velocity, x: Array, condition: Condition, t: float | Array, t_next: float | Array, past: Past
+) -> tuple[Array, Array]:
+    h = t_next - t
+    v = velocity(t, x, condition)
+    slope = h / (2 * (t - past.t))  # 0 in the first step, which is Euler's
+    return x + h * (v + slope * (v - past.velocity)), v
+
+
+SOLVERS: dict[SolverName, Step] = {
+    "euler": _euler,
+    "midpoint": _midpoint,
+    "heun": _heun,
+    "adams-bashforth": _adams_bashforth,
+}
+"""By name.
+
+- euler: x' = x + h v(t, x), of first order, one evaluation a step.
+- midpoint: x' = x + h v(t + h/2, x + h/2 v), of second order, two evaluations.
+- heun: x' = x + h/2 (v(t, x) + v(t', x + h v)), of second order, two evaluations.
+- adams-bashforth: the integral of the line through this velocity and that of the step before (Hairer, Nørsett and
+  Wanner, 1993, III.5), of second order on uneven grids too, one evaluation.
+"""

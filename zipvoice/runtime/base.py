@@ -33,12 +33,14 @@ class ModelDescription:
     """How it is best sampled."""
     frame_multiple: int
     """Largest down-sampling factor of its decoder; see `zipvoice.synthesis.chunk_planner.ChunkPlanner`."""
+    fast: SamplingConfig | None = None
+    """How it is sampled for fast speech, if that was searched for."""
 
     @classmethod
     def of(cls, file: ModelFile, variant: Variant, vocabulary: Vocabulary) -> "ModelDescription":
         """From a model.json and a token table; `variant` is stated, for released files leave it out."""
-        sampling = file.sampling_of(variant)
-        return cls(variant, vocabulary, file.feature, sampling, max(file.model.fm_decoder_downsampling_factor))
+        multiple = max(file.model.fm_decoder_downsampling_factor)
+        return cls(variant, vocabulary, file.feature, file.sampling_of(variant), multiple, file.fast)
 
     @property
     def num_channels(self) -> int:

@@ -30,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from zipvoice.audio.files import Audio
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
-from zipvoice.config.synthesis import ResolvedOptions
+from zipvoice.config.synthesis import EVALUATIONS, ResolvedOptions
 from zipvoice.server.admission import Admission, Busy, Line, SchedulerLimits
 from zipvoice.server.counters import SchedulerMetrics
 from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, SpeechRequest
@@ -137,7 +137,7 @@ class Scheduler:
     def _task(self, request: SpeechRequest) -> Task:
         options = self.synthesizer.resolved(for_stream(request.options) if request.stream else request.options)
         is_distilled = self.synthesizer.model.description.variant == "zipvoice_distill"
-        evaluations = 1 if is_distilled or options.guidance_scale == 0 else 2
+        evaluations = EVALUATIONS[options.solver] * (1 if is_distilled or options.guidance_scale == 0 else 2)
         return Task(
             job=SpeechJob(request, self._on_change),
             options=options,

@@ -13,7 +13,7 @@ from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.speech_job import SpeechJob, SpeechRequest
 from zipvoice.synthesis.chunk_planner import SpeechChunk
 from zipvoice.synthesis.crossfade import ChunkAudio, Joiner
-from zipvoice.synthesis.sampling import Trajectory
+from zipvoice.synthesis.sampling import Trajectory, share_steps
 
 CHUNKS_AHEAD = 4
 """Chunks of one request that are sampled at the same time, where nobody listens meanwhile."""
@@ -29,7 +29,7 @@ class ChunkWork:
     due: float
     """When its sound is wanted, on the monotonic clock."""
     evaluations: int
-    """Of the network in each step: two under classifier-free guidance."""
+    """Of the network in each step: two under classifier-free guidance, twice as many with solvers that look ahead."""
     trajectory: Trajectory | None = None
     """None before its first step."""
     is_sampled: bool = False
@@ -54,7 +54,9 @@ class ChunkWork:
 
     def can_join(self, other: "ChunkWork") -> bool:
         """Whether one evaluation serves both: raw lengths are not rounded, so that their neighbours would be felt."""
-        return self.evaluations == other.evaluations and not (self.task.options.raw or other.task.options.raw)
+        own, others = self.task.options, other.task.options
+        alike = self.evaluations == other.evaluations and share_steps(own.sampling, others.sampling)
+        return alike and not (own.raw or others.raw)
 
 
 @dataclass(eq=False)

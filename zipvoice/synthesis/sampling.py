@@ -2,7 +2,7 @@
 """From token ids and prompts to the features of new speech, with any runtime.
 
 `sample` takes utterances from noise to speech together. `begin` puts them at the start of their way, from where
-`advance` takes any of them one step further in one evaluation of the network, wherever each of them is.
+`advance` takes any of them one step further together, wherever each of them is.
 
 Shapes: B batch, P frames of a prompt, S tokens of the longest text, T frames of the longest utterance, C mel bins of
 all channels.
@@ -17,7 +17,8 @@ from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.model.arrays import Array, padded
 from zipvoice.model.condition import Condition, pad_tokens, padding_mask
 from zipvoice.model.duration import check_frames
-from zipvoice.model.solver import Velocity, euler, euler_step, time_grid
+from zipvoice.model.guidance import scale_at
+from zipvoice.model.solver import SOLVERS, Past, Velocity, solve, times_of
 from zipvoice.runtime.base import AcousticModel, Floats
 
 Tokens = Sequence[Sequence[int]]
@@ -33,8 +34,10 @@ class Trajectory:
     """Of this utterance alone, without an axis of utterances: text (T, F), speech (T, C), no mask."""
     times: Sequence[float]
     """Of the solver's steps, from noise to speech."""
-    guidance_scale: float
+    sampling: SamplingConfig
     prompt_frames: int
+    past: Past
+    """What its last step leaves for the next."""
     num_steps_done: int = 0
 
     @property
@@ -77,10 +80,11 @@ def sample(
     Raises:
         ValueError: a text or a transcript is empty, there are more tokens than frames, or no steps.
     """
-    times = time_grid(sampling.num_steps, sampling.t_shift)
+    times = times_of(sampling)
     condition = prompt_condition(model, tokens, prompt_tokens, prompts, num_frames)
     state = model.array(padded(noise, max(map(len, noise))) * np.float32(sampling.temperature))
-    features = model.numpy(euler(_under_guidance(model, sampling.guidance_scale), state, condition, times))
+    velocity = _under_guidance(model, sampling.guidance_scale, sampling.guidance_interval)
+    features = model.numpy(solve(velocity, state, condition, times, sampling.solver))
     spans = zip(features, prompts, num_frames, strict=True)
     return [frames[len(prompt) : len(prompt) + new] for frames, prompt, new in spans]
 
@@ -98,19 +102,24 @@ def begin(
 
     Each has its own `sampling`.
     """
-    times = [time_grid(each.num_steps, each.t_shift) for each in sampling]
+    times = [times_of(each) for each in sampling]
     condition = prompt_condition(model, tokens, prompt_tokens, prompts, num_frames)
     trajectories = []
     for row, (prompt, new, start, each) in enumerate(zip(prompts, num_frames, noise, sampling, strict=True)):
         total = len(prompt) + new
         state = model.array(start[:total] * np.float32(each.temperature))
         own = Condition(condition.text[row, :total], condition.speech[row, :total])
-        trajectories.append(Trajectory(state, own, times[row], each.guidance_scale, len(prompt)))
+        trajectories.append(Trajectory(state, own, times[row], each, len(prompt), Past.none(state)))
     return trajectories
 
 
 def advance(model: AcousticModel, trajectories: Sequence[Trajectory]) -> None:
-    """Take each utterance one step further; all in one evaluation, whatever time each of them is at."""
+    """Take each utterance one step further, all together, whatever time each of them is at.
+
+    They have the solver and the guidance interval in common; see `share_steps`.
+    """
+    sampling = trajectories[0].sampling
+    assert all(share_steps(sampling, trajectory.sampling) for trajectory in trajectories)
     lengths = [trajectory.num_frames for trajectory in trajectories]
     longest = max(lengths)
     condition = Condition(
@@ -118,19 +127,30 @@ def advance(model: AcousticModel, trajectories: Sequence[Trajectory]) -> None:
         padded([trajectory.condition.speech for trajectory in trajectories], longest),
         None if min(lengths) == longest else padding_mask(model.array(np.array(lengths)), longest),
     )
-    scale = _per_utterance(model, [trajectory.guidance_scale for trajectory in trajectories])
+    scale = _per_utterance(model, [trajectory.sampling.guidance_scale for trajectory in trajectories])
     t = _per_utterance(model, [trajectory.times[trajectory.num_steps_done] for trajectory in trajectories])
     t_next = _per_utterance(model, [trajectory.times[trajectory.num_steps_done + 1] for trajectory in trajectories])
+    past = Past(
+        _per_utterance(model, [trajectory.past.t for trajectory in trajectories]),
+        padded([trajectory.past.velocity for trajectory in trajectories], longest),
+    )
 
     x = padded([trajectory.state for trajectory in trajectories], longest)
-    states = euler_step(_under_guidance(model, scale), x, condition, t, t_next)
-    for trajectory, state in zip(trajectories, states, strict=True):
+    velocity = _under_guidance(model, scale, sampling.guidance_interval)
+    states, velocities = SOLVERS[sampling.solver](velocity, x, condition, t, t_next, past)
+    for trajectory, state, v in zip(trajectories, states, velocities, strict=True):
         trajectory.state = state[: trajectory.num_frames]
+        trajectory.past = Past(trajectory.times[trajectory.num_steps_done], v[: trajectory.num_frames])
         trajectory.num_steps_done += 1
 
 
-def _under_guidance(model: AcousticModel, scale: float | Array) -> Velocity:
-    return lambda t, x, condition: model.velocity(t, x, condition, scale)
+def share_steps(first: SamplingConfig, second: SamplingConfig) -> bool:
+    """Whether utterances of the two samplings can take a step together."""
+    return (first.solver, first.guidance_interval) == (second.solver, second.guidance_interval)
+
+
+def _under_guidance(model: AcousticModel, scale: float | Array, interval: tuple[float, float] | None) -> Velocity:
+    return lambda t, x, condition: model.velocity(t, x, condition, scale_at(t, scale, interval))
 
 
 def _per_utterance(model: AcousticModel, values: Sequence[float]) -> float | Array:

@@ -89,7 +89,8 @@ class Synthesizer:
 
     def resolved(self, options: SynthesisOptions | None = None) -> ResolvedOptions:
         """The options, with what suits the model where they say nothing."""
-        return (options or SynthesisOptions()).resolved(self.model.description.variant, self.model.description.sampling)
+        model = self.model.description
+        return (options or SynthesisOptions()).resolved(model.variant, model.sampling, model.fast)
 
     # ------------------------------------------------------------ voices
 

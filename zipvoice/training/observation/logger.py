@@ -17,8 +17,9 @@ from zipvoice.config.model import FeatureConfig
 from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.data.collate import Batch
 from zipvoice.files import write_text
-from zipvoice.model.guidance import guided_velocity
-from zipvoice.model.solver import euler, time_grid
+from zipvoice.model.condition import Condition
+from zipvoice.model.guidance import guided_velocity, scale_at
+from zipvoice.model.solver import solve, times_of
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.runtime.base import Vocoder
 from zipvoice.training.distributed import ALONE, World
@@ -147,9 +148,15 @@ class Samples:
         split = (PROMPT_FRACTION * batch.feature_lens).long()
         mask = (torch.arange(num_frames) >= split[:, None]).to(batch.features.device)  # (B, T)
         noise = torch.randn(batch.features.shape, generator=torch.Generator().manual_seed(0)).to(batch.features)
-        velocity = guided_velocity(model, self.sampling.guidance_scale)
-        times = time_grid(self.sampling.num_steps, self.sampling.t_shift)
-        x = euler(velocity, self.sampling.temperature * noise, condition(model, batch, mask), times)
+        sampling = self.sampling
+
+        def velocity(t: float | Tensor, x: Tensor, condition: Condition) -> Tensor:
+            scale = scale_at(t, sampling.guidance_scale, sampling.guidance_interval)
+            v: Tensor = guided_velocity(model, scale)(t, x, condition)
+            return v
+
+        given = condition(model, batch, mask)
+        x = solve(velocity, sampling.temperature * noise, given, times_of(sampling), sampling.solver)
         return torch.where(mask[:, :, None], x, batch.features).cpu()
 
 
