@@ -446,8 +446,9 @@ def test_all_rows_whose_voice_is_missing_are_named(folder, capsys):
         (["say", "hello", *VOICE, *MACHINE, "--device", "gpu"], 1, "PyTorch has no device 'gpu' here"),
         (["say", "hello", *VOICE, *MACHINE, "--device", "cuda:99"], 1, "PyTorch has no device 'cuda:99' here"),
         (["say", "hello", *VOICE, *MACHINE, "--runtime", "onnx"], 1, "zipvoice export model --output-dir DIR"),
-        (["say", "--file", "none.txt", *VOICE, *MACHINE], 1, "none.txt"),
-        (["voice", "sav"], 1, "did you mean 'save'"),
+        (["say", "--file", "none.txt", *VOICE, *MACHINE], 1, "zipvoice: none.txt: No such file"),
+        (["batch", "none.txt", *MACHINE], 1, "zipvoice: none.txt: No such file"),
+        (["voice", "sav"], 2, "did you mean 'save'"),
         (["voice", "save", "a/b", "me.wav", "a low tone", *MACHINE], 1, "'a/b' is no name for a voice"),
         (["dialog", "[S1] hi", "--voice", "me.wav", "--voice-text", "a", "b", *MACHINE], 1, "one recording and"),
         (["dialog", "[S1] hi", "--voice", "me.wav", "--voice-text", "low", *MACHINE], 1, "model has one voice"),
@@ -460,7 +461,34 @@ def test_a_mistake_is_one_line_and_a_status(arguments, status, message, capsys, 
     assert err.strip().splitlines()[-1].startswith("zipvoice: ")
 
 
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [("prepare list.tsv", "training"), ("check list.tsv", "training"), ("export model -o graphs", "export"),
+     ("evaluate list.tsv results --suite seedtts-en", "evaluation,benchmarks")],
+)  # fmt: skip
+def test_a_missing_package_comes_with_the_line_that_installs_it(command, extra, folder, monkeypatch, capsys):
+    (folder / "list.tsv").write_text("x\ta low tone\tme.wav\thello\n")
+
+    def without_torch(_):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    name, *rest = command.split()
+    monkeypatch.setitem(COMMANDS, name, COMMANDS[name]._replace(run=without_torch))
+    assert main([name, *rest]) == 1
+    assert capsys.readouterr().err == f"zipvoice: {name} needs torch: pip install 'zipvoice-tts[{extra}]'\n"
+
+
+@pytest.mark.parametrize("arguments", [["voice", "list"], ["say", "Hello there.", "-q", "-o", "-"]])
+def test_a_reader_that_has_enough_ends_the_program_without_a_word(arguments):
+    program = subprocess.Popen(
+        [sys.executable, "-m", "zipvoice", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    program.stdout.close()
+    assert program.stderr.read() == b"" and program.wait() == 141
+
+
 def test_wrong_usage_ends_with_2(capsys):
+    assert main(["voice"]) == 2
     with pytest.raises(SystemExit) as end:
         main(["say", "hello", "--sped", "2"])
     assert end.value.code == 2

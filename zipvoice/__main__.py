@@ -6,9 +6,14 @@ import signal
 import sys
 from types import FrameType
 
+NOBODY_READS = 141  # 128 + SIGPIPE, as shells report it
+
 
 def main() -> None:
-    """Run the command line; an interrupt while it starts or ends is one line and status 130, as in between."""
+    """Run the command line; an interrupt while it starts or ends is one line and status 130, as in between.
+
+    A program that has read enough of the output, like `head`, ends it without a word.
+    """
     usual = signal.getsignal(signal.SIGINT)
     is_heard = usual is not signal.SIG_IGN  # as of programs that a script starts in the background
     if is_heard:
@@ -18,6 +23,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, usual)
     try:
         status = run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python puts the rest when it ends
+        status = NOBODY_READS
     finally:
         if is_heard:
             signal.signal(signal.SIGINT, _end)

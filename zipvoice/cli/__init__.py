@@ -37,6 +37,8 @@ class Command(NamedTuple):
     summary: str
     run: Callable[[list[str]], int | None]
     """Takes the arguments behind the command's name; returns the exit status, None for 0."""
+    extra: str = ""
+    """What pip installs for it beside the package."""
 
 
 COMMANDS = {
@@ -48,23 +50,26 @@ COMMANDS = {
     "serve": Command("speak for other programs, over the network", serve.serve),
     "align": Command("find when each word of a recording is spoken", alignment.align),
     "tokenize": Command("show what becomes of a text", text.tokenize),
-    "check": Command("examine a corpus before training", check.check),
-    "prepare": Command("make training data from recordings and transcripts", training.prepare),
-    "train": Command("train a model as a run file describes", training.train),
-    "finetune": Command("fine-tune a model on other data", training.finetune),
-    "merge": Command("make a model of a model and an adapter", training.merge),
-    "export": Command("make graphs of a model, which speak without PyTorch", export.export),
-    "diagnose": Command("look into a training run: statistics, values that are not finite, memory", diagnose.diagnose),
-    "average": Command("make a model from the checkpoints of a training run", training.average),
-    "evaluate": Command("score speech: intelligibility, voice, quality", evaluation.evaluate),
-    "train-vocoder": Command("train a vocoder as a run file describes", vocoder.train_vocoder),
+    "check": Command("examine a corpus before training", check.check, "training"),
+    "prepare": Command("make training data from recordings and transcripts", training.prepare, "training"),
+    "train": Command("train a model as a run file describes", training.train, "training"),
+    "finetune": Command("fine-tune a model on other data", training.finetune, "training"),
+    "merge": Command("make a model of a model and an adapter", training.merge, "training"),
+    "export": Command("make graphs of a model, which speak without PyTorch", export.export, "export"),
+    "diagnose": Command(
+        "look into a training run: statistics, values that are not finite, memory", diagnose.diagnose, "training"
+    ),
+    "average": Command("make a model from the checkpoints of a training run", training.average, "training"),
+    "evaluate": Command("score speech: intelligibility, voice, quality", evaluation.evaluate, "evaluation,benchmarks"),
+    "train-vocoder": Command("train a vocoder as a run file describes", vocoder.train_vocoder, "training"),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command; returns the exit status.
 
-    Mistakes of the user become one line on stderr; with ZIPVOICE_DEBUG set their traceback is shown too.
+    Mistakes of the user become one line on stderr; with ZIPVOICE_DEBUG set their traceback is shown too. Raises
+    BrokenPipeError when nobody reads standard output any longer.
     """
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help"):
@@ -86,11 +91,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         note("interrupted")
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("ZIPVOICE_DEBUG"):
             raise
-        note(f"zipvoice: {error}")
+        note(f"zipvoice: {_told(error, name)}")
         return EXIT_ERROR
+
+
+def _told(error: Exception, name: str) -> str:
+    """What went wrong: where, if the system says it, and what to install, if something is missing."""
+    if isinstance(error, ModuleNotFoundError) and (extra := COMMANDS[name].extra):
+        return f"{name} needs {error.name}: pip install 'zipvoice-tts[{extra}]'"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _usage() -> str:

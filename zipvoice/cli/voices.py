@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from zipvoice.cli.parsing import note, parse
+from zipvoice.cli.parsing import EXIT_USAGE, note, parse
 from zipvoice.cli.synthesis import Machine
 from zipvoice.config.strict_json import suggestion
 
@@ -61,16 +61,17 @@ class RemoveVoice:
     """Name of the voice."""
 
 
-def voice(arguments: list[str]) -> None:
+def voice(arguments: list[str]) -> int:
     """`voice save`, `voice list`, `voice play` and `voice remove`."""
     action, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if action in ACTIONS:
         ACTIONS[action](rest)
-        return
+        return 0
     note("usage: zipvoice voice save NAME RECORDING [TEXT] | list | play NAME | remove NAME")
     note("`zipvoice voice save --help` explains an action.")
-    if action not in ("-h", "--help"):
-        raise ValueError(f"there is no action {action!r}{suggestion(action, ACTIONS)}")
+    if action and action not in ("-h", "--help"):
+        note(f"zipvoice: there is no action {action!r}{suggestion(action, ACTIONS)}")
+    return 0 if action in ("-h", "--help") else EXIT_USAGE
 
 
 def _save(arguments: list[str]) -> None:
