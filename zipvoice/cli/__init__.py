@@ -21,6 +21,7 @@ from zipvoice.cli import (
     export,
     lists,
     serve,
+    steps,
     synthesis,
     text,
     training,
@@ -56,6 +57,7 @@ COMMANDS = {
     "finetune": Command("fine-tune a model on other data", training.finetune, "training"),
     "merge": Command("make a model of a model and an adapter", training.merge, "training"),
     "export": Command("make graphs of a model, which speak without PyTorch", export.export, "export"),
+    "search-steps": Command("find the times of few steps that suit a model, for --fast", steps.search_steps),
     "diagnose": Command(
         "look into a training run: statistics, values that are not finite, memory", diagnose.diagnose, "training"
     ),

@@ -35,6 +35,10 @@ EXAMPLES = {
     "finetune": ("zipvoice finetune zipvoice --train data/manifests/mine_cuts_train.jsonl.gz",),
     "evaluate": ("zipvoice evaluate list.tsv results",),
     "export": ("zipvoice export zipvoice_distill -o graphs --int8",),
+    "search-steps": (
+        "zipvoice search-steps exp/model",
+        "zipvoice search-steps exp/model -n 6 --solver euler --dry-run",
+    ),
     "serve": ("zipvoice serve", "zipvoice serve -m zipvoice_distill --port 9000"),
 }
 RARE = {
