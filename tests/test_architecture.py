@@ -37,7 +37,7 @@ MAY_IMPORT = {
         "runtime",
         "vocoder",
     },
-    "export": {"__init__", "audio", "config", "files", "model", "pretrained", "runtime", "vocoder"},
+    "export": {"__init__", "audio", "builtin", "config", "files", "model", "pretrained", "runtime", "vocoder"},
     "synthesis": {
         "builtin",
         "config",

@@ -7,6 +7,7 @@
 >>> synthesizer = zipvoice.load("zipvoice")  # a released model
 >>> voice = synthesizer.prompt("me.wav", "What me.wav says.")
 >>> synthesizer.synthesize("Hello from my own voice.", voice).save("out.wav")
+>>> zipvoice.sherpa("exported")  # texts and voices for sherpa-onnx
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from zipvoice.audio.files import Audio as Audio
     from zipvoice.config.synthesis import SynthesisOptions as SynthesisOptions
     from zipvoice.synthesis.prompt import Prompt as Prompt
+    from zipvoice.synthesis.sherpa import sherpa as sherpa
     from zipvoice.synthesis.synthesizer import Synthesizer as Synthesizer
     from zipvoice.synthesis.synthesizer import load as load
     from zipvoice.synthesis.voices import voices as voices
@@ -27,10 +29,11 @@ _HOMES = {
     "SynthesisOptions": "zipvoice.config.synthesis",
     "Synthesizer": "zipvoice.synthesis.synthesizer",
     "load": "zipvoice.synthesis.synthesizer",
+    "sherpa": "zipvoice.synthesis.sherpa",
     "voices": "zipvoice.synthesis.voices",
 }
 
-__all__ = ["Audio", "Prompt", "SynthesisOptions", "Synthesizer", "__version__", "load", "voices"]
+__all__ = ["Audio", "Prompt", "SynthesisOptions", "Synthesizer", "__version__", "load", "sherpa", "voices"]
 
 
 def __dir__() -> list[str]:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command that makes graphs of models."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import tyro
 
 from zipvoice.cli.parsing import note, parse
-from zipvoice.config.export import ExportOptions
+from zipvoice.config.export import ExportOptions, SherpaOptions
 
 
 @dataclass(frozen=True)
@@ -15,19 +15,27 @@ class Export:
     """Make graphs of a model, which speak without PyTorch: `zipvoice say "Hello." --model DIR --runtime onnx`.
 
     The folder is a model directory with a card that tells how far the graphs are from the networks they were made of.
+    With `--for sherpa` it is one for sherpa-onnx, on phones, in browsers and small devices.
     """
 
     options: Annotated[ExportOptions, tyro.conf.arg(name="")]
+    target: Annotated[Literal["onnx", "sherpa"], tyro.conf.arg(name="for")] = "onnx"
+    """What will speak with them: this package by ONNX Runtime, or sherpa-onnx."""
+    sherpa: Annotated[SherpaOptions, tyro.conf.arg(name="")] = field(default_factory=SherpaOptions)
 
 
 def export(arguments: list[str]) -> None:
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--model", *arguments]
     arguments = ["--output-dir" if argument == "-o" else argument for argument in arguments]
-    options = parse(Export, "export MODEL", arguments).options
+    command = parse(Export, "export MODEL", arguments)
+    options = command.options
+    if command.target == "onnx" and command.sherpa != SherpaOptions():
+        raise ValueError("--num-steps and --lexicon are for sherpa-onnx; add --for sherpa")
     from zipvoice.export.onnx import export_onnx
+    from zipvoice.export.sherpa import export_sherpa
 
-    for graph in export_onnx(options):
+    for graph in export_onnx(options) if command.target == "onnx" else export_sherpa(options, command.sherpa):
         note(
             f"{options.output_dir}/{graph.file}: {graph.precision}, {graph.megabytes:.1f} MB, "
             f"differs from the network by {graph.difference:.1e}"

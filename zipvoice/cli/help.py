@@ -34,7 +34,10 @@ EXAMPLES = {
     "train": ("zipvoice train run.json --exp-dir exp/mine",),
     "finetune": ("zipvoice finetune zipvoice --train data/manifests/mine_cuts_train.jsonl.gz",),
     "evaluate": ("zipvoice evaluate list.tsv results",),
-    "export": ("zipvoice export zipvoice_distill -o graphs --int8",),
+    "export": (
+        "zipvoice export zipvoice_distill -o graphs --int8",
+        "zipvoice export zipvoice_small_distill -o speech_sherpa --for sherpa",
+    ),
     "search-steps": (
         "zipvoice search-steps exp/model",
         "zipvoice search-steps exp/model -n 6 --solver euler --dry-run",

@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from zipvoice.runtime.weightless import GRAPH_FORMAT
 from zipvoice.vocoder.vocos import Vocos, load_vocos
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from onnxruntime import InferenceSession
 
 OPSET = 17
@@ -51,17 +52,19 @@ class Source:
     """One network to be exported."""
 
     name: str
-    """condition, velocity or vocoder."""
+    """Of the graph: condition, velocity or vocoder."""
     traced: nn.Module
-    reference: Callable[..., Tensor]
+    reference: Callable[..., Tensor | tuple[Tensor, ...]]
     """The network itself, of the same arguments in the same order."""
     example: Callable[[int], Tensors]
     """Arguments by name for a number of frames, two utterances of different lengths."""
-    output: str
+    outputs: tuple[str, ...]
     axes: Mapping[str, Mapping[int, str]]
     """Names of the axes of arguments and output whose sizes vary."""
     int8: bool = False
     """Weights of matrix products in 8 bits."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What else the file says of itself."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +90,15 @@ def export_onnx(options: ExportOptions) -> list[ExportedGraph]:
     """
     require_onnx()
     output = Path(options.output_dir)
-    _check_card(output / "README.md")
+    check_card(output / "README.md")
     directory = read_directory(options.model)
     network = load_network(directory, options.weights)
     sources = [condition_source(network), velocity_source(network, options.int8)]
     if options.vocoder is not None:
         sources.append(vocoder_source(load_vocos(vocoder_folder(options.vocoder))))
-    exported = [_write(source, output) for source in sources]
+    exported = [write_graph(source, output) for source in sources]
     directory.write_description(output, network.variant)
-    write_text(output / "README.md", _card(options.model, exported))
+    write_text(output / "README.md", card(options.model, exported))
     return exported
 
 
@@ -107,7 +110,7 @@ def require_onnx() -> None:
         raise ImportError("export needs onnx: pip install onnx") from None
 
 
-def _check_card(path: Path) -> None:
+def check_card(path: Path) -> None:
     """Raise ValueError if the folder has a card that tells of something else."""
     if path.exists() and not path.read_text(encoding="utf-8").startswith(TITLE):
         raise ValueError(f"{path} is of another model and would be replaced; choose another --output-dir")
@@ -119,7 +122,7 @@ def _check_card(path: Path) -> None:
 def condition_source(model: ZipVoice) -> Source:
     def example(frames: int) -> Tensors:
         num_tokens = torch.tensor([max(1, frames // 2), max(1, frames // 3)])
-        tokens = torch.randint(model.vocabulary.size, (2, int(num_tokens.max()) + 1), generator=_generator(frames))
+        tokens = torch.randint(model.vocabulary.size, (2, int(num_tokens.max()) + 1), generator=generator(frames))
         tokens[torch.arange(tokens.shape[1]) >= num_tokens[:, None]] = model.vocabulary.pad_id
         return {"tokens": tokens, "num_tokens": num_tokens, "num_frames": torch.tensor([frames, max(1, frames - 2)])}
 
@@ -127,18 +130,18 @@ def condition_source(model: ZipVoice) -> Source:
         return model.frame_text(tokens, num_tokens, num_frames, int(num_frames.max()))
 
     axes = {"tokens": {0: "B", 1: "S"}, "num_tokens": {0: "B"}, "num_frames": {0: "B"}, "text": {0: "B", 1: "T"}}
-    return Source("condition", TracedTextCondition(model), reference, example, "text", axes)
+    return Source("condition", TracedTextCondition(model), reference, example, ("text",), axes)
 
 
 def velocity_source(model: ZipVoice, int8: bool = False) -> Source:
     channels = 2 if model.variant == "zipvoice_dialog_stereo" else 1
 
     def example(frames: int) -> Tensors:
-        generator = _generator(frames)
-        x, speech = torch.randn(2, 2, frames, channels * model.config.feat_dim, generator=generator)
-        text = torch.randn(2, frames, model.config.feat_dim, generator=generator)
+        random = generator(frames)
+        x, speech = torch.randn(2, 2, frames, channels * model.config.feat_dim, generator=random)
+        text = torch.randn(2, frames, model.config.feat_dim, generator=random)
         mask = torch.arange(frames) >= torch.tensor([[frames], [max(1, frames - 2)]])
-        inputs = {"t": torch.rand(2, generator=generator), "x": x, "text": 0.3 * text, "speech": 0.3 * speech}
+        inputs = {"t": torch.rand(2, generator=random), "x": x, "text": 0.3 * text, "speech": 0.3 * speech}
         inputs["padding_mask"] = mask
         return inputs | ({"guidance_scale": torch.tensor([1.0, 3.0])} if model.is_distilled else {})
 
@@ -147,33 +150,35 @@ def velocity_source(model: ZipVoice, int8: bool = False) -> Source:
 
     axes: dict[str, dict[int, str]] = {name: {0: "B", 1: "T"} for name in ("x", "text", "speech", "padding_mask")}
     axes |= {"t": {0: "B"}, "guidance_scale": {0: "B"}, "velocity": {0: "B", 1: "T"}}
-    return Source("velocity", TracedVelocity(model, channels), reference, example, "velocity", axes, int8)
+    return Source("velocity", TracedVelocity(model, channels), reference, example, ("velocity",), axes, int8)
 
 
 def vocoder_source(vocos: Vocos) -> Source:
 
     def example(frames: int) -> Tensors:
-        return {"log_mel": torch.randn(2, 100, frames, generator=_generator(frames)) - 3}
+        return {"log_mel": torch.randn(2, 100, frames, generator=generator(frames)) - 3}
 
     axes = {"log_mel": {0: "B", 2: "T"}, "samples": {0: "B", 1: "N"}}
-    return Source("vocoder", TracedVocos(vocos), vocos, example, "samples", axes)
+    return Source("vocoder", TracedVocos(vocos), vocos, example, ("samples",), axes)
 
 
-def _generator(frames: int) -> torch.Generator:
+def generator(frames: int) -> torch.Generator:
+    """Of the examples of a length."""
     return torch.Generator().manual_seed(frames)
 
 
 # ---------------------------------------------------------------- tracing, comparing, writing
 
 
-def _write(source: Source, output: Path) -> ExportedGraph:
+def write_graph(source: Source, output: Path) -> ExportedGraph:
+    """Write a graph into a folder, once it is compared with its network. Raises ValueError if it differs from it."""
     target = output / graph_file(source.name)
     with whole_file(target) as path:
         logger.info("tracing %s", source.name)
         trace(source, path)
         if source.int8:
             _quantize(path)
-        _mark(path, source.name)
+        _mark(path, {"zipvoice.graph": source.name, "zipvoice.format": GRAPH_FORMAT, **source.metadata})
         difference = difference_from(source, open_graph(path, source.name, num_threads=1))
         precision = "int8" if source.int8 else "float32"
         if not difference <= MOST_DIFFERENT[precision]:
@@ -196,8 +201,10 @@ def trace(source: Source, path: Path, fold: bool = True) -> None:
             opset_version=OPSET,
             do_constant_folding=fold,
             input_names=list(example),
-            output_names=[source.output],
-            dynamic_axes={name: dict(axes) for name, axes in source.axes.items() if name in {*example, source.output}},
+            output_names=list(source.outputs),
+            dynamic_axes={
+                name: dict(axes) for name, axes in source.axes.items() if name in {*example, *source.outputs}
+            },
         )
 
 
@@ -241,12 +248,12 @@ def _quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-def _mark(path: Path, name: str) -> None:
+def _mark(path: Path, metadata: dict[str, str]) -> None:
     """Say in the file which graph it is, so that another one in its place is noticed."""
     import onnx
 
     graph = onnx.load(str(path))
-    onnx.helper.set_model_props(graph, {"zipvoice.graph": name, "zipvoice.format": GRAPH_FORMAT})
+    onnx.helper.set_model_props(graph, metadata)
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))
 
@@ -257,13 +264,19 @@ def difference_from(source: Source, graph: "InferenceSession") -> float:
     worst = 0.0
     for frames in PARITY_FRAMES:
         example = source.example(frames)
-        wanted = source.reference(*example.values()).numpy()
-        found = graph.run(None, {name: value.numpy() for name, value in example.items()})[0]
+        values = source.reference(*example.values())
+        wanted = _flat(values if isinstance(values, tuple) else (values,))
+        found = _flat(graph.run(None, {name: value.numpy() for name, value in example.items()}))
         worst = max(worst, float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)))
     return worst
 
 
-def _card(model: str, graphs: Sequence[ExportedGraph]) -> str:
+def _flat(values: Sequence[Any]) -> "NDArray[np.float32]":
+    return np.concatenate([np.ravel(value) for value in values])
+
+
+def card(model: str, graphs: Sequence[ExportedGraph]) -> str:
+    """What README.md says of a folder of graphs."""
     rows = "\n".join(
         f"| {g.file} | {g.precision} | {g.megabytes:.1f} | {g.difference:.1e} | `{g.sha256}` |" for g in graphs
     )

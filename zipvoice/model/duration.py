@@ -15,6 +15,8 @@ from zipvoice.model.arrays import Array, cast, namespace, positions, running_sum
 
 SHORT_SECONDS = 1.6
 """Speech predicted to be shorter gets more time; see `short_text_floor`."""
+MIN_FRAMES = 2
+"""A vocoder makes sound between frames."""
 
 
 def uniform_alignment(num_tokens: Array, num_frames: Array, longest: int) -> Array:
@@ -120,7 +122,12 @@ def predicted_frames(prompt_frames: int, prompt_length: float, length: float, sp
         )
     if not (math.isfinite(speed) and speed > 0):
         raise ValueError(f"speed must be a positive number, not {speed}")
-    return math.ceil(np.float32(prompt_frames) / np.float32(prompt_length) * np.float32(length) / np.float32(speed))
+    return int(paced(np.float32(prompt_frames), np.float32(prompt_length), np.float32(length), np.float32(speed)))
+
+
+def paced(prompt_frames: Array, prompt_length: Array, length: Array, speed: Array) -> Array:
+    """`predicted_frames` of float32 numbers or arrays, as whole float32 numbers."""
+    return namespace(prompt_frames).ceil(prompt_frames / prompt_length * length / speed)
 
 
 def short_text_floor(seconds: float) -> float:
@@ -133,4 +140,9 @@ def short_text_floor(seconds: float) -> float:
         >>> short_text_floor(1.0), short_text_floor(2.0)
         (1.25, 2.0)
     """
-    return seconds if seconds >= SHORT_SECONDS else 3 * seconds / (1.4 + seconds)
+    return seconds if seconds >= SHORT_SECONDS else lengthened(seconds)
+
+
+def lengthened(seconds: Array) -> Array:
+    """What `short_text_floor` makes of less than `SHORT_SECONDS`; numbers or arrays."""
+    return 3 * seconds / (1.4 + seconds)

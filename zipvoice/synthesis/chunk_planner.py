@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.config.synthesis import ResolvedOptions
-from zipvoice.model.duration import SHORT_SECONDS, predicted_frames, short_text_floor
+from zipvoice.model.duration import MIN_FRAMES, SHORT_SECONDS, predicted_frames, short_text_floor
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.text.chunking import Chunk, chunks
 from zipvoice.text.markup import pause_seconds, pause_token
@@ -42,8 +42,6 @@ LEAST_ROOM = 0.2
 """Share of a chunk that text gets however long the prompt is."""
 GROWTH = 2
 """From one chunk of a stream to the next."""
-MIN_FRAMES = 2
-"""A vocoder makes sound between frames."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -152,19 +152,26 @@ class Synthesizer:
         said = [self._transcript(*one) for one in zip(sounds, texts, names, strict=True)]
         return self._prompt(audio, dialogue.joined_transcripts(said), " with ".join(names), target_rms, raw)
 
-    def _complaints(self, audio: Audio, text: str, longest: float) -> list[str]:
-        complaints = transcript_complaints(audio, text, self.tokenizer_config)
-        return recording_complaints(audio, text, longest) + complaints
+    def shortened(self, audio: Audio, text: str, name: str) -> tuple[Audio, str]:
+        """A recording that is too long and its transcript, cut at a pause, which is logged; others as they are."""
+        if self.is_dialogue or not (cut := cut_at_pause(audio, text, SUITS)):
+            return audio, text
+        logger.warning("%s %s", name, cut.note)
+        return cut.audio, cut.text
+
+    def complain(self, audio: Audio, text: str, name: str) -> None:
+        """Log what makes a recording with its transcript a poor voice."""
+        longest = SUITS_DIALOGUE if self.is_dialogue else SUITS
+        of_transcript = transcript_complaints(audio, text, self.tokenizer_config)
+        for complaint in recording_complaints(audio, text, longest) + of_transcript:
+            logger.warning("%s %s", name, complaint)
 
     def _transcript(self, audio: Audio, text: str | None, name: str) -> str:
         return heard_transcript(audio, name, self.tokenizer_config) if text is None else text
 
     def _prompt(self, audio: Audio, text: str, name: str, target_rms: float, raw: bool) -> Prompt:
-        longest = SUITS_DIALOGUE if self.is_dialogue else SUITS
         try:
-            if not (raw or self.is_dialogue) and (cut := cut_at_pause(audio, text, longest)):
-                logger.warning("%s %s", name, cut.note)
-                audio, text = cut.audio, cut.text
+            audio, text = (audio, text) if raw else self.shortened(audio, text, name)
             kept = audio if raw else trimmed(audible(audio))
             normal, gain = normalize_rms(kept, target_rms)
             mel = features(normal, self.num_channels)  # (T, C)
@@ -176,8 +183,8 @@ class Synthesizer:
                 f"{name} is too short for its transcript: {kept.seconds:.2f} s hold {len(mel)} frames, fewer than the "
                 f"transcript's {len(tokens)} tokens; check that the text is what the recording says"
             )
-        for complaint in [] if raw else self._complaints(audio, text, longest):
-            logger.warning("%s %s", name, complaint)
+        if not raw:
+            self.complain(audio, text, name)
         return Prompt(mel, tokens, text, gain, self.tokenizer_config)
 
     def _transcript_tokens(self, text: str, raw: bool) -> tuple[str, ...]:

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sherpa-onnx speaks exported models as synthesis here does."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import sherpa_onnx
+import torch
+from tiny_models import make_model, make_vocoder, sequence, tone
+
+import zipvoice
+from zipvoice.audio.mel import HOP, log_mel
+from zipvoice.cli import main
+from zipvoice.config.export import ExportOptions, SherpaOptions, sherpa_name
+from zipvoice.config.strict_json import write_json
+from zipvoice.config.synthesis import SamplingConfig, SynthesisOptions
+from zipvoice.export.sherpa import SherpaDecoder, export_sherpa
+from zipvoice.model.solver import time_grid
+from zipvoice.pretrained import load_network, read_directory
+from zipvoice.synthesis import voices
+
+SENTENCE = "Hello there, I paid 25 dollars for this old book in 1984."
+
+
+def set_sampling(directory, **changes):
+    """Make the model of a folder be sampled so."""
+    file = read_directory(directory).file
+    write_json(replace(file, sampling=SamplingConfig(**changes)), directory / "model.json")
+
+
+@pytest.fixture(scope="module")
+def dialogue(tmp_path_factory):
+    """A tiny dialogue model without noise, in which a text has one sound, and its folder for sherpa-onnx."""
+    folder = tmp_path_factory.mktemp("dialogue")
+    make_model(folder / "model", "zipvoice_dialog")
+    set_sampling(folder / "model", num_steps=2, guidance_scale=1.5, temperature=0.0)
+    make_vocoder(folder / "vocos")
+    options = ExportOptions(str(folder / "model"), str(folder / "sherpa"), vocoder=str(folder / "vocos"))
+    export_sherpa(options, SherpaOptions())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """The distilled model of the package, with a lexicon."""
+    folder = tmp_path_factory.mktemp("package")
+    words = folder / "words.txt"
+    words.write_text("He\nturned\nsharply\nand\nfaced\nGregson\nacross\nthe\ntable\n\n25\n", encoding="utf-8")
+    arguments = ["zipvoice_small_distill", "-o", str(folder), "--for", "sherpa", "--lexicon", str(words)]
+    assert main(["export", *arguments]) == 0
+    return folder
+
+
+def loaded(texts):
+    model = sherpa_onnx.OfflineTtsModelConfig(zipvoice=sherpa_onnx.OfflineTtsZipvoiceModelConfig(**texts.settings))
+    return sherpa_onnx.OfflineTts(sherpa_onnx.OfflineTtsConfig(model))
+
+
+def spoken(speaker, texts, voice, tokens, speed=1.0, text="by tokens", num_steps=None):
+    """What sherpa-onnx makes of token lists or, if there are none, of the text: samples (N,)."""
+    request = sherpa_onnx.GenerationConfig()
+    request.reference_audio, request.reference_sample_rate = voice.samples, voice.sampling_rate
+    request.reference_text, request.num_steps = voice.text, num_steps or texts.num_steps
+    request.tokens, request.speed, request.silence_scale = tokens, speed, 1.0
+    return np.array(speaker.generate(text, request).samples, np.float32)
+
+
+def spoken_here(synthesizer, text, voice, speed=1.0, seed=1):
+    """The bare sound of a text of one chunk, samples (N,)."""
+    options = synthesizer.resolved(SynthesisOptions(speed=speed, seed=seed))
+    chunks = list(synthesizer.plan(text, voice.prompt, options))
+    (mel,) = synthesizer.mels(chunks, options)
+    assert len(mel) == chunks[0].num_frames
+    return synthesizer.vocoder(mel.T[None])[0]
+
+
+def distance(a, b):
+    """Between log-mel features, in dB."""
+    return 20 / np.log(10) * np.abs(log_mel(a) - log_mel(b)).mean()
+
+
+@pytest.mark.slow
+def test_sherpa_speaks_as_near_as_another_seed(package):
+    texts = zipvoice.sherpa(package)
+    default = voices.default()
+    voice = texts.voice(voices.heard(default), default.text)
+    assert 1 + len(voice.samples) // HOP == voice.prompt.num_frames
+    synthesizer, speaker = zipvoice.load("zipvoice_small_distill", vocoder="vocos_small"), loaded(texts)
+    for text, speed in ((SENTENCE, 1.0), ("Yes.", 0.7), ("Yes.", 1.0), (SENTENCE, 2.0)):
+        there = spoken(speaker, texts, voice, texts.tokens(text, voice, speed), speed)
+        here, other_seed = (spoken_here(synthesizer, text, voice, speed, seed) for seed in (1, 2))
+        assert len(there) == len(here)
+        assert distance(there, here) < distance(here, other_seed) + 1
+
+
+@pytest.mark.slow
+def test_sherpa_reads_words_of_a_lexicon(package):
+    lines = (package / "lexicon.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[:2] == ["he ▁ h i ː", "turned ▁ t ˈ ɜ ː n d"] and len(lines) == 10
+    texts = zipvoice.sherpa(package)
+    voice = texts.voice(tone(2), "He turned sharply.")
+    speaker = loaded(texts)
+    read = spoken(speaker, texts, voice, [], text="He faced Gregson across the table.", num_steps=1)
+    given = spoken(speaker, texts, voice, texts.tokens("He faced Gregson across the table.", voice), num_steps=1)
+    assert 0.9 < len(read) / len(given) < 1.1
+    assert len(spoken(speaker, texts, voice, [], text="25", num_steps=1)) > 8000
+
+
+def test_sherpa_speaks_a_dialogue_of_tokens(dialogue):
+    texts = zipvoice.sherpa(dialogue / "sherpa")
+    recording = sequence(tone(1.5), tone(1.5, 0.2, hertz=330))
+    voice = texts.voice(recording, "[S1]I am one.[S2]I am two.")
+    synthesizer = zipvoice.load(dialogue / "model", vocoder=dialogue / "vocos", runtime="torch", device="cpu")
+    speaker = loaded(texts)
+    for text, speed in (("[S1]Hello, you.[S2]Hi.", 1.0), ("[S1]Hello, you. He, Hi.", 0.7)):
+        there = spoken(speaker, texts, voice, texts.tokens(text, voice, speed), speed)
+        here = spoken_here(synthesizer, text, voice, speed)
+        assert len(there) == len(here)
+        assert distance(there, here) < 0.3
+    with pytest.raises(ValueError, match=r"a dialogue begins with \[S1\]"):
+        texts.tokens("Hello", voice)
+
+
+def test_marks_do_not_part_a_text_and_pauses_are_told(dialogue, caplog):
+    texts = zipvoice.sherpa(dialogue / "sherpa")
+    voice = texts.voice(sequence(tone(1.5), tone(1.5)), "[S1]One[S2]Two")
+    transcript, text = texts.tokens("[S1]A b[pause 0.5s], c![S2]D", voice)[:2]
+    assert transcript == ["[S1]", "O", "n", "e", "[S2]", "T", "w", "o", "⟨.⟩"]
+    assert text[:4] == ["[S1]", "A", "▁", "b"]
+    with caplog.at_level(logging.WARNING):
+        texts.tokens("[S1]A b.[pause 0.5s][S2]D", voice)
+    assert "makes no pauses: 0.5 s" in caplog.text
+    names = [line.split("\t") for line in (dialogue / "sherpa" / "tokens.txt").read_text(encoding="utf-8").splitlines()]
+    ids = dict(names)
+    assert all(len(line) == 2 for line in names) and len(ids) == len(names)
+    table = read_directory(dialogue / "model").table
+    assert [int(ids[sherpa_name(token)]) for token in table.tokens] == list(range(len(table)))
+    assert ids["."] == ids["⟨.⟩"]
+
+
+@pytest.mark.parametrize("variant", ["zipvoice", "zipvoice_distill"])
+def test_the_first_step_has_the_temperature(tmp_path, variant):
+    make_model(tmp_path, variant)
+    network = load_network(read_directory(tmp_path))
+    sampling = SamplingConfig(num_steps=3, guidance_scale=1.0, temperature=0.3)
+    cool, plain = (SherpaDecoder(network, s, 0.1) for s in (sampling, replace(sampling, temperature=1.0)))
+    x, text, speech = torch.randn(3, 1, 9, 100, generator=torch.Generator().manual_seed(0))
+    step, scale, start = time_grid(3, 0.5)[1], torch.tensor([1.0]), torch.zeros(1)
+    with torch.no_grad():
+        there = x + step * cool(start, x, text, speech, scale)
+        torch.testing.assert_close(there, 0.3 * x + step * plain(start, 0.3 * x, text, speech, scale))
+        later = (torch.tensor([step]), x, text)
+        torch.testing.assert_close(cool(*later, speech, scale), plain(*later, speech, scale))
+        silent = plain(*later, torch.full_like(speech, -2.3), scale)
+        torch.testing.assert_close(silent, plain(*later, torch.full_like(speech, -1.6118), scale), atol=1e-4, rtol=0)
+
+
+def test_what_sherpa_cannot_express_is_refused(tmp_path, capsys):
+    make_model(tmp_path / "model", "zipvoice_dialog_stereo")
+    arguments = ["export", str(tmp_path / "model"), "-o", str(tmp_path / "sherpa")]
+    assert main([*arguments, "--for", "sherpa"]) != 0
+    assert "one channel, which cannot express zipvoice_dialog_stereo" in capsys.readouterr().err
+    assert not (tmp_path / "sherpa").exists()
+    assert main([*arguments, "--num-steps", "4"]) != 0
+    assert "add --for sherpa" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match="zipvoice export MODEL -o DIR --for sherpa"):
+        zipvoice.sherpa(tmp_path / "model")
+
+
+def test_steps_that_sherpa_does_not_take_are_refused(tmp_path):
+    make_model(tmp_path / "model")
+    set_sampling(tmp_path / "model", num_steps=3, guidance_scale=1.0, solver="adams-bashforth")
+    with pytest.raises(ValueError, match="--num-steps 3 exports the model for as many of Euler's steps"):
+        export_sherpa(ExportOptions(str(tmp_path / "model"), str(tmp_path / "out")), SherpaOptions())
+
+
+def test_a_lexicon_names_the_line_that_cannot_be(tmp_path):
+    make_model(tmp_path / "model")
+    make_vocoder(tmp_path / "vocos")
+    words = tmp_path / "words.txt"
+    options = ExportOptions(str(tmp_path / "model"), str(tmp_path / "out"), vocoder=str(tmp_path / "vocos"))
+    for word, message in (("two words", "line 2: 'two words' is more than one word"), ("ж", "line 2: .*no token")):
+        words.write_text(f"one\n{word}\n", encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            export_sherpa(options, SherpaOptions(lexicon=str(words)))
+    assert not (tmp_path / "out").exists()
