@@ -14,7 +14,7 @@ from tiny_models import FAST, make_model, make_vocoder, sequence, tone
 
 from zipvoice import load
 from zipvoice.audio import playback
-from zipvoice.audio.files import decode, read, write
+from zipvoice.audio.files import Audio, decode, read, write
 from zipvoice.audio.loudness import loudness
 from zipvoice.audio.mel import features
 from zipvoice.cli import COMMANDS, main
@@ -23,6 +23,7 @@ from zipvoice.synthesis.voices import default as builtin_voice
 
 MACHINE = ["--model", "model", "--vocoder", "vocoder", "--device", "cpu"]
 QUICK = ["--num-steps", "1", "--guidance-scale", "0"]
+TWO = ["--voice", "me.wav", "you.wav", "--voice-text", "low", "high"]
 VOICE = ["--voice", "me.wav", "--voice-text", "a low tone"]
 
 
@@ -407,7 +408,7 @@ def test_a_list_in_a_saved_voice_and_again_with_other_options(folder, capsys):
     capsys.readouterr()
     assert main(run) == 0
     err = capsys.readouterr().err
-    assert "2 files are there already and kept" in err and "0 of 0 utterances are spoken" in err
+    assert "2 files are there already and kept" in err and "utterances are spoken" not in err and "0utt" not in err
     assert "otherwise" not in err
     before = (folder / "results/0001.wav").read_bytes()
     assert main([*run, "--speed", "2", "-q"]) == 0
@@ -452,13 +453,23 @@ def test_all_rows_whose_voice_is_missing_are_named(folder, capsys):
         (["voice", "save", "a/b", "me.wav", "a low tone", *MACHINE], 1, "'a/b' is no name for a voice"),
         (["dialog", "[S1] hi", "--voice", "me.wav", "--voice-text", "a", "b", *MACHINE], 1, "one recording and"),
         (["dialog", "[S1] hi", "--voice", "me.wav", "--voice-text", "low", *MACHINE], 1, "model has one voice"),
+        (["dialog", "[S1] hi", *TWO, *MACHINE], 1, "model has one voice"),
+        (["say", "hello", "--voice", "kathleen", "--voice-text", "x", *MACHINE], 1, "knows what its recording says"),
+        (["voice", "save", "me", "me.wav", "low", "--voice-text", "low", *MACHINE], 1, "give the transcript once"),
+        (["align", "silent.wav", "hello"], 1, "the recording is silent"),
+        (["align", "me.wav", "--file", "latin.txt"], 1, "latin.txt is not UTF-8 text"),
+        (["dub", "latin.txt", *MACHINE], 1, "latin.txt is not UTF-8 text"),
+        (["evaluate", "list.tsv", "results", "--suite", "foo"], 1, "there is no suite 'foo'; known: offline"),
     ],
 )
-def test_a_mistake_is_one_line_and_a_status(arguments, status, message, capsys, no_ear):
+def test_a_mistake_is_one_line_and_a_status(arguments, status, message, capsys, no_ear, folder):
+    write(folder / "silent.wav", Audio(np.full((1, 24000), 0.1, np.float32), 24000))
+    (folder / "latin.txt").write_bytes("café".encode("latin-1"))
     assert main(arguments) == status
     err = capsys.readouterr().err
     assert message in err
-    assert err.strip().splitlines()[-1].startswith("zipvoice: ")
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("zipvoice: ") and last.count("known: ") <= 1
 
 
 @pytest.mark.parametrize(
@@ -485,6 +496,26 @@ def test_a_reader_that_has_enough_ends_the_program_without_a_word(arguments):
     )
     program.stdout.close()
     assert program.stderr.read() == b"" and program.wait() == 141
+
+
+def test_a_text_without_quotes_is_told_of_them(capsys):
+    with pytest.raises(SystemExit):
+        main(["say", "hello", "my", "friend", "--speed", "2"])
+    assert capsys.readouterr().err.endswith("'my' is one word too many; a text of several words stands in quotes\n")
+
+
+def test_a_list_whose_folder_cannot_be_made_is_refused_before_the_work(folder, monkeypatch, capsys):
+    (folder / "list.txt").write_text("hello\n")
+    monkeypatch.setattr("zipvoice.synthesis.batch.ListWork._spoken_block", None)  # nothing is spoken
+    assert main(["batch", "list.txt", *MACHINE, "-o", "me.wav"]) == 1
+    assert capsys.readouterr().err == "zipvoice: me.wav: Not a directory\n"
+
+
+def test_a_voice_is_saved_with_the_transcript_as_other_commands_spell_it(folder, capsys):
+    assert main(["voice", "save", "me", "me.wav", "--voice-text", "a low tone", *MACHINE]) == 0
+    capsys.readouterr()
+    main(["voice", "list", "--json"])
+    assert json.loads(capsys.readouterr().out)[-1]["text"] == "a low tone"
 
 
 def test_wrong_usage_ends_with_2(capsys):

@@ -294,7 +294,7 @@ def test_other_formats_are_read_by_the_library(tmp_path):
         assert (cue.start, cue.end, cue.text) == (1.0, 2.5, "Hello,\nthere"), name
     assert read_subtitles(tmp_path / "a.ass")[0].speaker == "Anna"
     assert read_subtitles(tmp_path / "a.ass")[0].line == 7
-    for name, message in (("a.ass", "has no cues"), ("a.xml", "which is no subtitle file that can be read")):
+    for name, message in (("a.ass", "has no cues"), ("a.xml", "in no known format of subtitles, cannot be read")):
         (tmp_path / name).write_text("no subtitles")
         with pytest.raises(ValueError, match=message):
             read_subtitles(tmp_path / name)

@@ -88,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         note(f"zipvoice: there is no command {name!r}{suggestion(name, COMMANDS)}")
         return EXIT_USAGE
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)  # each try; in the end we tell the reason
     try:
         return COMMANDS[name].run(rest) or 0
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from zipvoice.cli.parsing import note, parse
+from zipvoice.cli.synthesis import lines_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def align(arguments: list[str]) -> None:
     if command.output is not None:
         format_of(command.output)  # before any work
     audio = read(command.audio)
-    text = command.file.read_text(encoding="utf-8-sig") if command.file else command.text
+    text = "".join(lines_of(command.file)) if command.file else command.text
     words = find_words(audio, text, command.language)
     if command.json:
         sys.stdout.write(words_json(words, audio.seconds))

@@ -95,7 +95,7 @@ def _speak_list(work: "ListWork", as_json: bool, quiet: bool, rank: int) -> int:
             sys.stdout.write(json.dumps({**asdict(outcome), "path": str(outcome.path)}) + "\n")
         if outcome.error is not None:
             failed.append(outcome)
-    if not quiet:
+    if not quiet and total:
         _summarise(failed, total)
     return EXIT_SOME_FAILED if failed else 0
 
@@ -116,7 +116,7 @@ def _watched(outcomes: Iterable["Outcome"], total: int, quiet: bool) -> Iterable
     from tqdm import tqdm
 
     start, spoken = time.perf_counter(), 0.0
-    with tqdm(total=total, unit="utt", disable=quiet) as bar:
+    with tqdm(total=total, unit="utt", disable=quiet or not total or not sys.stderr.isatty()) as bar:
         for outcome in outcomes:
             spoken += outcome.seconds
             bar.set_postfix_str(f"{spoken / (time.perf_counter() - start):.1f} s of speech per second")

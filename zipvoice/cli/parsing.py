@@ -3,6 +3,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -55,7 +56,21 @@ def parse(
         sys.exit(0)
     extra = {} if default is None else {"default": default}
     arguments = [_named(argument, spelled) for argument in arguments]
-    return tyro.cli(kind, prog=f"zipvoice {name}", args=arguments, registry=_registry, **extra)
+    try:
+        return tyro.cli(kind, prog=f"zipvoice {name}", args=arguments, registry=_registry, **extra)
+    except SystemExit:
+        _tell_stray_words(kind, arguments, extra)
+        raise
+
+
+def _tell_stray_words(kind: Any, arguments: Sequence[str], extra: dict[str, Any]) -> None:
+    """A hint for those who write a text of several words without quotes."""
+    with suppress(SystemExit):
+        found = tyro.cli(
+            kind, args=arguments, registry=_registry, return_unknown_args=True, console_outputs=False, **extra
+        )
+        if found[1] and not any(word.startswith("-") for word in found[1]):
+            note(f"{found[1][0]!r} is one word too many; a text of several words stands in quotes")
 
 
 SHORT = {"-s": "--speed"}

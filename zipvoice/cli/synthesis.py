@@ -156,13 +156,13 @@ def dialog(arguments: list[str]) -> None:
     from zipvoice.synthesis.voices import find_prompt
 
     synthesizer = command.machine.load()
+    if not synthesizer.is_dialogue:
+        raise ValueError(f"{command.machine.model} has one voice; --model zipvoice_dialog has two")
     level = {"target_rms": command.options.target_rms, "raw": command.options.raw}
     if len(command.voice) == 2:
         prompt = synthesizer.dialog_prompt(command.voice, command.voice_text, **level)
     else:
         prompt = find_prompt(synthesizer, command.voice[0], next(iter(command.voice_text), None), **level)
-    if not synthesizer.is_dialogue:
-        raise ValueError(f"{command.machine.model} has one voice; --model zipvoice_dialog has two")
     about = {"model": command.machine.model, "voice": " ".join(command.voice)}
     _speak(_Speech(synthesizer, text, prompt, command.options, about), command.result)
 
@@ -187,7 +187,12 @@ def _written(text: str | None, file: Path | None) -> Iterable[str] | str:
     if text is not None:
         return sys.stdin if text == "-" else text
     assert file is not None
-    return sys.stdin if str(file) == "-" else _lines(file.open(encoding="utf-8-sig"))
+    return sys.stdin if str(file) == "-" else lines_of(file)
+
+
+def lines_of(path: Path) -> Iterable[str]:
+    """The lines of a text file. Raises OSError at once, ValueError where it is not UTF-8."""
+    return _lines(path.open(encoding="utf-8-sig"))
 
 
 def _lines(file: TextIO) -> Iterable[str]:

@@ -26,6 +26,8 @@ class SaveVoice:
     """A recording of the voice, best 3 to 10 seconds of clean speech."""
     text: tyro.conf.Positional[str | None] = None
     """What the recording says; without it a recogniser hears it, if one is installed, and tells the words."""
+    voice_text: str | None = None
+    """The same as TEXT, as other commands have it."""
     voice_start: float | None = None
     """Seconds into the recording at which the part begins that is used; the text is what that part says."""
     voice_end: float | None = None
@@ -76,13 +78,14 @@ def voice(arguments: list[str]) -> int:
 
 def _save(arguments: list[str]) -> None:
     command = parse(SaveVoice, "voice save", arguments)
+    if command.text is not None and command.voice_text is not None:
+        raise ValueError("give the transcript once, behind the recording or with --voice-text")
     from zipvoice.synthesis import voices
 
+    text = command.voice_text if command.text is None else command.text
     replace = command.force or _agreed(command.name)
     voices.check_name(command.name, replace)  # before the work
-    prompt = command.machine.load().prompt(
-        command.recording, command.text, start=command.voice_start, end=command.voice_end
-    )
+    prompt = command.machine.load().prompt(command.recording, text, start=command.voice_start, end=command.voice_end)
     note(f"saved {voices.save(command.name, prompt, replace=replace)}")
 
 

@@ -106,11 +106,12 @@ def from_dict(kind: type[T], data: Any, where: str = "") -> T:
     return kind(**{key: _value(hints[key], item, f"{where}.{key}".lstrip(".")) for key, item in data.items()})
 
 
-def suggestion(word: str, known: typing.Iterable[str]) -> str:
-    """The end of an error message: the nearest of the known words, else all of them."""
+def suggestion(word: str, known: typing.Iterable[str], and_all: bool = False) -> str:
+    """The end of an error message: the nearest of the known words, else, or as well, all of them."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(map(str, known))}"
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return hint if near and not and_all else f"{hint}; known: {', '.join(map(str, known))}"
 
 
 def _value(kind: Any, item: Any, where: str) -> Any:

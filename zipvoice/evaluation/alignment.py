@@ -33,12 +33,14 @@ def align(audio: Audio, text: str, language: str = LANGUAGE) -> tuple[Word, ...]
     Words are those of the text as they are written, without the punctuation around them; an expression that is read as
     a whole, "$1.5 million", is one. `language` is en, which knows Chinese too, or one of espeak-ng.
 
-    Raises ValueError for a text without words, and for a recording too short to say it.
+    Raises ValueError for a text without words, and for a recording that is silent or too short to say it.
 
     Example:
         >>> align(read("me.wav"), "Hello from me.")
         (Word(word='Hello', start=0.13, end=0.52), Word(word='from', start=0.52, end=0.7), ...)
     """
+    if not np.ptp(audio.samples, axis=1).any():
+        raise ValueError("the recording is silent; no word is spoken in it")
     words = align_words(audio, text_words(text, language))
     return tuple(Word(one.word.upper(), one.start, one.end) for one in words) if text.isupper() else words
 

@@ -43,8 +43,7 @@ def find_normalizer(name: str) -> Normalizer:
         "it's 5 o'clock nearly"
     """
     if name not in NORMALIZERS:
-        known = ", ".join(NORMALIZERS)
-        raise ValueError(f"there is no normaliser {name!r}{suggestion(name, NORMALIZERS)}; known: {known}")
+        raise ValueError(f"there is no normaliser {name!r}{suggestion(name, NORMALIZERS, and_all=True)}")
     return NORMALIZERS[name]
 
 

@@ -136,5 +136,5 @@ def _utmos(options: SuiteOptions) -> Judge:
 
 def _named(kind: str, name: str, known: dict[str, Found]) -> Found:
     if name not in known:
-        raise ValueError(f"there is no {kind} {name!r}{suggestion(name, known)}; known: {', '.join(known)}")
+        raise ValueError(f"there is no {kind} {name!r}{suggestion(name, known, and_all=True)}")
     return known[name]

@@ -21,6 +21,7 @@ import soundfile
 from zipvoice.config.strict_json import to_dict
 from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
+from zipvoice.files import make_folder
 from zipvoice.synthesis.chunk_planner import EncodedPrompt, SpeechChunk
 from zipvoice.synthesis.crossfade import ChunkAudio
 from zipvoice.synthesis.output import write_parts
@@ -159,6 +160,7 @@ class ListWork:
         What a killed run left half-written is swept away first. Raises OSError when files cannot be written; what is
         wrong with one utterance is its outcome.
         """
+        make_folder(self.output_dir)
         self._sweep()
         for start in range(0, len(self.utterances), BLOCK):
             block = self.utterances[start : start + BLOCK]

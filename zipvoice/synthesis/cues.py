@@ -169,7 +169,7 @@ def _by_library(path: Path, content: str, lines: Sequence[str]) -> Iterator[Cue]
         kind = known.get(path.suffix.lower())
         events = list(pysubs2.SSAFile.from_string(content, kind))
     except Exception as error:  # each format has errors of its own
-        raise ValueError(f"which is no subtitle file that can be read: {error}") from None
+        raise ValueError(f"a file that is in no known format of subtitles, cannot be read: {error}") from None
     places = [number for number, line in enumerate(lines, start=1) if line.startswith(("Dialogue:", "Comment:"))]
     places = places if len(places) == len(events) else list(range(1, len(events) + 1))
     for place, event in zip(places, events, strict=True):

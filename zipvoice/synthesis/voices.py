@@ -168,10 +168,17 @@ def find_prompt(synthesizer: "Synthesizer", voice: Voice, text: str | None = Non
         return default()
     if isinstance(voice, Prompt):
         return voice
+    if text is not None and not isinstance(voice, Audio) and _is_voice(voice):
+        raise ValueError(f"the voice {str(voice)!r} knows what its recording says; leave out --voice-text (voice_text)")
     if isinstance(voice, Audio) or text is not None:
         return synthesizer.prompt(voice, text, **settings)
-    if str(voice) in known() or Path(voice).suffix == SUFFIX or not (Path(voice).exists() or Path(voice).suffix):
+    if str(voice) in known() or _is_voice(voice) or not (Path(voice).exists() or Path(voice).suffix):
         return by_name(voice)
     if not Path(voice).exists():
         raise FileNotFoundError(f"{voice}: no such recording or voice file")
     return synthesizer.prompt(voice, **settings)
+
+
+def _is_voice(voice: str | os.PathLike[str]) -> bool:
+    """Whether it is a voice file or the name of a voice, and no recording."""
+    return Path(voice).suffix == SUFFIX or (str(voice) in known() and not Path(voice).exists())
