@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far speech in few steps is from the exact flow, for the package's models: solvers, grids, evaluations.
+
+python benchmarks/solvers.py [--models zipvoice_small zipvoice_small_distill] [--search]
+
+Distances of spectrograms in dB to 128 fine steps of Euler's method from the same noise, mean of six sentences. --search
+finds grids as `zipvoice search-steps` does, on its own sentences, and measures them on these.
+"""
+
+import argparse
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+from zipvoice.cli.steps import TEXTS, times
+from zipvoice.config.synthesis import EPSS_GRIDS, EVALUATIONS, SamplingConfig, SolverName
+from zipvoice.model.solver import times_of
+from zipvoice.synthesis.step_search import Flow, search_grid
+from zipvoice.synthesis.synthesizer import load
+
+SENTENCES = (
+    "Good morning to you all.",
+    "She had your dark suit in greasy wash water all year.",
+    "The museum opens at nine, but the garden behind it never closes.",
+    "Rice is often served in round bowls.",
+    "If it rains tomorrow, we will stay at home and read the letters again.",
+    "Four hours of steady work faced us.",
+)
+SOLVERS: tuple[SolverName, ...] = ("euler", "adams-bashforth", "midpoint", "heun")
+STEPS = (2, 3, 4, 6, 8, 16)
+HALF = (0.0, 0.5)
+
+
+def main() -> None:
+    """Measure and print tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="*", default=["zipvoice_small", "zipvoice_small_distill"])
+    parser.add_argument("--search", action="store_true")
+    arguments = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
+    for model in arguments.models:
+        measure(model, arguments.search)
+
+
+def measure(name: str, search: bool) -> None:
+    """One table."""
+    synthesizer = load(name, runtime="onnx")
+    is_distilled = synthesizer.model.description.variant == "zipvoice_distill"
+    flow = Flow(synthesizer, SENTENCES)
+    print(f"\n{name}\n\n| solver | steps | grid | guidance | evaluations | distance, dB |")
+    print("| --- | ---: | --- | --- | ---: | ---: |")
+    for sampling in settings(flow.sampling, is_distilled):
+        row(flow, sampling, is_distilled)
+    if search:
+        own = Flow(synthesizer, TEXTS)
+        for num_steps, solver in ((3, "euler"), (3, "adams-bashforth"), (4, "adams-bashforth"), (6, "adams-bashforth")):
+            wanted = replace(flow.sampling, num_steps=num_steps, solver=solver)
+            row(flow, search_grid(own.distance, wanted, lambda trial: None).sampling, is_distilled, "found")
+
+
+def settings(usual: SamplingConfig, is_distilled: bool) -> Iterator[SamplingConfig]:
+    """The model's own sampling, and what is compared with it."""
+    yield usual
+    for solver in SOLVERS:
+        for num_steps in STEPS:
+            if num_steps * EVALUATIONS[solver] <= max(STEPS):
+                yield replace(usual, num_steps=num_steps, solver=solver)
+    for solver in SOLVERS[:2]:
+        for num_steps, grid in EPSS_GRIDS.items():
+            yield replace(usual, num_steps=num_steps, solver=solver, time_grid=grid)
+        if not is_distilled:
+            for num_steps in (4, 6, 8):
+                yield replace(usual, num_steps=num_steps, solver=solver, guidance_interval=HALF)
+
+
+def row(flow: Flow, sampling: SamplingConfig, is_distilled: bool, grid: str = "") -> None:
+    """One line of a table, as soon as it is known."""
+    interval = sampling.guidance_interval
+    guided = 1 if is_distilled else 2
+    steps = [1 if interval and not interval[0] <= t <= interval[1] else guided for t in times_of(sampling)[:-1]]
+    told = f"{grid} {times(sampling.time_grid)}".strip() if sampling.time_grid else f"shift {sampling.t_shift:g}"
+    when = "always" if interval is None else f"t from {interval[0]:g} to {interval[1]:g}"
+    evaluations = EVALUATIONS[sampling.solver] * sum(steps)
+    distance = flow.distance(sampling)
+    sys.stdout.write(
+        f"| {sampling.solver} | {sampling.num_steps} | {told} | {when} | {evaluations} | {distance:.3f} |\n"
+    )
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
