@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from zipvoice.cli import (
     alignment,
+    bench,
     check,
     completion,
     diagnose,
@@ -57,6 +58,7 @@ COMMANDS = {
     "finetune": Command("fine-tune a model on other data", training.finetune, "training"),
     "merge": Command("make a model of a model and an adapter", training.merge, "training"),
     "export": Command("make graphs of a model, which speak without PyTorch", export.export, "export"),
+    "bench": Command("measure how fast a model speaks on this machine", bench.bench),
     "search-steps": Command("find the times of few steps that suit a model, for --fast", steps.search_steps),
     "diagnose": Command(
         "look into a training run: statistics, values that are not finite, memory", diagnose.diagnose, "training"

@@ -40,8 +40,9 @@ EXAMPLES = {
     ),
     "search-steps": (
         "zipvoice search-steps exp/model",
-        "zipvoice search-steps exp/model -n 6 --solver euler --dry-run",
+        "zipvoice search-steps exp/model -n 6 --solver midpoint --dry-run",
     ),
+    "bench": ("zipvoice bench", "zipvoice bench zipvoice_distill --runtime torch --dtype float32 bfloat16 --json"),
     "serve": ("zipvoice serve", "zipvoice serve -m zipvoice_distill --port 9000"),
 }
 RARE = {

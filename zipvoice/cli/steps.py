@@ -31,7 +31,7 @@ class SearchSteps:
     """A model directory."""
     num_steps: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 4
     """Steps of the grid to find."""
-    solver: SolverName = "adams-bashforth"
+    solver: SolverName = "euler"
     """How a step is taken."""
     guidance_interval: tuple[float, float] | None = None
     """First and last time with guidance; by default at all times."""

@@ -94,7 +94,7 @@ def _options(num_threads: int | None) -> "SessionOptions":
     from onnxruntime import SessionOptions
 
     options = SessionOptions()
-    options.intra_op_num_threads = num_threads or _num_cores()
+    options.intra_op_num_threads = num_threads or available_threads()
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # it takes memory in one block, for all layers, where a few buffers would do
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the cores to others
@@ -111,8 +111,8 @@ def run(session: "InferenceSession", inputs: dict[str, Array]) -> Floats:
     return values
 
 
-def _num_cores() -> int:
-    """Cores that this process may run on, where the system tells."""
+def available_threads() -> int:
+    """Threads that it computes with: the cores that this process may run on, where the system tells."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

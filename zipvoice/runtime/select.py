@@ -122,6 +122,17 @@ def best_device() -> str:
     return name
 
 
+def available_threads(runtime: str) -> int:
+    """Threads that a runtime computes with on a CPU."""
+    count: int = _module(runtime).available_threads()
+    return count
+
+
+def installed() -> list[str]:
+    """The runtimes whose libraries are installed."""
+    return [name for name, (_, library, _) in RUNTIMES.items() if find_spec(library) is not None]
+
+
 def _module(runtime: str) -> Any:
     if runtime not in RUNTIMES:
         raise ValueError(f"there is no runtime {runtime!r}{suggestion(runtime, RUNTIMES)}")

@@ -79,6 +79,11 @@ class TorchModel:
         return torch.autocast(self.device.type, self.dtype)
 
 
+def available_threads() -> int:
+    """Threads that it computes with on a CPU."""
+    return torch.get_num_threads()
+
+
 class TorchVocoder:
     """A network as a vocoder; see `zipvoice.runtime.base.Vocoder`.
 
