@@ -248,6 +248,12 @@ def test_everything_else_is_told_in_the_same_shape(http):
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
 
+def test_a_body_without_its_type_is_told_of_the_header(http):
+    answer = http.post("/v1/audio/speech", content=b'{"input": "Hi."}', headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 400
+    assert "with the header Content-Type: application/json" in answer.json()["error"]["message"]
+
+
 def test_fields_of_other_servers_are_told_to_have_no_effect(http):
     assert speak(http, "Yes.", instructions="merrily").headers["x-ignored-fields"] == "instructions"
 

@@ -55,6 +55,8 @@ def of_validation(errors: list[dict[str, Any]]) -> ApiError:
     first, place = errors[0], [str(part) for part in errors[0]["loc"] if part != "body"]
     if first["type"] == "json_invalid":
         return invalid(f"the body is not valid JSON: {first['ctx']['error']}", code="invalid_json")
+    if first["type"] == "model_attributes_type" and not place:
+        return invalid("send a JSON object, with the header Content-Type: application/json", code="no_json_object")
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     message = ".".join(place) + ": " + first["msg"] if place else first["msg"].removeprefix("Value error, ")
     param = ".".join(place) or first.get("ctx", {}).get("param")
