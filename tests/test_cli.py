@@ -546,6 +546,7 @@ def test_every_command_has_help_and_none_needs_torch_for_it(capsys):
         assert end.value.code == 0
         text = capsys.readouterr().out
         assert text.startswith(f"usage: zipvoice {name}") and "options:" in text
+        assert "examples:\n\n" not in text
         assert "{None" not in text and "default: None" not in text and "STR" not in text and "(default: )" not in text
         assert max(map(len, text.splitlines())) <= 120
     code = (

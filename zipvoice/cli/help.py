@@ -25,6 +25,12 @@ EXAMPLES = {
     "dub": ("zipvoice dub talk.srt -v me", "zipvoice dub talk.vtt --speaker Anna=anna Bob=bob -o talk.flac"),
     "voice save": ('zipvoice voice save me me.wav "What me.wav says."',),
     "voice play": ("zipvoice voice play me",),
+    "voice list": ("zipvoice voice list",),
+    "voice remove": ("zipvoice voice remove me",),
+    "align": (
+        'zipvoice align me.wav "What me.wav says."',
+        "zipvoice align me.wav --file me.txt -o me.TextGrid",
+    ),
     "tokenize": (
         'zipvoice tokenize "It costs $5." --explain',
         'zipvoice tokenize "Hallo" --tokenizer espeak --language de',
@@ -33,6 +39,8 @@ EXAMPLES = {
     "prepare": ("zipvoice prepare train.tsv --prefix mine --subset train --features",),
     "train": ("zipvoice train run.json --exp-dir exp/mine",),
     "finetune": ("zipvoice finetune zipvoice --train data/manifests/mine_cuts_train.jsonl.gz",),
+    "average": ("zipvoice average --exp-dir exp/mine",),
+    "merge": ("zipvoice merge --adapter exp/mine/adapter --output-dir exp/merged",),
     "evaluate": ("zipvoice evaluate list.tsv results",),
     "export": (
         "zipvoice export zipvoice_distill -o graphs --int8",
@@ -77,7 +85,7 @@ def show_help(kind: Any, name: str, spelled: Mapping[str, str], default: Any = N
     usage = f"zipvoice {name} {' '.join(words)} [options]"
     examples = EXAMPLES.get(" ".join(word for word in name.split() if word.islower()), ())
     lines = [f"usage: {' '.join(usage.split())}", "", *_description(kind, width)]
-    lines += ["examples:", *(f"  {line}" for line in examples)]
+    lines += ["examples:", *(f"  {line}" for line in examples)] if examples else []
     for title, members in _grouped(options):
         lines += [*([""] if lines[-1] else []), f"{title}:"]
         for option in members:
