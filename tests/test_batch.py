@@ -14,7 +14,7 @@ import torch
 from tiny_models import FAST, RATE, make_model, make_synthesizer, make_vocoder, tone
 
 from zipvoice.audio.files import read, write
-from zipvoice.synthesis import voices
+from zipvoice.synthesis import batch, voices
 from zipvoice.synthesis.batch import ListWork, check_list, share, speak_list
 from zipvoice.synthesis.synthesizer import Synthesizer
 from zipvoice.utterances import Utterance, read_list
@@ -244,6 +244,24 @@ def test_what_a_kill_left_is_swept_away_but_not_what_is_of_others(synthesizer, u
         path.write_bytes(b"half")
     speak(synthesizer, utterances, tmp_path)
     assert not left.exists() and all(path.exists() for path in others)
+
+
+def test_files_from_before_there_was_an_option_have_its_default(synthesizer, utterances, tmp_path, monkeypatch):
+    def changed(options):
+        work = ListWork(synthesizer, utterances, tmp_path, synthesizer.resolved(options))
+        return {one.changed for one in work.kept()}
+
+    speak(synthesizer, utterances, tmp_path)
+    note = batch._read_note
+
+    def older(path):
+        seconds, found = note(path)
+        return seconds, {name: value for name, value in found.items() if name not in ("loudness", "model", "voice")}
+
+    now = changed(OPTIONS)
+    monkeypatch.setattr(batch, "_read_note", older)
+    assert {"loudness" in names for names in now | changed(OPTIONS)} == {False}
+    assert {"loudness" in names for names in changed(replace(OPTIONS, loudness=-16.0))} == {True}
 
 
 def test_kept_files_tell_what_they_were_spoken_with(synthesizer, utterances, tmp_path):

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,10 @@ def _several(one_or_more: str | tuple[str, ...]) -> tuple[str, ...]:
 # ---------------------------------------------------------------- speaking
 
 
+_DEFAULTS = {each.name: each.default for each in fields(ResolvedOptions) if each.default is not MISSING}
+"""What an option was before there was one of that name."""
+
+
 def share(utterances: Iterable[Utterance], rank: int = 0, world_size: int = 1) -> list[Utterance]:
     """What one of several processes speaks, longest texts first, so that batches hold what is alike in length."""
     ordered = sorted(utterances, key=lambda utterance: (-len(utterance.text), utterance.id))
@@ -151,8 +155,8 @@ class ListWork:
             if path.exists():
                 seconds, note = _read_note(path)
                 now = self._note(utterance)
-                changed = [name for name in now | note if now.get(name) != note.get(name)] if note else []
-                yield Kept(utterance.id, path, seconds, tuple(changed))
+                changed = [name for name in now | note if now.get(name) != note.get(name, _DEFAULTS.get(name))]
+                yield Kept(utterance.id, path, seconds, tuple(changed) if note else ())
 
     def outcomes(self) -> Iterator[Outcome]:
         """Speak what has no file yet, in batches, and tell what became of each utterance as it is written.
