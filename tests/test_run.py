@@ -3,13 +3,14 @@
 
 import json
 import logging
+import re
 import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 from corpus_runs import CORPUS, LETTERS, SIZES, make_corpus, run_config
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from zipvoice.cli import main
 from zipvoice.config.data import DataConfig, PrepareOptions
@@ -227,6 +228,26 @@ def test_distillation_continues_by_itself(corpus, finished, tmp_path, stage):
     for part in ("model", "model_avg", "objective"):
         assert state[part].keys() == other[part].keys()
         assert all(torch.equal(state[part][name], other[part][name]) for name in state[part]), part
+
+
+def test_a_distilled_model_starts_from_another_that_reads_alike(corpus, finished, tmp_path):
+    first, again = tmp_path / "first", tmp_path / "again"
+    train(distillation(corpus, first, finished, num_steps=2))
+    train(
+        distillation(corpus, again, finished, num_steps=1, init_from=str(first), optim=OptimizerConfig(base_lr=1e-12))
+    )
+    before, after, base = (load_file(each / "model.safetensors") for each in (first, again, finished))
+    decoder = [name for name in before if name.startswith("fm_decoder") and before[name].is_floating_point()]
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in decoder)
+    assert any(not torch.allclose(before[name], base[name], atol=1e-6) for name in decoder if name in base)
+    with pytest.raises(ValueError, match="starts from its teacher, or from a distilled model with its tokens"):
+        train(distillation(corpus, tmp_path / "base", finished, init_from=str(finished)))
+    weights = {**load_file(first / "model.safetensors")}
+    weights["embed.weight"] = weights["embed.weight"] + 1
+    other = shutil.copytree(first, tmp_path / "other")
+    save_file(weights, other / "model.safetensors")
+    with pytest.raises(ValueError, match=f"which {re.escape(str(other))} is not"):
+        train(distillation(corpus, tmp_path / "refused", finished, init_from=str(other)))
 
 
 def test_a_distilled_model_has_the_tokens_of_its_teacher(corpus, finished, tmp_path):

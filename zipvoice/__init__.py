@@ -3,7 +3,7 @@
 
 >>> zipvoice.load().synthesize("Hello").save("out.wav")  # the small model and the voice that come with the package
 >>> zipvoice.voices()  # names that may follow the text
-['kathleen']
+['heart', 'kathleen', 'libri26', 'lj']
 >>> synthesizer = zipvoice.load("zipvoice")  # a released model
 >>> voice = synthesizer.prompt("me.wav", "What me.wav says.")
 >>> synthesizer.synthesize("Hello from my own voice.", voice).save("out.wav")

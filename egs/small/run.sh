@@ -8,9 +8,9 @@
 #   bash run.sh --corpora /data/corpora      all of it
 #   bash run.sh --stage 5 --stop-stage 5     only the base model, of what stages 1 to 4 have prepared
 #   bash run.sh --stage 8 --stop-stage 8     the figures in the card of the models of the package; needs the corpora only
-#   bash run.sh --stage 9                    training on, on the speech of a synthesiser, after stages 1 to 5
+#   bash run.sh --stage 9                    training on, on the speech of a synthesiser, after stages 1 to 6
 #
-# --stage 1 --stop-stage 10               first and last stage
+# --stage 1 --stop-stage 12               first and last stage
 # --corpora download                      folder of the corpora
 # --sentences conf/heldout_sentences.txt   what the models of the package say for their card
 # --wordnet /usr/share/wordnet            folder of WordNet's data files, whose example sentences the synthesiser says
@@ -19,7 +19,7 @@
 # --dry-run                               print the commands instead of running them
 # -- OPTIONS                              are added to each `zipvoice train`
 . "$(dirname "$0")/../stages.sh"
-options stage=1 stop_stage=10 corpora=download sentences=conf/heldout_sentences.txt wordnet=/usr/share/wordnet num_jobs=2 num_gpus=1 -- "$@"
+options stage=1 stop_stage=12 corpora=download sentences=conf/heldout_sentences.txt wordnet=/usr/share/wordnet num_jobs=2 num_gpus=1 -- "$@"
 tokenizer=(--tokenizer.type espeak --tokenizer.language en-us)
 timed=data/timed_tokens.txt
 models=../../zipvoice/builtin

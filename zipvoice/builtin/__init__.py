@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes with the package, so that it speaks as soon as it is installed: small models, a vocoder and a voice.
+"""What comes with the package, so that it speaks as soon as it is installed: small models, a vocoder and voices.
 
 Each folder holds the files that training wrote, and a model card, README.md: data, licences, commands, figures, limits.
 """
@@ -15,7 +15,7 @@ MODELS_VOCODER = "griffin-lim"
 """What the models speak with unless told otherwise: a recogniser understands it better than the small vocoder."""
 GRAPHS = "graphs"
 """Folder of what the released models do, as graphs without weights, one folder for each variant."""
-VOICE = "kathleen"
+VOICE = "heart"
 """The voice that speaks unless another is named."""
 
 

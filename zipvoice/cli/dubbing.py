@@ -27,7 +27,7 @@ class DubCommand:
     subtitles: tyro.conf.Positional[Path]
     """The file."""
     voice: Annotated[str | None, tyro.conf.arg(aliases=["-v"])] = None
-    """The voice of cues that name no speaker: a recording, a voice file, or the name of a voice; by default kathleen,
+    """The voice of cues that name no speaker: a recording, a voice file, or the name of a voice; by default heart,
     which comes with the package."""
     voice_text: str | None = None
     """What the recording says; a saved voice knows it. Without it a recogniser hears it, if one is installed."""

@@ -35,7 +35,7 @@ class BatchCommand:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results")
     """Folder of the files, {id}.wav."""
     voice: Annotated[str | None, tyro.conf.arg(aliases=["-v"])] = None
-    """Speaks what names no voice of its own: a recording, a voice file, or the name of a voice; by default kathleen."""
+    """Speaks what names no voice of its own: a recording, a voice file, or the name of a voice; by default heart."""
     voice_text: str | None = None
     """What the recording says; a saved voice knows it. Without it a recogniser hears it, if one is installed."""
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -97,7 +97,7 @@ class Say:
     markdown: Markdown = "auto"
     """Leave out the marks of Markdown and its blocks of code; auto does so for .md and .markdown files."""
     voice: Annotated[str | None, tyro.conf.arg(aliases=["-v"])] = None
-    """A recording, best 3 to 10 seconds of clean speech, a voice file, or the name of a voice; by default kathleen,
+    """A recording, best 3 to 10 seconds of clean speech, a voice file, or the name of a voice; by default heart,
     which comes with the package."""
     voice_text: str | None = None
     """What the recording says; a saved voice knows it. Without it a recogniser hears it, if one is installed."""

@@ -167,8 +167,9 @@ class RunConfig(LoopConfig):
     init_from: str | None = None
     """Model to take the initial weights from, a directory or the name of a released one: the same variant to fine-tune
     it; a base model for a dialogue model, a dialogue model for a stereo model. A distilled model starts from its
-    teacher. Sizes, features and tokenizer that are left at their defaults are those of that model. The token table may
-    be longer than its own, with new tokens at the end."""
+    teacher, unless this names a distilled model with the teacher's text encoder. Sizes, features and tokenizer that are
+    left at their defaults are those of that model. The token table may be longer than its own, with new tokens at the
+    end."""
     data: DataConfig = field(default_factory=DataConfig)
     """Training and validation data."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

@@ -49,7 +49,7 @@ def voices() -> list[str]:
 
     Example:
         >>> zipvoice.voices()
-        ['kathleen']
+        ['heart', 'kathleen', 'libri26', 'lj']
     """
     return list(known())
 

@@ -34,21 +34,41 @@ differ."""
 logger = logging.getLogger(__name__)
 
 
-def source_model(config: RunConfig) -> Pretrained | None:
-    """The model to start from: the teacher of a distilled model, for others the one in init_from; None from scratch.
-
-    Raises ValueError for settings that do not fit together.
-    """
+def teacher_model(config: RunConfig) -> Pretrained | None:
+    """The teacher of a distilled model. Raises ValueError if only one of the two is asked for."""
     teacher = config.objective.teacher
     if (config.variant == "zipvoice_distill") != (teacher is not None):
         raise ValueError(
             "objective.teacher is for the variant zipvoice_distill, which needs it: a base model for the first stage, "
             "the result of the first stage for the second"
         )
-    if teacher is not None and config.init_from is not None:
-        raise ValueError("a distilled model starts from its teacher: leave out init_from")
-    name = teacher or config.init_from
-    return load_pretrained(name) if name else None
+    return load_pretrained(teacher) if teacher is not None else None
+
+
+def source_model(config: RunConfig, teacher: Pretrained | None) -> Pretrained | None:
+    """The model to start from: the one in init_from, else the teacher of a distilled model; None from scratch.
+
+    Raises ValueError for a model that does not suit the teacher.
+    """
+    if config.init_from is None:
+        return teacher
+    source = load_pretrained(config.init_from)
+    if teacher is not None and not (source.variant == "zipvoice_distill" and _read_alike(source, teacher)):
+        raise ValueError(
+            "a distilled model starts from its teacher, or from a distilled model with its tokens and text encoder, "
+            f"which {config.init_from} is not: leave out init_from"
+        )
+    return source
+
+
+def _read_alike(one: Pretrained, other: Pretrained) -> bool:
+    """Whether two models have the same tokens, and make the same of them."""
+    ours, theirs = (
+        {name: weight for name, weight in each.model.state_dict().items() if not name.startswith("fm_decoder.")}
+        for each in (one, other)
+    )
+    same = ours.keys() == theirs.keys() and all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
+    return same and one.table == other.table
 
 
 def inherited(config: RunConfig, source: Pretrained | None) -> RunConfig:

@@ -34,7 +34,7 @@ from zipvoice.training.distributed import ALONE, World, joined, num_restarts, ow
 from zipvoice.training.lora import merged
 from zipvoice.training.losses import Objective
 from zipvoice.training.lr_scheduler import CosineSchedule, EdenSchedule
-from zipvoice.training.model_init import inherited, initial_model, source_model
+from zipvoice.training.model_init import inherited, initial_model, source_model, teacher_model
 from zipvoice.training.objectives import (
     BASE_MASK,
     DIALOG_MASK,
@@ -201,7 +201,8 @@ class ModelRun(Run):
     config: RunConfig
 
     def __init__(self, config: RunConfig) -> None:
-        self.source = source_model(config)
+        self.teacher = teacher_model(config)
+        self.source = source_model(config, self.teacher)
         self.config = inherited(config, self.source)
         self.table = token_table(self.config, self.source.table if self.source else None)
 
@@ -213,7 +214,7 @@ class ModelRun(Run):
     def trainer(self, world: World) -> Trainer:
         config = self.config
         model = initial_model(config, self.table, self.source)
-        objective = build_objective(config, self.source, world.device)
+        objective = build_objective(config, self.teacher, world.device)
         tokenizer = build_tokenizer(config.tokenizer, self.table.tags)
         share: dict[str, Any] = {"scale": config.feature.scale, "rank": world.rank, "world_size": world.size}
         batches = TrainingData(config.data, self.table, tokenizer, seed=config.seed, **share)
@@ -295,16 +296,15 @@ def prepared(config: RunConfig, model: ZipVoice, world: World) -> ZipVoice:
 
 
 def build_objective(
-    config: RunConfig, source: Pretrained | None, device: torch.device
+    config: RunConfig, teacher: Pretrained | None, device: torch.device
 ) -> FlowMatching | StereoFlowMatching | Distillation:
-    """What is minimised; the teacher of a distilled model is the one that it starts from."""
+    """What is minimised."""
     settings = config.objective
     place = settings.mask or ("suffix" if "dialog" in config.variant else "span")
     mask = ConditionMask(settings.mask_fraction or (BASE_MASK if place == "span" else DIALOG_MASK), place)
-    if settings.teacher is not None:
-        assert source is not None
-        ema_decay = settings.ema_decay if source.variant == "zipvoice_distill" else None
-        return Distillation(source.model.to(device), ema_decay, mask, shared_text=True)
+    if teacher is not None:
+        ema_decay = settings.ema_decay if teacher.variant == "zipvoice_distill" else None
+        return Distillation(teacher.model.to(device), ema_decay, mask, shared_text=True)
     if config.variant == "zipvoice_dialog_stereo":
         return StereoFlowMatching(mask, settings.condition_drop_ratio, settings.exclusive_weight)
     return FlowMatching(mask, settings.condition_drop_ratio, settings.time_power)
