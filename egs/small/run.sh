@@ -10,7 +10,7 @@
 #   bash run.sh --stage 8 --stop-stage 8     the figures in the card of the models of the package; needs the corpora only
 #   bash run.sh --stage 9                    training on, on the speech of a synthesiser, after stages 1 to 6
 #
-# --stage 1 --stop-stage 12               first and last stage
+# --stage 1 --stop-stage 11               first and last stage
 # --corpora download                      folder of the corpora
 # --sentences conf/heldout_sentences.txt   what the models of the package say for their card
 # --wordnet /usr/share/wordnet            folder of WordNet's data files, whose example sentences the synthesiser says
@@ -19,7 +19,7 @@
 # --dry-run                               print the commands instead of running them
 # -- OPTIONS                              are added to each `zipvoice train`
 . "$(dirname "$0")/../stages.sh"
-options stage=1 stop_stage=12 corpora=download sentences=conf/heldout_sentences.txt wordnet=/usr/share/wordnet num_jobs=2 num_gpus=1 -- "$@"
+options stage=1 stop_stage=11 corpora=download sentences=conf/heldout_sentences.txt wordnet=/usr/share/wordnet num_jobs=2 num_gpus=1 -- "$@"
 tokenizer=(--tokenizer.type espeak --tokenizer.language en-us)
 timed=data/timed_tokens.txt
 models=../../zipvoice/builtin
@@ -127,8 +127,26 @@ if stage 9 "have a free synthesiser speak as the model lays texts out"; then
   done
 fi
 
-if stage 10 "train on, mostly on its speech"; then
+if stage 10 "train on, mostly on its speech, and distil"; then
   train conf/heart.json
-  run zipvoice average --exp-dir exp/heart --num 1
-  run python local/move_distilled.py exp/voice exp/heart exp/distill exp/heart_distill
+  train conf/heart.json --num-steps 3560 --optim.base-lr 0.002
+  train conf/heart.json --num-steps 3760 --optim.base-lr 0.0007 --save-every 20
+  run zipvoice average --exp-dir exp/heart --num 2
+  run python local/move_distilled.py exp/voice exp/heart exp/distill exp/heart_start
+  train conf/heart_distill.json
+  train conf/heart_distill.json --num-steps 500 --optim.base-lr 0.001
+  run zipvoice average --exp-dir exp/heart_distill --num 2
+fi
+
+if stage 11 "put these models into the package instead, and voices"; then
+  run python local/package.py exp/heart "$models/zipvoice_small" 6 1 0.5 0.2
+  run python local/package.py exp/heart_distill "$models/zipvoice_small_distill" 4 1 0.5 0.2
+  said="The evening train was late again, so we walked home along the river."
+  run python local/teacher_voice.py data/heart.wav "$said"
+  export ZIPVOICE_VOICES=$models/voices
+  run zipvoice voice save --force heart data/heart.wav "$said"
+  run zipvoice voice save --force lj "$corpora/ljspeech/audio/LJ001-0048.ogg" \
+    "his letter is admirably clear and regular, but at least as beautiful as any other Roman type."
+  run zipvoice voice save --force libri26 "$corpora/librispeech/audio/26-495-0047.ogg" \
+    "To note what became of me, I had two important things before me."
 fi
