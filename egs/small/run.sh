@@ -140,7 +140,7 @@ fi
 
 if stage 11 "put these models into the package instead, and voices"; then
   run python local/package.py exp/heart "$models/zipvoice_small" 6 1 0.5 0.2
-  run python local/package.py exp/heart_distill "$models/zipvoice_small_distill" 4 1 0.5 0.2
+  run python local/package.py exp/heart_distill "$models/zipvoice_small_distill" 4 0.5 0.5 0.2
   said="The evening train was late again, so we walked home along the river."
   run python local/teacher_voice.py data/heart.wav "$said"
   export ZIPVOICE_VOICES=$models/voices

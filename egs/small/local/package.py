@@ -13,6 +13,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from zipvoice.builtin import MODELS_VOCODER
 from zipvoice.config.model import Vocabulary
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.synthesis import SamplingConfig
@@ -28,7 +29,7 @@ def package(run: Path, folder: Path, sampling: SamplingConfig | None) -> None:
     """A model, or a vocoder where there is no model.json."""
     if (run / "model.json").is_file():
         pretrained = load_pretrained(run)
-        file = replace(pretrained.file, sampling=sampling or pretrained.file.sampling)
+        file = replace(pretrained.file, sampling=sampling or pretrained.file.sampling, vocoder=MODELS_VOCODER)
         save_pretrained(folder, pack_int8(pretrained.model.state_dict()), file, pretrained.table)
         write_model_graphs(pretrained.model, file, folder)
     else:
