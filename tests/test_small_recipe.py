@@ -923,7 +923,7 @@ def test_each_stage_reads_what_an_earlier_one_wrote():
         *commands("--stage", "9", "--corpora", "/corpora"),
     ]
     assert first == ["python", "local/list_corpora.py", "/corpora", "data", "--num-jobs", "2"]
-    for program, *arguments in others:
+    for _, *arguments in others:
         files = [argument for argument in arguments if argument.startswith("data/") and "." in argument]
         if arguments[0] == "train":
             run = read_json(RunConfig, RECIPE / arguments[1])
