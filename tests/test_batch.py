@@ -301,7 +301,7 @@ def test_voices_by_name_and_by_file_speak_in_lists(synthesizer, recordings, tmp_
     listed = [
         Utterance("name", "hello", voice="low"),
         Utterance("file", "hello", voice=str(tmp_path / "high.safetensors")),
-        Utterance("package", "hello", voice="kathleen"),
+        Utterance("package", "hello", voice=voices.builtin.VOICE),
         Utterance("none", "hello"),
     ]
     check_list("l", dict(enumerate(listed, start=1)), synthesizer, FAST)
