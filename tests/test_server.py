@@ -139,14 +139,14 @@ def test_a_client_that_leaves_before_the_first_sound_ends_its_request(http):
 
 def test_openai_speaks(client, wav):
     answer = client.audio.speech.create(
-        model="tts-1", voice="kathleen", input=HELLO, response_format="wav", extra_body=FAST
+        model="tts-1", voice="heart", input=HELLO, response_format="wav", extra_body=FAST
     )
     assert answer.content == wav
 
 
 def test_openai_streams(client, wav):
     with client.audio.speech.with_streaming_response.create(
-        model="gpt-4o-mini-tts", voice="kathleen", input=HELLO, response_format="pcm", extra_body=FAST
+        model="gpt-4o-mini-tts", voice="heart", input=HELLO, response_format="pcm", extra_body=FAST
     ) as answer:
         assert b"".join(answer.iter_bytes()) == wav[44:]
         assert answer.headers["x-model"] == "zipvoice_small_distill"
@@ -155,7 +155,7 @@ def test_openai_streams(client, wav):
 def test_openai_reads_events(client, wav):
     with client.audio.speech.with_streaming_response.create(
         model="gpt-4o-mini-tts",
-        voice="kathleen",
+        voice="heart",
         input=HELLO,
         response_format="pcm",
         stream_format="sse",
@@ -175,18 +175,18 @@ def test_openai_is_told_what_is_wrong(client):
     with pytest.raises(openai.NotFoundError, match="there is no voice 'kathlen'; did you mean 'kathleen'"):
         client.audio.speech.create(model="tts-1", voice="kathlen", input=HELLO)
     with pytest.raises(openai.BadRequestError, match="less than or equal to 4") as caught:
-        client.audio.speech.create(model="tts-1", voice="kathleen", input=HELLO, speed=5)
+        client.audio.speech.create(model="tts-1", voice="heart", input=HELLO, speed=5)
     assert caught.value.param == "speed" and caught.value.code == "less_than_equal"
     with pytest.raises(openai.NotFoundError, match="there is no model 'tts-9'"):
-        client.audio.speech.create(model="tts-9", voice="kathleen", input=HELLO)
+        client.audio.speech.create(model="tts-9", voice="heart", input=HELLO)
 
 
 def test_open_webui_finds_models_and_voices(http, client):
     assert [model.id for model in client.models.list()] == ["zipvoice_small_distill"]
     assert client.models.retrieve("zipvoice_small_distill").owned_by == "zipvoice"
-    assert "kathleen" in [voice["id"] for voice in http.get("/v1/audio/voices").json()["voices"]]
-    assert "kathleen" in http.get("/v1/audio/voices", params={"legacy": True}).json()["voices"]
-    answer = http.post("/v1/audio/speech", json={"model": "tts-1", "input": "Yes.", "voice": "kathleen", **FAST})
+    assert "heart" in [voice["id"] for voice in http.get("/v1/audio/voices").json()["voices"]]
+    assert "heart" in http.get("/v1/audio/voices", params={"legacy": True}).json()["voices"]
+    answer = http.post("/v1/audio/speech", json={"model": "tts-1", "input": "Yes.", "voice": "heart", **FAST})
     assert answer.headers["content-type"] == "audio/mpeg" and len(samples(answer.content)) > 2400
 
 
@@ -204,7 +204,7 @@ def test_open_webui_finds_models_and_voices(http, client):
         ({"input": "a", "voice": "nobody"}, 404, "voice", "voice_not_found"),
         ({"input": "a", "voice": {"id": "../../etc/passwd"}}, 404, "voice", "voice_not_found"),
         ({"input": "a", "voice": {"name": "x"}}, 400, "voice", "string_type"),
-        ({"input": "a", "voice": "kathleen", "speaker": "kathleen"}, 400, "voice", "given_twice"),
+        ({"input": "a", "voice": "heart", "speaker": "heart"}, 400, "voice", "given_twice"),
         ({"input": "a", "sped": 1}, 400, "sped", "unknown_field"),
         ({"input": "a", "speed": "1"}, 400, "speed", "float_type"),
         ({"input": "a", "seed": -1}, 400, "seed", "greater_than_equal"),
@@ -291,7 +291,7 @@ def test_a_batch_is_bounded(http):
 
 
 def test_a_dialogue_is_its_turns_with_pauses_between(http):
-    turns = [{"voice": "kathleen", "text": "Are you there?"}, {"text": "Yes, I am."}]
+    turns = [{"voice": "heart", "text": "Are you there?"}, {"text": "Yes, I am."}]
     body = {"turns": turns, "pause_between_turns": 0.5, "response_format": "pcm", **FAST}
     whole = http.post("/v1/audio/dialogue", json=body).content
     first, second = (speak(http, turn["text"], response_format="pcm").content for turn in turns)
@@ -342,7 +342,7 @@ def test_a_voice_is_uploaded_heard_and_deleted(http, server):
         ({"ref_text": " "}, "ref_text"),
         ({"name": "../me"}, "name"),
         ({"name": ".me"}, "name"),
-        ({"name": "kathleen"}, "name"),
+        ({"name": "heart"}, "name"),
         ({"recording": b"<html>"}, None),
         ({"recording": RECORDING[:20]}, None),
         ({"recording": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n"}, None),

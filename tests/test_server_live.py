@@ -24,7 +24,7 @@ from wyoming.tts import (
     SynthesizeVoice,
 )
 
-SETTINGS = {"type": "session.config", "response_format": "pcm", "num_steps": 1, "seed": 7, "voice": "kathleen"}
+SETTINGS = {"type": "session.config", "response_format": "pcm", "num_steps": 1, "seed": 7, "voice": "heart"}
 LONG = "Nobody knows why the quick brown fox should jump again and again. " * 12
 
 
@@ -167,7 +167,7 @@ def test_home_assistant_finds_the_voices(server):
     (answer,) = wyoming(server, Describe(), last=Info)
     (program,) = Info.from_event(answer).tts
     assert program.supports_synthesize_streaming and program.installed
-    (voice,) = [voice for voice in program.voices if voice.name == "kathleen"]
+    (voice,) = [voice for voice in program.voices if voice.name == "heart"]
     assert voice.languages
 
 
@@ -180,7 +180,7 @@ def sound_of(answers):
 
 
 def test_home_assistant_speaks(server):
-    voice = SynthesizeVoice(name="kathleen", language="en")
+    voice = SynthesizeVoice(name="heart", language="en")
     sound = sound_of(wyoming(server, Synthesize("Yes, I do.", voice=voice)))
     assert sound == spoken(server, "Yes, I do.", num_steps=None, seed=None)
 
