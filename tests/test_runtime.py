@@ -45,7 +45,7 @@ def without_torch(code: str, *arguments: str, cwd: Path = TESTS) -> subprocess.C
 
 def test_the_public_names_are_there_without_torch():
     done = without_torch("import zipvoice; [getattr(zipvoice, name) for name in dir(zipvoice)]; print(dir(zipvoice))")
-    names = ["Audio", "Prompt", "SynthesisOptions", "Synthesizer", "__version__", "load"]
+    names = ["Audio", "Prompt", "SynthesisOptions", "Synthesizer", "__version__", "load", "sherpa", "voices"]
     assert done.stdout.strip() == str(names), done.stderr
 
 
