@@ -9,6 +9,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from zipvoice.server.errors import invalid
+from zipvoice.server.guard import LINGER_SECONDS
 
 
 class Connection(H11Protocol):
@@ -16,6 +17,7 @@ class Connection(H11Protocol):
 
     max_connections = 1000
     head_seconds = 10.0
+    is_refused = False
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -27,6 +29,8 @@ class Connection(H11Protocol):
             self._watch_head()
 
     def data_received(self, data: bytes) -> None:
+        if self.is_refused:
+            return
         super().data_received(data)
         self._watch_head()
 
@@ -48,7 +52,12 @@ class Connection(H11Protocol):
         ]
         for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        # What the client goes on sending is dropped for a while: a close before would reset the connection, and the
+        # answer be lost.
+        self._end_head_timer()
+        self.is_refused = True
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def _watch_head(self) -> None:
         """Between requests, a begun head must be whole in time."""

@@ -72,14 +72,9 @@ class Synthesizer:
         self.feature = description.feature
         self.is_dialogue = description.is_dialogue
         self.num_channels = description.num_channels
-        self.planner = ChunkPlanner(
-            self.tokenizer.tokens,
-            self._ids,
-            partial(text_length, durations=description.vocabulary.durations),
-            description.frame_multiple,
-            self.is_dialogue,
-            partial(tokens_of_words, self.tokenizer),
-        )
+        length = partial(text_length, durations=description.vocabulary.durations)
+        frames, words = description.frame_multiple, partial(tokens_of_words, self.tokenizer)
+        self.planner = ChunkPlanner(self.tokenizer.tokens, self._ids, length, frames, self.is_dialogue, words)
 
     def __repr__(self) -> str:
         description, tokenizer = self.model.description, self.tokenizer_config
@@ -103,14 +98,15 @@ class Synthesizer:
         raw: bool = False,
         start: float | None = None,
         end: float | None = None,
+        check: bool = True,
     ) -> Prompt:
         """Make a voice of a recording (a file or a sound of any rate and channel count) and its transcript.
 
         `start` and `end`, in seconds, choose a part of the recording, whose words the transcript then is. A recording
         that is too long is cut at a pause where a clause of the transcript ends. It is trimmed, and what was done and
-        what makes it a poor voice is logged as a warning; with `raw`, for raw speech, it is taken as it is. For a
-        dialogue model it holds both voices, and the transcript their turns, `[S1] … [S2] …`. Without a transcript a
-        recogniser hears what is said, if one is installed; a warning tells it, so that it can be corrected.
+        what makes it a poor voice is logged, unless `check` is false; with `raw` it is taken as it is. For a dialogue
+        model it holds both voices, and the transcript their turns, `[S1] … [S2] …`. A transcript that is not given is
+        heard, if a recogniser is installed; a warning tells it, so that it can be corrected.
 
         Raises ValueError if the recording is silent, broken or too short for the transcript, or the transcript is empty
         or has a token that the model does not know.
@@ -125,7 +121,7 @@ class Synthesizer:
         if text is None and self.is_dialogue:
             raise ValueError(f"say what {name_of(recording)} says, with its turns, [S1] … [S2] …: they cannot be heard")
         text = self._transcript(audio, text, name_of(recording))
-        return self._prompt(audio, text, name_of(recording), target_rms, raw)
+        return self._prompt(audio, text, name_of(recording), target_rms, raw, check)
 
     def dialog_prompt(
         self,
@@ -169,7 +165,7 @@ class Synthesizer:
     def _transcript(self, audio: Audio, text: str | None, name: str) -> str:
         return heard_transcript(audio, name, self.tokenizer_config) if text is None else text
 
-    def _prompt(self, audio: Audio, text: str, name: str, target_rms: float, raw: bool) -> Prompt:
+    def _prompt(self, audio: Audio, text: str, name: str, target_rms: float, raw: bool, check: bool = True) -> Prompt:
         try:
             audio, text = (audio, text) if raw else self.shortened(audio, text, name)
             kept = audio if raw else trimmed(audible(audio))
@@ -183,7 +179,7 @@ class Synthesizer:
                 f"{name} is too short for its transcript: {kept.seconds:.2f} s hold {len(mel)} frames, fewer than the "
                 f"transcript's {len(tokens)} tokens; check that the text is what the recording says"
             )
-        if not raw:
+        if check and not raw:
             self.complain(audio, text, name)
         return Prompt(mel, tokens, text, gain, self.tokenizer_config)
 
