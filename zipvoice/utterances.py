@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from zipvoice.config.strict_json import from_dict, suggestion
+from zipvoice.config.strict_json import from_dict, suggestion, unique_keys
 from zipvoice.config.synthesis import SynthesisOptions
 
 SHOWN_ERRORS = 20
@@ -141,20 +141,12 @@ def raise_bad_lines(path: str | os.PathLike[str], errors: dict[int, str]) -> Non
 
 def _from_json(line: str) -> Utterance:
     try:
-        data = json.loads(line, object_pairs_hook=_no_key_twice)
+        data = json.loads(line, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not valid JSON: {error}") from None
     except RecursionError:
         raise ValueError("it is not valid JSON: too many brackets within each other") from None
     return _valid(from_dict(Utterance, data))
-
-
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
-    return data
 
 
 def _from_columns(line: str) -> Utterance:

@@ -43,13 +43,14 @@ def loads(text: str) -> Any:
     """
     try:
         return json.loads(
-            text, object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_number
+            text, object_pairs_hook=unique_keys, parse_int=_integer, parse_float=_number, parse_constant=_number
         )
     except RecursionError:
         raise ValueError("lists and objects are nested too deeply") from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of its pairs. Raises ValueError for a key that stands there twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
