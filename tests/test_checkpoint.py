@@ -59,15 +59,6 @@ def test_checkpoints_off_the_beat_are_kept_as_long_as_they_are_the_newest(tmp_pa
     ]
 
 
-def test_leftovers_of_broken_writes_are_swept_away(tmp_path):
-    checkpoint.save(tmp_path, 3, state_of(3))
-    (tmp_path / ".checkpoint-4.x3k2.tmp.pt").write_bytes(b"half")
-    (tmp_path / ".other.tmp").touch()
-    checkpoint.sweep(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.tmp", "checkpoint-3.pt"]
-    checkpoint.sweep(tmp_path / "nowhere")
-
-
 @pytest.mark.parametrize("damage", [lambda data: data[:-300], lambda data: b"", lambda data: data[: len(data) // 2]])
 def test_the_newest_whole_checkpoint_is_found(tmp_path, damage, caplog):
     assert checkpoint.newest(tmp_path) is None

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from zipvoice.files import whole_file, write_text
+from zipvoice.files import sweep, whole_file, write_text
 
 
 def test_a_file_is_written_whole_into_a_new_folder(tmp_path):
@@ -81,3 +81,31 @@ def test_the_content_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypat
     write_text(tmp_path / "b.txt", "12345")
     (_, inode, _), _ = done
     assert done == [("on disk", inode, 5), ("renamed", inode, 5)]
+
+
+class Killed(BaseException):
+    pass
+
+
+def broken_off(path, monkeypatch):
+    """Leave what a process leaves that is killed while it writes `path`."""
+    with monkeypatch.context() as patch, pytest.raises(Killed), whole_file(path) as temporary:
+        temporary.write_bytes(b"half")
+        patch.setattr(type(temporary), "unlink", lambda self: None)
+        raise Killed
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoint-4.pt", "best-valid-loss.safetensors", "cuts.jsonl.gz", "tokens", "a.b_c.wav"]
+)
+def test_leftovers_of_broken_writes_are_swept_away(tmp_path, monkeypatch, name):
+    others = [tmp_path / other for other in (".other.tmp", "a.tmp.wav", "checkpoint-3.pt")]
+    for path in others:
+        path.touch()
+    broken_off(tmp_path / name, monkeypatch)
+    assert len(list(tmp_path.iterdir())) == 4
+    sweep(tmp_path, {"somebody else's"})
+    assert len(list(tmp_path.iterdir())) == 4
+    sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+    sweep(tmp_path / "nowhere")

@@ -3,10 +3,14 @@
 
 import errno
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+LEFT_OVER = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp(\.[^.]+)?", re.DOTALL)
+"""Names of the temporary files of `whole_file`, with stem and suffix of the file that each was to become."""
 
 
 @contextmanager
@@ -33,6 +37,19 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def sweep(folder: str | os.PathLike[str], names: Container[str] | None = None) -> None:
+    """Delete what is left of files whose writing was broken off when the process or the machine went down.
+
+    Args:
+        folder: need not exist.
+        names: of the files that only the caller writes; None: all in this folder.
+    """
+    for path in Path(folder).glob(".*.tmp*"):
+        parts = LEFT_OVER.fullmatch(path.name)
+        if parts and (names is None or parts[1] + (parts[2] or "") in names):
+            path.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

@@ -20,6 +20,8 @@ LINGER_SECONDS = 2.0
 refusal lost."""
 KEY_PROTOCOL = "openai-insecure-api-key."
 """How a web page, which cannot set headers, gives its key to a WebSocket: as a protocol of this beginning."""
+LINGER_BYTES = 1 << 28
+"""And up to so many bytes."""
 HERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -138,10 +140,11 @@ class _Body:
 
     async def _linger(self) -> None:
         async def drain() -> None:
-            more = True
-            while more:
+            more, left = True, LINGER_BYTES
+            while more and left > 0:
                 message = await self._receive()
                 more = message["type"] == "http.request" and message.get("more_body", False)
+                left -= len(message.get("body", b""))
 
         try:
             await asyncio.wait_for(drain(), LINGER_SECONDS)

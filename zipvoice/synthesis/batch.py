@@ -9,7 +9,6 @@ import hashlib
 import itertools
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache, lru_cache
@@ -21,7 +20,7 @@ import soundfile
 from zipvoice.config.strict_json import to_dict
 from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
-from zipvoice.files import make_folder
+from zipvoice.files import make_folder, sweep
 from zipvoice.synthesis.chunk_planner import EncodedPrompt, SpeechChunk
 from zipvoice.synthesis.crossfade import ChunkAudio
 from zipvoice.synthesis.output import write_parts
@@ -165,19 +164,14 @@ class ListWork:
         wrong with one utterance is its outcome.
         """
         make_folder(self.output_dir)
-        self._sweep()
+        sweep(
+            self.output_dir, {self._path(utterance.id).name for utterance in self.utterances}
+        )  # other processes write theirs
         for start in range(0, len(self.utterances), BLOCK):
             block = self.utterances[start : start + BLOCK]
             todo = {u.id: u for u in block if self.overwrite or not self._path(u.id).exists()}
             if todo:
                 yield from self._spoken_block(block, todo)
-
-    def _sweep(self) -> None:
-        own = {utterance.id for utterance in self.utterances}  # other processes write theirs
-        for path in self.output_dir.glob(".*.tmp.wav"):
-            match = re.fullmatch(r"\.(.+)\.[^.]{8}\.tmp\.wav", path.name)
-            if match and match[1] in own:
-                path.unlink(missing_ok=True)
 
     def _spoken_block(self, block: Sequence[Utterance], todo: dict[str, Utterance]) -> Iterator[Outcome]:
         failed: list[Outcome] = []

@@ -147,12 +147,6 @@ def prune(exp_dir: str | os.PathLike[str], keep: int, every: int = 1) -> None:
         checkpoint_path(exp_dir, step).unlink()
 
 
-def sweep(exp_dir: str | os.PathLike[str]) -> None:
-    """Delete what is left of checkpoints whose writing was broken off when the machine or the process went down."""
-    for path in Path(exp_dir).glob(".checkpoint-*.tmp.pt"):
-        path.unlink()
-
-
 def averaged_weights(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """The running average of a loaded checkpoint. Raises ValueError when it has none."""
     average = state.get("model_avg")

@@ -20,6 +20,7 @@ from zipvoice.data.collate import Batch
 from zipvoice.data.dataset import TrainingData, ValidationData
 from zipvoice.data.segments import SegmentBatch, SegmentBatches, Segments, recordings, whole
 from zipvoice.data.vocabulary import token_table
+from zipvoice.files import sweep
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import Pretrained
 from zipvoice.runtime.select import load_vocoder
@@ -179,7 +180,7 @@ def _state_to_resume(run: Run, world: World) -> dict[str, Any] | None:
     """
     found, config = None, run.config
     if world.is_first:
-        checkpoint.sweep(config.exp_dir)
+        sweep(config.exp_dir)
         found = checkpoint.to_resume(config.exp_dir, "auto" if num_restarts() else config.resume)
         if found:
             check_unchanged(config, run.fixed, found[0].parent, run.differences(found[0].parent))
