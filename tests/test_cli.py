@@ -120,6 +120,17 @@ def test_a_batch_speaks_like_python_with_the_name_as_id(folder):
     same("spoken/x.wav", synthesizer.synthesize("hello", prompt, FAST, name="x").samples)
 
 
+def test_a_model_of_one_voice_speaks_a_dialogue_turn_by_turn(folder, capsys):
+    text = "[S1] hello. [S2] hi!"
+    voices = ["--voice", "me.wav", "you.wav", "--voice-text", "low tone", "high tone"]
+    assert main(["dialog", text, *voices, "-o", "turns.wav", *MACHINE, *QUICK, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["chunks"] == 2
+    expected = load("model", vocoder="vocoder", device="cpu").dialog(
+        text, [("me.wav", "low tone"), ("you.wav", "high tone")], FAST
+    )
+    same("turns.wav", expected.samples)
+
+
 def test_a_dialogue_of_two_recordings_or_one(folder):
     machine = ["--model", "dialog", *MACHINE[2:]]
     write(folder / "both.wav", sequence(tone(0.6), tone(0.7, hertz=500)))
@@ -451,9 +462,14 @@ def test_all_rows_whose_voice_is_missing_are_named(folder, capsys):
         (["batch", "none.txt", *MACHINE], 1, "zipvoice: none.txt: No such file"),
         (["voice", "sav"], 2, "did you mean 'save'"),
         (["voice", "save", "a/b", "me.wav", "a low tone", *MACHINE], 1, "'a/b' is no name for a voice"),
-        (["dialog", "[S1] hi", "--voice", "me.wav", "--voice-text", "a", "b", *MACHINE], 1, "one recording and"),
-        (["dialog", "[S1] hi", "--voice", "me.wav", "--voice-text", "low", *MACHINE], 1, "model has one voice"),
-        (["dialog", "[S1] hi", *TWO, *MACHINE], 1, "model has one voice"),
+        (["dialog", "[S1] hi", "--voice", "me.wav", "--voice-text", "a", "b", *MACHINE], 1, "as many of --voice-text"),
+        (["dialog", "[S1] hi", "--voice", "me.wav", "--voice-text", "[S1]a[S2]b", *MACHINE], 1, "model has one voice"),
+        (
+            ["dialog", "[S2] hi", "--voice", "me.wav", "--voice-text", "low", *MACHINE],
+            1,
+            "turns of [S2], but there are 1",
+        ),
+        (["dialog", "hi", *TWO, *MACHINE], 1, "a dialogue begins with [S1], not with 'hi'"),
         (["say", "hello", "--voice", "kathleen", "--voice-text", "x", *MACHINE], 1, "knows what its recording says"),
         (["voice", "save", "me", "me.wav", "low", "--voice-text", "low", *MACHINE], 1, "give the transcript once"),
         (["align", "silent.wav", "hello"], 1, "the recording is silent"),

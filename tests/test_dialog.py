@@ -168,13 +168,6 @@ def test_a_dialogue_of_one_channel_is_that_of_synthesize(mono, prompt):
     assert np.array_equal(dialog.samples, speech.samples)
 
 
-def test_a_model_of_one_voice_has_no_dialogues(tmp_path):
-    synthesizer = make_synthesizer(tmp_path)
-    prompt = synthesizer.prompt(LOW, "low tone")
-    with pytest.raises(ValueError, match="has one voice; load zipvoice_dialog"):
-        synthesizer.dialog(TEXT, prompt, FAST)
-
-
 def test_silence_between_channels_is_that_of_both(stereo):
     prompt = stereo.dialog_prompt([sequence(LOW, silence(0.3)), HIGH], ["low", "high"])
     assert prompt.num_frames == round((0.5 + 0.3 + 0.7 + 0.2) * RATE / 256)

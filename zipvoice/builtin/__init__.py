@@ -17,6 +17,8 @@ GRAPHS = "graphs"
 """Folder of what the released models do, as graphs without weights, one folder for each variant."""
 VOICE = "heart"
 """The voice that speaks unless another is named."""
+DIALOGUE_VOICES = (VOICE, "libri26")
+"""Those of the two speakers of a dialogue."""
 
 
 def folder(name: str) -> Path:

@@ -20,7 +20,10 @@ EXAMPLES = {
         'zipvoice say "Hello." -v me.wav --voice-text "What me.wav says." -m zipvoice -o hello.wav',
         "zipvoice say --file chapter.txt -v kathleen -s 0.9 -o chapter.flac",
     ),
-    "dialog": ('zipvoice dialog "[S1] Hello. [S2] Hi." -v anna.wav bob.wav --voice-text "I am Anna." "I am Bob."',),
+    "dialog": (
+        'zipvoice dialog "[S1] Hello. [S2] Hi."',
+        'zipvoice dialog "[S1] Hello. [S2] Hi." -v anna.wav bob.wav --voice-text "I am Anna." "I am Bob."',
+    ),
     "batch": ("zipvoice batch lines.txt -v kathleen -o results", "zipvoice batch list.csv --dry-run"),
     "dub": ("zipvoice dub talk.srt -v me", "zipvoice dub talk.vtt --speaker Anna=anna Bob=bob -o talk.flac"),
     "voice save": ('zipvoice voice save me me.wav "What me.wav says."',),

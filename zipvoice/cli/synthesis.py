@@ -4,8 +4,9 @@
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 
@@ -14,12 +15,15 @@ import tyro
 from zipvoice import builtin
 from zipvoice.audio.playback import play_file, player, require_player
 from zipvoice.cli.parsing import note, parse
-from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
+from zipvoice.text.token_table import SPEAKER_TAGS
 
 if TYPE_CHECKING:
     from zipvoice.audio.words import Word
-    from zipvoice.synthesis.prompt import Prompt
+    from zipvoice.synthesis.chunk_planner import SpeechChunk
     from zipvoice.synthesis.synthesizer import Synthesizer
+
+    Plan = Callable[[ResolvedOptions], Iterator[SpeechChunk]]
 
 T = TypeVar("T")
 Options = Annotated[SynthesisOptions, tyro.conf.arg(name="")]
@@ -121,14 +125,17 @@ def say(arguments: list[str]) -> None:
     level = {"target_rms": options.target_rms, "raw": options.raw}
     prompt = find_prompt(synthesizer, command.voice, command.voice_text, **level, **part)
     about = {"model": command.machine.model, "voice": command.voice or builtin.VOICE}
-    _speak(_Speech(synthesizer, text, prompt, options, about), command.result)
+    plan = partial(synthesizer.plan, text, prompt)
+    _speak(_Speech(synthesizer, plan, options, about), command.result)
 
 
 @dataclass(frozen=True)
 class Dialog:
-    """Speak a dialogue, "[S1] Hello. [S2] Hi, how are you?", in the voices of two speakers.
+    """Speak a dialogue, "[S1] Hello. [S2] Hi, how are you?".
 
-    The voices come from one recording of both, whose transcript has tags too, or from one recording of each.
+    The model of the package has one voice, and so have others of `say`: they speak turn by turn, in a voice for each
+    speaker. A dialogue model (--model zipvoice_dialog) speaks both at once; its voices come from a recording of each
+    speaker, or from one of both, whose transcript has tags too.
     """
 
     text: tyro.conf.Positional[str | None] = None
@@ -138,33 +145,51 @@ class Dialog:
     markdown: Markdown = "auto"
     """Leave out the marks of Markdown and its blocks of code; auto does so for .md and .markdown files."""
     voice: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-v"])] = ()
-    """The recording, or first that of [S1] and then that of [S2]; or a saved voice of both."""
+    """The voice of [S1], then that of [S2]: a recording, a voice file, or the name of a voice; by default heart and
+    libri26. A dialogue model takes two recordings, or one of both speakers, or a saved voice of both."""
     voice_text: tuple[str, ...] = ()
-    """What the recording says, with tags, or what the two say, without."""
+    """What each recording says; with tags, where one holds both speakers."""
     result: Annotated[Result, tyro.conf.arg(name="")] = field(default_factory=Result)
-    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: Machine(model="zipvoice_dialog")
-    )
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
     options: Options = field(default_factory=SynthesisOptions)
 
 
 def dialog(arguments: list[str]) -> None:
     command = parse(Dialog, "dialog", arguments)
-    if len(command.voice) not in (1, 2) or len(command.voice_text) not in (0, len(command.voice)):
-        raise ValueError("give --voice and --voice-text one recording and transcript of both speakers, or two of each")
+    if len(command.voice_text) not in (0, len(command.voice)):
+        raise ValueError("give as many of --voice-text as of --voice, in the same order, or none for saved voices")
     text = _text(command.text, command.file, command.markdown)
+    synthesizer = command.machine.load()
+    voices = command.voice or (() if synthesizer.is_dialogue else builtin.DIALOGUE_VOICES)
+    about = {"model": command.machine.model, "voice": " ".join(voices)}
+    plan = (_plan_of_both if synthesizer.is_dialogue else _plan_of_turns)(synthesizer, text, command)
+    _speak(_Speech(synthesizer, plan, command.options, about), command.result)
+
+
+def _plan_of_both(synthesizer: "Synthesizer", text: Iterable[str] | str, command: Dialog) -> "Plan":
     from zipvoice.synthesis.voices import find_prompt
 
-    synthesizer = command.machine.load()
-    if not synthesizer.is_dialogue:
-        raise ValueError(f"{command.machine.model} has one voice; --model zipvoice_dialog has two")
-    level = {"target_rms": command.options.target_rms, "raw": command.options.raw}
+    level: dict[str, Any] = {"target_rms": command.options.target_rms, "raw": command.options.raw}
+    if len(command.voice) not in (1, 2):
+        raise ValueError("give --voice and --voice-text one recording and transcript of both speakers, or two of each")
     if len(command.voice) == 2:
-        prompt = synthesizer.dialog_prompt(command.voice, command.voice_text, **level)
+        prompt = synthesizer.dialog_prompt(command.voice, command.voice_text or (None, None), **level)
     else:
         prompt = find_prompt(synthesizer, command.voice[0], next(iter(command.voice_text), None), **level)
-    about = {"model": command.machine.model, "voice": " ".join(command.voice)}
-    _speak(_Speech(synthesizer, text, prompt, command.options, about), command.result)
+    return partial(synthesizer.plan, text, prompt)
+
+
+def _plan_of_turns(synthesizer: "Synthesizer", text: Iterable[str] | str, command: Dialog) -> "Plan":
+    from zipvoice.synthesis.turns import plan_turns, turn_voices
+
+    if any(tag in said for said in command.voice_text for tag in SPEAKER_TAGS):
+        raise ValueError(
+            f"{command.machine.model} has one voice; give a recording of each speaker, or --model zipvoice_dialog "
+            "for one recording of both"
+        )
+    voices = list(zip(command.voice, command.voice_text, strict=True)) if command.voice_text else command.voice
+    prompts = turn_voices(synthesizer, voices, target_rms=command.options.target_rms, raw=command.options.raw)
+    return partial(plan_turns, synthesizer, text, prompts)
 
 
 def _text(text: str | None, file: Path | None, markdown: Markdown) -> Iterable[str] | str:
@@ -205,11 +230,10 @@ def _lines(file: TextIO) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class _Speech:
-    """What is spoken, by what, in whose voice."""
+    """What is spoken, and by what."""
 
     synthesizer: "Synthesizer"
-    text: Iterable[str] | str
-    prompt: "Prompt"
+    plan: "Plan"
     options: SynthesisOptions
     about: dict[str, Any]
     """What is told of it that the command line says."""
@@ -229,8 +253,7 @@ def _speak(speech: _Speech, result: Result) -> None:
     options = words.options(speech.options)
     resolved = synthesizer.resolved(for_stream(options) if to_pipe else options)
     chunks: list[str] = []
-    plan = synthesizer.plan(speech.text, speech.prompt, resolved)
-    counted = (chunk for chunk in plan if not chunks.append(chunk.seed[1]))  # type: ignore[func-returns-value]
+    counted = (chunk for chunk in speech.plan(resolved) if not chunks.append(chunk.seed[1]))  # type: ignore[func-returns-value]
     spoken = collected(synthesizer.spoken(counted, resolved, to_pipe), words.found)
     parts = progress(spoken, result.quiet or result.json, "part")
     length = write_wav(sys.stdout.buffer, parts) if to_pipe else write_parts(result.output, parts)

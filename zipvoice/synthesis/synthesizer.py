@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
 from zipvoice.synthesis.recordings import Recording, audible, cut_at_pause, name_of, opened
 from zipvoice.synthesis.sampling import Trajectory, advance, begin, sample
 from zipvoice.synthesis.transcripts import heard_transcript, transcript_complaints
+from zipvoice.synthesis.turns import Voices, spoken_turns
 from zipvoice.synthesis.voices import Voice, find_prompt
 from zipvoice.text.markup import pause_seconds
 from zipvoice.text.token_table import TokenTable
@@ -228,14 +229,15 @@ class Synthesizer:
         """
         return joined(self.parts(text, voice, options, **changes))
 
-    def dialog(self, text: Text, voice: Voice = None, options: SynthesisOptions | None = None, **changes: Any) -> Audio:
-        """As `synthesize`, a dialogue `[S1] … [S2] …` in a voice of two; the stereo model puts `[S1]` on the left."""
+    def dialog(
+        self, text: Text, voice: Voices = None, options: SynthesisOptions | None = None, **changes: Any
+    ) -> Audio:
+        """As `synthesize`, a dialogue `[S1] … [S2] …` in a voice of two; the stereo model puts `[S1]` on the left.
+        A model of one voice speaks turn by turn, see `spoken_turns`.
+        """
         if not self.is_dialogue:
-            raise ValueError(
-                f"a {self.model.description.variant} model has one voice; "
-                "load zipvoice_dialog or zipvoice_dialog_stereo for dialogues"
-            )
-        return self.synthesize(text, voice, options, **changes)
+            return joined(spoken_turns(self, text, voice, options, **changes))
+        return self.synthesize(text, cast(Voice, voice), options, **changes)
 
     def stream(
         self,
