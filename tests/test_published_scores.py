@@ -83,6 +83,8 @@ def test_leftover_spaces_count_as_words_where_the_quirk_is_asked_for():
 
 def test_tabs_and_line_ends_part_words_and_an_empty_reference_is_only_insertions():
     assert count_errors("one\ttwo\nthree", "one two three") == WordErrors(words=3)
+    assert count_errors("one two", "one\ttwo\u3000three\xa0four ") == WordErrors(insertions=2, words=2)
+    assert count_errors("  ", "") == WordErrors()
     assert count_errors("", "one two") == WordErrors(insertions=2)
     assert count_errors("one", "") == WordErrors(deletions=1, words=1)
 
@@ -106,15 +108,40 @@ def test_cp_errors_are_those_of_the_best_assignment():
     assert cp_errors(["a", "b", "c"], ["c", "a", "b"]) == WordErrors(words=3)
 
 
+def random_streams(number: int) -> list[tuple[list[str], list[str]]]:
+    """What one to three speakers say, and what as many, more or fewer are heard to say; some say nothing."""
+    random = np.random.default_rng(0)
+
+    def streams(least: int) -> list[str]:
+        return [" ".join(random.choice(list("abc"), random.integers(least, 5))) for _ in range(random.integers(1, 4))]
+
+    return [(streams(1), streams(0)) for _ in range(number)]
+
+
 def test_cp_errors_are_the_fewest_of_all_assignments():
-    words = np.random.default_rng(0)
-    for _ in range(20):
-        reference, heard = ([" ".join(words.choice(list("abc"), 4)) for _ in range(3)] for _ in range(2))
+    for reference, heard in random_streams(40):
+        size = max(len(reference), len(heard))
+        said, written = ([*streams, *[""] * (size - len(streams))] for streams in (reference, heard))
         fewest = min(
-            sum(count_errors(a, b).errors for a, b in zip(reference, order, strict=True))
-            for order in itertools.permutations(heard)
+            sum(count_errors(a, b).errors for a, b in zip(said, order, strict=True))
+            for order in itertools.permutations(written)
         )
-        assert cp_errors(reference, heard).errors == fewest
+        found = cp_errors(reference, heard)
+        assert found.errors == fewest
+        assert found.words == len(" ".join(reference).split())
+        assert found.words - found.deletions + found.insertions == len(" ".join(heard).split())
+
+
+@pytest.mark.slow
+def test_cp_errors_are_those_of_meeteval():
+    wer = pytest.importorskip(
+        "meeteval.wer", reason="meeteval has no wheels: pip install meeteval, with a C++ compiler"
+    )
+    for reference, heard in random_streams(300):
+        theirs = wer.cp_word_error_rate(reference, heard)
+        ours = cp_errors(reference, heard)
+        assert (ours.errors, ours.words) == (theirs.errors, theirs.length), (reference, heard)
+        assert ours.insertions - ours.deletions == theirs.insertions - theirs.deletions
 
 
 def test_the_published_count_joins_the_streams_and_takes_the_swapped_order_on_a_tie():

@@ -2,6 +2,9 @@
 """Scores of folders of speech, on the recordings of egs/mini: two women, several takes of a sentence."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from zipvoice.audio.files import Audio, read, write
 from zipvoice.cli import main
 from zipvoice.config.evaluation import SuiteOptions
-from zipvoice.evaluation import judges, report
+from zipvoice.evaluation import judges, report, score_picture
 from zipvoice.evaluation.blur import Detail, detail, mel_detail
 from zipvoice.evaluation.distillmos import DistillMos
 from zipvoice.evaluation.dnsmos import predict_dnsmos
@@ -43,7 +46,7 @@ def noise(seconds: float = 1.0, level: float = 0.1) -> Audio:
 def folder(name: str, scores: list[dict[str, Score]], speakers: list[str] | None = None) -> FolderScores:
     own = speakers or [""] * len(scores)
     named = [
-        ScoredRecording(f"r{n}", speaker, Path(name, f"r{n}.wav"), 2.0, row, f"heard {n}")
+        ScoredRecording(f"r{n}", speaker, Path(name, f"r{n}.wav"), 2.0, row, f"heard {n}", f"said {n}")
         for n, (row, speaker) in enumerate(zip(scores, own, strict=True))
     ]
     return FolderScores(Path(name), tuple(named), (JudgedBy("ear", "abc", "v1"),))
@@ -357,6 +360,78 @@ def test_a_missing_recording_is_named(tmp_path):
         score_folder([], tmp_path, [])
 
 
+class Second:
+    """The second of two processes; the first judged nothing."""
+
+    rank, size = 1, 2
+
+    def of_first(self, item: dict) -> dict:
+        return {}
+
+    def gathered(self, item: list) -> list:
+        return [self.others, item]
+
+
+class First(Second):
+    """The first of two processes; the second judged `others`."""
+
+    rank = 0
+
+    def of_first(self, item: dict) -> dict:
+        return item
+
+
+def test_processes_share_a_folder_and_leave_the_file_of_one(tmp_path):
+    expected = written(tmp_path / "f", "abcd")
+    alone = score_folder(expected, tmp_path / "f", [Counting()], tmp_path / "alone.jsonl")
+    lines = (tmp_path / "alone.jsonl").read_text(encoding="utf-8").splitlines()
+    second, judge = Second(), Counting()
+    second.others = [json.loads(lines[number]) for number in (1, 3)]
+    assert score_folder(expected, tmp_path / "f", [judge], tmp_path / "f.jsonl", second) == alone
+    assert judge.asked == ["b", "d"]
+    assert not (tmp_path / "f.jsonl").exists()  # the first one writes it; the share of the second lies beside it
+    first, judge = First(), Counting()
+    first.others = [json.loads(lines[3])]
+    assert score_folder(expected, tmp_path / "f", [judge], tmp_path / "f.jsonl", first) == alone
+    assert judge.asked == ["a"]  # what the second left is not judged anew, and the rest is shared
+    assert (tmp_path / "f.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.jsonl", "f", "f.jsonl"]
+
+
+def test_a_shorter_list_leaves_no_scores_of_others_in_the_file(tmp_path):
+    expected = written(tmp_path / "f", "abc")
+    score_folder(expected, tmp_path / "f", [Counting()], tmp_path / "f.jsonl")
+    judge = Counting()
+    scored = score_folder(expected[1:], tmp_path / "f", [judge], tmp_path / "f.jsonl")
+    assert judge.asked == []
+    assert read_results(tmp_path / "f.jsonl").recordings == scored.recordings
+    assert [recording.name for recording in scored.recordings] == ["b", "c"]
+
+
+@pytest.mark.slow  # two processes import torch
+def test_torchrun_scores_as_one_process_does(tmp_path):
+    chosen = recordings("train", 5)
+    voice = recordings("dev", 1)[0]
+    listed = "".join(f"{name}\t{voice[1]}\t{voice[2]}\t{text}\n" for name, text, _ in chosen)
+    (tmp_path / "list.tsv").write_text(listed, encoding="utf-8")
+    for name, _, path in chosen:
+        write(tmp_path / "f" / f"{name}.wav", read(path))
+    zipvoice = ["-m", "zipvoice", "evaluate", "list.tsv", "f", "--metrics", "closed_set", "blur", "speed", "--json"]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    printed = [
+        subprocess.run(
+            [sys.executable, *launcher, *zipvoice, "--save", kept],
+            cwd=tmp_path, env=environment, check=True, capture_output=True, text=True,
+        ).stdout
+        for launcher, kept in (([], "one"), (torchrun, "two"))
+    ]  # fmt: skip
+    assert json.loads(printed[0])["f"]["recordings"] == 5
+    assert printed[1] == printed[0]
+    assert (tmp_path / "two/f.jsonl").read_bytes() == (tmp_path / "one/f.jsonl").read_bytes()
+    assert [path.name for path in (tmp_path / "two").iterdir()] == ["f.jsonl"]
+
+
 @pytest.mark.parametrize(
     ("suite", "options", "message"),
     [
@@ -398,13 +473,36 @@ def test_tables_show_figures_differences_worst_and_models():
     assert compared[0].split("|")[2].strip() == "ours minus real"
     assert compared[2].split("|")[2].strip().startswith("25.00 % [25.00, 25.00], p = 0.2")
     assert report.comparisons({"real": real}) == ""
-    assert report.worst(ours, 1).splitlines()[2].split("|")[1:4] == [" 25.00 %         ", " ours/r0.wav ", " heard 0 "]
+    base, more = ([{"utmos": Score(n / 20 + shift)} for n in range(20)] for shift in (0, 1))
+    assert "1.00 [1.00, 1.00], p < 0.001 " in report.comparisons({"a": folder("a", base), "b": folder("b", more)})
+    worst = [cell.strip() for cell in report.worst(ours, 1).splitlines()[2].split("|")[1:-1]]
+    assert worst == ["25.00 %", "[r0](ours/r0.wav)", "said 0", "heard 0"]
     assert report.judged_by(both) == "- ear (v1), sha256 abc\n"
 
 
 def test_the_worst_recording_is_the_one_with_most_errors_not_the_highest_rate():
     ours = folder("ours", [{"word_error_rate": Score(1.0, 1)}, {"word_error_rate": Score(0.5, 10)}])
     assert "r1.wav" in report.worst(ours, 1)
+
+
+def test_a_picture_has_a_panel_for_each_metric_and_every_recording_in_it(tmp_path, monkeypatch):
+    figures = []
+    made = score_picture._figure
+    monkeypatch.setattr(score_picture, "_figure", lambda *sizes: figures.append(made(*sizes)) or figures[-1])
+    real = folder(
+        "real", [{"word_error_rate": Score(n / 10, 4), "mean_word_error_rate": Score(n / 10)} for n in range(8)]
+    )
+    ours = folder("ours", [{"word_error_rate": Score(0.5, 4), "utmos": Score(3.0 + n)} for n in range(2)])
+    score_picture.draw_scores(tmp_path / "out.png", {"real": real, "ours": ours})
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    errors, opinions = figures[-1].axes
+    assert [axes.get_title() for axes in (errors, opinions)] == ["word error rate (%)", "UTMOS"]
+    shown = [dots.get_offsets()[:, 1].tolist() for dots in errors.collections if hasattr(dots, "get_sizes")]
+    assert [sorted(values) for values in shown if len(values)] == [pytest.approx([10 * n for n in range(8)]), [50, 50]]
+    with pytest.raises(ValueError, match="no scores"):
+        score_picture.draw_scores(tmp_path / "none.png", {"f": folder("f", [{}])})
+    with pytest.raises(ValueError, match=r"a picture can be .*png"):
+        score_picture.draw_scores(tmp_path / "out.txt", {"real": real})
 
 
 def test_the_command_scores_folders_side_by_side(tmp_path, capsys):
@@ -420,7 +518,9 @@ def test_the_command_scores_folders_side_by_side(tmp_path, capsys):
     assert main([*command, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert [printed[one]["figures"]["closed_set_accuracy"]["value"] for one in folders] == [1.0, 0.0]
-    assert main([*command, "--worst", "1", "--save", str(tmp_path / "kept")]) == 0
+    picture = tmp_path / "scores.svg"
+    assert main([*command, "--worst", "1", "--save", str(tmp_path / "kept"), "--plot", str(picture)]) == 0
+    assert "<svg" in picture.read_text(encoding="utf-8")
     shown = " ".join(capsys.readouterr().out.split())
     assert "| closed-set accuracy | 100.0 % [100.0, 100.0] | 0.0 % [0.0, 0.0] |" in shown
     assert "heard" in shown

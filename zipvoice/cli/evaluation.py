@@ -2,19 +2,23 @@
 """The command that scores speech."""
 
 import json
+import os
 import re
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from zipvoice.cli.parsing import parse
+from zipvoice.cli.parsing import note, parse
 from zipvoice.config.evaluation import SuiteOptions
 
 if TYPE_CHECKING:
-    from zipvoice.evaluation.scores import Expected
+    from zipvoice.evaluation.scores import Expected, FolderScores
+    from zipvoice.evaluation.team import Team
 
 
 @dataclass(frozen=True)
@@ -40,27 +44,34 @@ class Evaluate:
     reproduce: tuple[Path, ...] = ()
     """Files of --save: print what is published for the suite beside their figures. Needs no list and no models."""
     worst: int = 0
-    """Print as many of the worst recordings of each folder."""
+    """Print as many of the worst recordings of each folder, with links to them, what they should say and what was
+    heard."""
+    plot: Path | None = None
+    """Draw how the scores of each folder are distributed: .png, .svg or .pdf."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print JSON."""
 
 
 def evaluate(arguments: list[str]) -> None:
     command = parse(Evaluate, "evaluate", arguments)
+    if command.plot:
+        from zipvoice.evaluation.score_picture import require_picture
+
+        require_picture(command.plot)  # before any work
     if command.reproduce:
         sys.stdout.write(_beside_published(command))
         return
     if command.list is None or not command.folders:
         raise ValueError("give a list and the folders that say it: zipvoice evaluate LIST FOLDER...")
     from zipvoice.evaluation import report
-    from zipvoice.evaluation.run import score_folder
-    from zipvoice.evaluation.suites import make_judges, settled
+    from zipvoice.evaluation.suites import settled
 
     options = settled(command.suite, command.options)
-    results = {folder: _results(command, folder) for folder in command.folders}
-    expected = _expected(command.list, command.speaker)
-    judges = make_judges(options, expected)
-    scores = {str(folder): score_folder(expected, folder, judges, path) for folder, path in results.items()}
+    with _team(options.device) as (team, device):
+        scores = _scores(command, replace(options, device=device), team)
+    if team.rank:
+        return
+    _draw(command, scores)
     if command.json:
         sys.stdout.write(json.dumps(report.as_data(scores)) + "\n")
         return
@@ -69,11 +80,46 @@ def evaluate(arguments: list[str]) -> None:
     sys.stdout.write("\n".join(part for part in shown if part))
 
 
+@contextmanager
+def _team(device: str) -> Iterator[tuple["Team", str]]:
+    """The processes that torchrun started, and the device of this one."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        from zipvoice.evaluation.team import ALONE
+
+        yield ALONE, device
+        return
+    from zipvoice.training.distributed import joined
+
+    with joined(device) as world:
+        yield world, str(world.device)
+
+
+def _scores(command: Evaluate, options: SuiteOptions, team: "Team") -> dict[str, "FolderScores"]:
+    from zipvoice.evaluation.run import score_folder
+    from zipvoice.evaluation.suites import make_judges
+
+    assert command.list
+    results = {folder: _results(command, folder) for folder in command.folders}
+    expected = _expected(command.list, command.speaker)
+    judges = make_judges(options, expected)
+    return {str(folder): score_folder(expected, folder, judges, path, team) for folder, path in results.items()}
+
+
+def _draw(command: Evaluate, scores: "dict[str, FolderScores]") -> None:
+    if command.plot:
+        from zipvoice.evaluation.score_picture import draw_scores
+
+        draw_scores(command.plot, scores)
+        note(f"wrote {command.plot}")
+
+
 def _beside_published(command: Evaluate) -> str:
     from zipvoice.evaluation.published import beside_published
     from zipvoice.evaluation.run import read_results
 
-    return beside_published(command.suite, {path.stem: read_results(path) for path in command.reproduce})
+    scores = {path.stem: read_results(path) for path in command.reproduce}
+    _draw(command, scores)
+    return beside_published(command.suite, scores)
 
 
 def _results(command: Evaluate, folder: Path) -> Path | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import fsum
 from typing import Any
+from urllib.parse import quote
 
 from zipvoice.evaluation.scores import ROWS, FolderScores, ScoredRecording
 from zipvoice.evaluation.statistics import Figure, difference, figure
@@ -50,19 +51,22 @@ def comparisons(folders: Mapping[str, FolderScores]) -> str:
     for name in base.rows:
         if all(name in folder.rows for _, folder in others):
             found = [difference(base, folder, name) for _, folder in others]
-            rows.append([ROWS[name].title, *(f"{_range(name, d)}, p = {d.p_value:.3f}" for d in found)])
+            rows.append([ROWS[name].title, *(f"{_range(name, d)}, {_chance(d.p_value)}" for d in found)])
     return markdown(rows) if len(rows) > 1 and others else ""
 
 
 def worst(folder: FolderScores, number: int) -> str:
-    """A Markdown table of the recordings with most errors, or the least of the first score that has a better end."""
+    """A Markdown table of the recordings with most errors, or the least of the first score that has a better end.
+
+    Each is a link to the sound, with what it should say and what was heard.
+    """
     rows = [name for name in folder.rows if ROWS[name].higher_is_better is not None]
     errors = [name for name in rows if name.endswith("error_rate") and not name.startswith("mean_")]
     row = (errors or rows)[0]
     having = [recording for recording in folder.recordings if row in recording.scores]
     chosen = sorted(having, key=lambda recording: _badness(row, recording), reverse=True)[:number]
-    shown = [[ROWS[row].shown(r.scores[row].value), str(r.path), r.heard.replace("|", "/")] for r in chosen]
-    return markdown([[ROWS[row].title, "recording", "heard"], *shown])
+    shown = [[ROWS[row].shown(r.scores[row].value), _link(r), _line(r.text), _line(r.heard)] for r in chosen]
+    return markdown([[ROWS[row].title, "recording", "text", "heard"], *shown])
 
 
 def judged_by(folders: Mapping[str, FolderScores]) -> str:
@@ -85,6 +89,15 @@ def _badness(row: str, recording: ScoredRecording) -> float:
     return -score.value if ROWS[row].higher_is_better else score.value * score.weight
 
 
+def _link(recording: ScoredRecording) -> str:
+    return f"[{_line(recording.name)}]({quote(recording.path.as_posix())})"
+
+
+def _line(text: str) -> str:
+    """A text as it may stand in a cell."""
+    return " ".join(text.replace("|", "/").split())
+
+
 def _cell(name: str, found: Figure | None) -> str:
     return _range(name, found) if found else ""
 
@@ -92,6 +105,10 @@ def _cell(name: str, found: Figure | None) -> str:
 def _range(name: str, found: Any) -> str:
     low, high = (ROWS[name].shown(edge).removesuffix(" %") for edge in (found.low, found.high))
     return f"{ROWS[name].shown(found.value)} [{low}, {high}]"
+
+
+def _chance(p_value: float) -> str:
+    return f"p = {p_value:.3f}" if p_value >= 0.001 else "p < 0.001"
 
 
 def _padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:

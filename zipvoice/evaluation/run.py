@@ -2,7 +2,7 @@
 """Scoring a folder: every recording by every judge, kept line by line, so that a broken run can go on."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,24 @@ from tqdm import tqdm
 from zipvoice.audio.files import ENCODINGS, read
 from zipvoice.evaluation.provenance import JudgedBy, sha256_of
 from zipvoice.evaluation.scores import Expected, FolderScores, Judge, Score, ScoredRecording
+from zipvoice.evaluation.team import ALONE, Team
 from zipvoice.files import write_text
 
 FORMAT = "zipvoice-scores-1"
 
 
 def score_folder(
-    expected: Sequence[Expected], folder: Path, judges: Sequence[Judge], results: Path | None = None
+    expected: Sequence[Expected],
+    folder: Path,
+    judges: Sequence[Judge],
+    results: Path | None = None,
+    team: Team = ALONE,
 ) -> FolderScores:
     """The scores of the recordings of a list in a folder.
 
     `results` is a file of JSON lines: a line of the judging models, then one for each recording. What it holds already
-    is not judged anew if the models, the text and the sound are the same.
+    is not judged anew if the models, the text and the sound are the same. The processes of a `team` judge a share
+    each, and all of them have all scores in the end.
 
     Raises ValueError for an empty list and for a recording that cannot be judged, and FileNotFoundError that names
     recordings that are missing: a mean over those that are there would flatter a model that failed at the rest.
@@ -33,20 +39,20 @@ def score_folder(
     """
     if not expected:
         raise ValueError("nothing to score: the list is empty")
-    paths = find_recordings(expected, folder)
+    wanted = list(zip(expected, find_recordings(expected, folder), strict=True))
     by = tuple(dict.fromkeys(model for judge in judges for model in judge.by))
     header = {"format": FORMAT, "judges": [type(judge).__name__ for judge in judges], "by": [asdict(m) for m in by]}
-    kept = _kept(results, header) if results else {}
-    scored = []
-    with _Journal(results, header, kept) as journal:
-        for item, path in tqdm(zip(expected, paths, strict=True), str(folder), len(paths), disable=None):
-            key = _key(item, path)
-            line = kept.get(item.name)
-            if line is None or line["key"] != key:
-                line = {"key": key, **_judged(item, path, judges)}
-                journal.add(line)
-            scored.append(_recording(line, item, path))
-    return FolderScores(folder, tuple(scored), by)
+    kept = team.of_first(_begun(results, header, wanted) if results and team.rank == 0 else {})
+    left = [pair for pair in wanted if pair[0].name not in kept][team.rank :: team.size]
+    with _Journal(_part(results, team.rank), header) as journal:
+        progress = tqdm(left, str(folder), disable=None if team.rank == 0 else True)
+        judged = [journal.added({"key": _key(*pair), **_judged(*pair, judges)}) for pair in progress]
+    lines = kept | {line["name"]: line for share in team.gathered(judged) for line in share}
+    if results and team.rank == 0:
+        _write(results, header, [lines[item.name] for item in expected])
+        for part in _parts(results):
+            part.unlink()
+    return FolderScores(folder, tuple(_recording(lines[item.name], item, path) for item, path in wanted), by)
 
 
 def read_results(path: Path) -> FolderScores:
@@ -70,15 +76,26 @@ def find_recordings(expected: Sequence[Expected], folder: Path) -> list[Path]:
     return [path for path in found if path]
 
 
+def _part(results: Path | None, rank: int) -> Path | None:
+    """Where a process writes: the first one into the file itself."""
+    return results.with_name(f"{results.name}.part{rank}") if results and rank else results
+
+
+def _parts(results: Path) -> list[Path]:
+    """What the other processes of this or a broken run wrote."""
+    return sorted(path for path in results.parent.glob("*.part*") if path.name.startswith(f"{results.name}.part"))
+
+
 class _Journal:
     """Appends a line as soon as it is known; without a path it keeps nothing."""
 
-    def __init__(self, path: Path | None, header: dict[str, Any], kept: Mapping[str, Any]) -> None:
-        self._path, self._start = path, [header, *kept.values()]
+    def __init__(self, path: Path | None, header: Mapping[str, Any]) -> None:
+        self._path, self._header = path, header
 
     def __enter__(self) -> "_Journal":
         if self._path:
-            write_text(self._path, "".join(map(_json_line, self._start)))
+            if self._path.suffix.startswith(".part"):
+                _write(self._path, self._header, [])
             self._file = self._path.open("a", encoding="utf-8")
         return self
 
@@ -86,10 +103,15 @@ class _Journal:
         if self._path:
             self._file.close()
 
-    def add(self, line: Mapping[str, Any]) -> None:
+    def added(self, line: dict[str, Any]) -> dict[str, Any]:
         if self._path:
             self._file.write(_json_line(line))
             self._file.flush()
+        return line
+
+
+def _write(path: Path, header: Mapping[str, Any], lines: Iterable[Mapping[str, Any]]) -> None:
+    write_text(path, "".join(map(_json_line, [header, *lines])))
 
 
 def _json_line(data: Mapping[str, Any]) -> str:
@@ -120,7 +142,9 @@ def _judged(item: Expected, path: Path, judges: Sequence[Judge]) -> dict[str, An
 
 def _recording(line: Mapping[str, Any], item: Expected, path: Path | None = None) -> ScoredRecording:
     scores = {row: Score(*pair) for row, pair in line["scores"].items()}
-    return ScoredRecording(item.name, item.speaker, path or Path(line["path"]), line["seconds"], scores, line["heard"])
+    return ScoredRecording(
+        item.name, item.speaker, path or Path(line["path"]), line["seconds"], scores, line["heard"], line["text"]
+    )
 
 
 def _key(item: Expected, path: Path) -> list[Any]:
@@ -128,12 +152,26 @@ def _key(item: Expected, path: Path) -> list[Any]:
     return [item.text, [str(prompt) for prompt in item.prompts], sha256_of(path)]
 
 
-def _kept(path: Path, header: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The lines of an earlier run by the same models, by name."""
+def _begun(
+    results: Path, header: Mapping[str, Any], wanted: Sequence[tuple[Expected, Path]]
+) -> dict[str, dict[str, Any]]:
+    """What earlier runs by the same models judged and is wanted still, by name; the file has that and no more."""
+    found = {line["name"]: line for path in (results, *_parts(results)) for line in _of_models(path, header)}
+    kept = {
+        item.name: {**found[item.name], "speaker": item.speaker, "path": str(path)}
+        for item, path in wanted
+        if item.name in found and found[item.name]["key"] == _key(item, path)
+    }
+    _write(results, header, kept.values())
+    return kept
+
+
+def _of_models(path: Path, header: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The lines of a file of the same models."""
     if not path.is_file():
-        return {}
+        return []
     found, *lines = [*_lines(path)] or [{}]
-    return {line["name"]: line for line in lines} if found == header else {}
+    return lines if found == header else []
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -77,6 +77,8 @@ class ScoredRecording:
     """By row."""
     heard: str = ""
     """What the recogniser wrote down."""
+    text: str = ""
+    """What it should say."""
 
 
 @dataclass(frozen=True)

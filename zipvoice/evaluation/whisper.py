@@ -136,8 +136,13 @@ class Whisper:
         """Of its model.bin."""
         self.compute_type = compute_type or ("int8" if device == "cpu" else "float16")
         """In what numbers it computes."""
+        kind, _, index = device.partition(":")
         self._model: Any = WhisperModel(
-            str(source.folder), device, compute_type=self.compute_type, files=source.contents()
+            str(source.folder),
+            kind,
+            device_index=int(index or 0),
+            compute_type=self.compute_type,
+            files=source.contents(),
         )
 
     def transcribe(
