@@ -21,11 +21,14 @@ demo: $(SPEAKS)
 demo-train: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash egs/mini/run.sh
 
+# As many files of tests at a time as there are cores, up to four.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: check docs
-	$(BIN)/python -m pytest --cov=zipvoice --cov-report=term:skip-covered
+	$(PYTEST) --cov=zipvoice --cov-report=term:skip-covered
 
 # The tests as other processors and Pythons run them; its last result stands in CONTRIBUTING.md.
 test-portable: $(READY)

@@ -187,6 +187,7 @@ def test_what_cannot_be_spoken_is_an_error_or_a_warning(kind, text, shown, caplo
         tokens(text, kind, skip_unknown=True)
     assert re.search(shown.replace(".*", "(.|\n)*"), caplog.text)
     assert "left out" in caplog.text
+    assert caplog.text.encode()  # as a log is written
 
 
 def test_skipped_characters_leave_the_rest():

@@ -84,7 +84,8 @@ def excerpt(text: str, first: int, last: int, width: int = 20) -> str:
     """text[first:last] between `>` and `<` with some context on both sides, for messages."""
     before, after = text[max(0, first - width) : first], text[last : last + width]
     left, right = "…" if first > width else "", "…" if last + width < len(text) else ""
-    return f"{left}{before}>{text[first:last]}<{after}{right}".translate(_VISIBLE)
+    whole = f"{left}{before}>{text[first:last]}<{after}{right}".translate(_VISIBLE)
+    return whole.encode("utf-8", "backslashreplace").decode()  # half a character cannot be written to a log
 
 
 def shown(characters: Iterable[str], limit: int = 10) -> str:
