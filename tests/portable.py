@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 MARKS = "<!-- test-portable -->", "<!-- end of test-portable -->"
 
 
@@ -52,7 +53,7 @@ def row(setting: Setting, arguments: list[str]) -> str:
     """Run the tests; one line of the table."""
     print(f"== {setting.name}", flush=True)
     begin = time.monotonic()
-    command = [str(interpreter(setting)), "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    command = [str(interpreter(setting)), "-m", "pytest", *PARALLEL, "-p", "no:cacheprovider", *arguments]
     run = subprocess.run(command, cwd=ROOT, env=os.environ | setting.environment, stdout=subprocess.PIPE, text=True)
     print(run.stdout[-4000:])
     counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", run.stdout.strip().splitlines()[-1])
