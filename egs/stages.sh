@@ -74,8 +74,8 @@ train() { launch train "$@" ${overrides[@]+"${overrides[@]}"}; }
 
 # prepare LIST PREFIX SUBSET [options]: a list of a corpus -> a manifest with features, and tokens of "${tokenizer[@]}".
 prepare() {
-  run zipvoice prepare --source "$1" --output-dir data/fbank --prefix "$2" --subset "$3" --features \
-    --num-workers "$num_jobs" "${@:4}" tokenizer:tokenizer-config "${tokenizer[@]}"
+  run zipvoice prepare "$1" --output-dir data/fbank --prefix "$2" --subset "$3" --features \
+    --num-workers "$num_jobs" "${@:4}" "${tokenizer[@]}"
 }
 
 # fetch MODEL...: released models -> download/MODEL.

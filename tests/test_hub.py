@@ -3,6 +3,7 @@
 
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -31,6 +32,8 @@ class Hub:
     """Bytes after which the next download is cut off."""
     damage: bool = False
     """Change the content on its way."""
+    busy: bool = False
+    """Answer that nothing is served just now."""
 
     def downloads(self):
         return [path.rsplit("/", 1)[1] for method, path, _ in self.requests if method == "GET" and "/resolve/" in path]
@@ -53,6 +56,8 @@ class Handler(BaseHTTPRequestHandler):
         hub.requests.append((self.command, self.path, self.headers.get("Range")))
         repository, _, rest = self.path.strip("/").partition("/resolve/")
         revision, _, name = rest.partition("/")
+        if hub.busy:
+            return self._missing(503, "Busy")
         if not (hub.root / repository).is_dir():
             return self._missing(401, "RepoNotFound")
         if revision not in ("main", COMMIT):
@@ -170,15 +175,51 @@ def test_without_a_connection_the_cache_serves_and_what_it_lacks_is_named(hub, m
     assert len(hub.requests) == before
 
 
-@pytest.mark.slow  # the client tries for a while
-def test_a_server_that_does_not_answer_is_an_error_that_names_the_mirror_setting(hub, monkeypatch):
+def offline(monkeypatch, url):
+    """Let the client ask there, and note how long it would have waited between its tries."""
     from huggingface_hub import constants
 
-    url = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
-    with pytest.raises(OSError, match=r"could not download k2-fsa/ZipVoice/zipvoice: .*HF_ENDPOINT"):
+    waits: list[float] = []
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", waits.append)
+    return waits
+
+
+@pytest.mark.parametrize("find", [find_model, find_vocoder])
+def test_a_server_that_is_not_there_is_told_at_once_with_the_mirror_setting(hub, monkeypatch, find):
+    waits = offline(monkeypatch, "http://127.0.0.1:9")
+    with pytest.raises(OSError, match=r"could not download [\w/-]+: .*refused.*HF_ENDPOINT"):
+        find("zipvoice")
+    assert waits == []
+
+
+def test_a_server_that_is_busy_is_asked_once(hub, monkeypatch):
+    waits = offline(monkeypatch, hub.url)
+    hub.busy = True
+    with pytest.raises(OSError, match=r"could not download k2-fsa/ZipVoice/zipvoice: .*503"):
         find_model("zipvoice")
+    assert waits == [] and len(hub.requests) == 1
+
+
+def test_a_server_that_never_answers_is_given_up(hub, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        waits = offline(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr("zipvoice.pretrained.PATIENCE", 0.2)
+        with pytest.raises(OSError, match=r"could not download .*: (no answer within 0.2 s|.*timed out).*HF_ENDPOINT"):
+            find_model("zipvoice")
+    assert waits == []
+
+
+def test_a_name_that_is_looked_up_for_ever_is_given_up(hub, monkeypatch):
+    """As without a network, where the servers of names are asked in vain, one after the other."""
+    found = threading.Event()
+    offline(monkeypatch, "http://hub.invalid")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found.wait())
+    monkeypatch.setattr("zipvoice.pretrained.PATIENCE", 0.2)
+    with pytest.raises(OSError, match=r"could not download .*: no answer within 0.2 s \(HF_HUB_ETAG_TIMEOUT"):
+        find_model("zipvoice")
+    found.set()
 
 
 def test_a_broken_download_is_resumed(hub, monkeypatch):

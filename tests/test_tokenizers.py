@@ -230,6 +230,18 @@ def test_unknown_language_is_an_error_that_lists_near_ones():
             tokenizer.tokens("hello")
 
 
+@pytest.mark.parametrize(("name", "near"), [("zh", "cmn"), ("Chinese", "cmn"), ("pt_PT", "pt-br"), ("romany", "ro")])
+def test_a_language_is_found_by_other_names(name, near):
+    tokenizer = build_tokenizer(TokenizerConfig("espeak", name))
+    with pytest.raises(ValueError, match=rf"does not know the language '{name}'; .*\b{near}\b"):
+        tokenizer.tokens("hello")
+
+
+def test_what_cannot_be_read_is_told_with_the_remedies():
+    with pytest.raises(ValueError, match=r"--skip-unknown leaves .*, --tokenizer espeak --language CODE reads"):
+        build_tokenizer(TokenizerConfig("libritts")).tokens("привет")
+
+
 def test_inspection_marks_unknown_tokens():
     tokenizer = build_tokenizer(TokenizerConfig("emilia"))
     inspection = inspect_text("《你好》😀 5 [pause 1s]", tokenizer, emilia_table())

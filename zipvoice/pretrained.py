@@ -12,6 +12,8 @@ from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from zipvoice import builtin
@@ -34,6 +36,8 @@ RELEASED: tuple[Variant, ...] = ("zipvoice", "zipvoice_distill", "zipvoice_dialo
 HUB_MODELS = "k2-fsa/ZipVoice"
 HUB_VOCODER = "charactr/vocos-mel-24khz"
 WEIGHT_FILES = ("model.safetensors", "model.pt")
+PATIENCE = 5.0
+"""Seconds in which the hub must have answered, where HF_HUB_ETAG_TIMEOUT sets no others."""
 
 
 @dataclass(frozen=True)
@@ -224,9 +228,37 @@ def _fetch(repository: str, name: str, revision: str | None) -> Path:
     cached = try_to_load_from_cache(repository, name, revision=revision)
     if isinstance(cached, str):
         return Path(cached)
+    _require_answer(repository, name, revision)
     path = Path(hf_hub_download(repository, name, revision=revision))
     _check_download(path)
     return path
+
+
+def _require_answer(repository: str, name: str, revision: str | None) -> None:
+    """Raise at once what keeps the hub from answering; its client would try for half a minute before it tells.
+
+    Asked in a thread, because to look up a name and to try all addresses of a host can take longer than any limit.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+
+    seconds = constants.HF_HUB_ETAG_TIMEOUT if "HF_HUB_ETAG_TIMEOUT" in os.environ else PATIENCE
+    answer: Queue[Exception | None] = Queue()
+
+    def ask() -> None:
+        try:
+            get_hf_file_metadata(hf_hub_url(repository, name, revision=revision), timeout=seconds)
+            answer.put(None)
+        except Exception as error:
+            answer.put(error)
+
+    Thread(target=ask, daemon=True).start()
+    try:
+        error = answer.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError(f"no answer within {seconds} s (HF_HUB_ETAG_TIMEOUT=60 waits longer)") from None
+    if error is not None and not isinstance(error, EntryNotFoundError):
+        raise error
 
 
 def _check_download(path: Path) -> None:

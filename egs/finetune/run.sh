@@ -18,8 +18,8 @@ if stage 0 "the model to start from"; then
 fi
 
 if stage 1 "prepare the recordings of the new voice"; then
-  run zipvoice prepare --source ../mini/corpus/lj_train.tsv --output-dir data --prefix lj --subset train --features
-  run zipvoice prepare --source ../mini/corpus/lj_heldout.tsv --output-dir data --prefix lj --subset dev --features
+  run zipvoice prepare ../mini/corpus/lj_train.tsv --output-dir data --prefix lj --subset train --features
+  run zipvoice prepare ../mini/corpus/lj_heldout.tsv --output-dir data --prefix lj --subset dev --features
 fi
 
 if stage 2 "fine-tune"; then
@@ -34,7 +34,7 @@ fi
 
 if stage 4 "against forgetting: once more with replay of the old voice, once more with adapters"; then
   for subset in train dev; do
-    run zipvoice prepare --source ../mini/data/$subset.tsv --output-dir data --prefix old --subset $subset --features
+    run zipvoice prepare ../mini/data/$subset.tsv --output-dir data --prefix old --subset $subset --features
   done
   run zipvoice finetune ../mini/exp/mini "${data[@]}" --exp-dir exp/lj_replay --optim.base-lr 0.01 "${small[@]}" \
     --replay data/old_cuts_train.jsonl.gz --replay-share 0.3 "${overrides[@]}"

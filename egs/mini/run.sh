@@ -30,7 +30,7 @@ if runs 1; then
   echo "Stage 1: make training data of the recordings in corpus/"
   python local/level_recordings.py data corpus/train.tsv corpus/dev.tsv corpus/heldout.tsv
   for subset in train dev heldout; do
-    zipvoice prepare --source data/$subset.tsv --output-dir data --prefix mini --subset $subset \
+    zipvoice prepare data/$subset.tsv --output-dir data --prefix mini --subset $subset \
       --features --storage numpy_files
   done
 fi
@@ -64,7 +64,7 @@ if runs 6; then
   python local/join_dialogues.py corpus/dev.tsv corpus/lj_train.tsv data/dialog_dev --steps 7 --number 12
   python local/join_dialogues.py corpus/heldout.tsv corpus/lj_heldout.tsv data/dialog_heldout --steps 1 --number 8
   for subset in train dev heldout; do
-    zipvoice prepare --source data/dialog_$subset-mono.tsv --output-dir data --prefix dialog_mono --subset $subset \
+    zipvoice prepare data/dialog_$subset-mono.tsv --output-dir data --prefix dialog_mono --subset $subset \
       --features --storage numpy_files
   done
   zipvoice train conf/dialog.json
@@ -76,7 +76,7 @@ fi
 if runs 7; then
   echo "Stage 7: give each speaker a channel; once more without the speaker-exclusive loss"
   for subset in train dev; do
-    zipvoice prepare --source data/dialog_$subset-stereo.tsv --output-dir data --prefix dialog_stereo \
+    zipvoice prepare data/dialog_$subset-stereo.tsv --output-dir data --prefix dialog_stereo \
       --subset $subset --features --storage numpy_files --stereo
   done
   zipvoice train conf/stereo.json

@@ -20,7 +20,7 @@
 # -- OPTIONS                              are added to each `zipvoice train`
 . "$(dirname "$0")/../stages.sh"
 options stage=1 stop_stage=11 corpora=download sentences=conf/heldout_sentences.txt wordnet=/usr/share/wordnet num_jobs=2 num_gpus=1 -- "$@"
-tokenizer=(--tokenizer.type espeak --tokenizer.language en-us)
+tokenizer=(--tokenizer espeak --language en-us)
 timed=data/timed_tokens.txt
 models=../../zipvoice/builtin
 lists=(dev train_kathleen train_others train_readers train_flite)

@@ -18,7 +18,7 @@ options stage=1 stop_stage=3 conf=conf/vocos.json exp=exp/vocos num_gpus=1 -- "$
 
 if stage 1 "check the recordings and list them"; then
   for subset in train dev; do
-    run zipvoice prepare --source data/$subset.tsv --output-dir data --prefix vocos --subset $subset
+    run zipvoice prepare data/$subset.tsv --output-dir data --prefix vocos --subset $subset
   done
 fi
 

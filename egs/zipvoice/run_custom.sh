@@ -16,7 +16,7 @@
 # -- OPTIONS                              are added to `zipvoice train`
 . "$(dirname "$0")/../stages.sh"
 options stage=1 stop_stage=5 tokenizer=simple language=en-us num_gpus=4 num_jobs=20 list=test.tsv vocoder= -- "$@"
-tokenizer=(--tokenizer.type "$tokenizer" --tokenizer.language "$language")
+tokenizer=(--tokenizer "$tokenizer" --language "$language")
 
 if stage 1 "check the corpus, compute tokens and features"; then
   for subset in train dev; do

@@ -15,7 +15,7 @@
 . "$(dirname "$0")/../stages.sh"
 options stage=1 stop_stage=9 corpus=download/Amphion___Emilia num_dev=1500 piece=10000 num_gpus=8 num_jobs=20 \
   list=test.tsv vocoder= -- "$@"
-tokenizer=(--tokenizer.type emilia)
+tokenizer=(--tokenizer emilia)
 
 if stage 1 "list what suits training"; then
   for language in EN ZH; do

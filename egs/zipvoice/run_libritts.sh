@@ -14,7 +14,7 @@
 # -- OPTIONS                    are added to each `zipvoice train`
 . "$(dirname "$0")/../stages.sh"
 options stage=1 stop_stage=10 corpus=download/LibriTTS num_gpus=8 num_jobs=20 list=test.tsv vocoder= -- "$@"
-tokenizer=(--tokenizer.type libritts)
+tokenizer=(--tokenizer libritts)
 
 if stage 0 "download the corpus"; then
   parts=(-p train-clean-100 -p train-clean-360 -p train-other-500 -p dev-clean)

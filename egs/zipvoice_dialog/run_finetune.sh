@@ -17,7 +17,7 @@
 # -- OPTIONS                        are added to `zipvoice train`
 . "$(dirname "$0")/../stages.sh"
 options stage=1 stop_stage=4 num_gpus=4 num_jobs=20 list=test.tsv vocoder= -- "$@"
-tokenizer=(--tokenizer.type dialog)
+tokenizer=(--tokenizer dialog)
 
 if stage 1 "download the dialogue model"; then
   fetch zipvoice_dialog

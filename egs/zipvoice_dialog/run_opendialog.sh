@@ -16,7 +16,7 @@
 . "$(dirname "$0")/../stages.sh"
 options stage=1 stop_stage=6 corpus=download/OpenDialog num_dev=1000 num_gpus=8 num_jobs=20 list=test.tsv \
   vocoder= -- "$@"
-tokenizer=(--tokenizer.type dialog)
+tokenizer=(--tokenizer dialog)
 
 if stage 1 "list the corpus"; then
   run python local/prepare_opendialog.py "$corpus" data/lists --num-dev "$num_dev"

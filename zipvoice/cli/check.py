@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from zipvoice.cli.parsing import EXIT_ERROR, note, parse
+from zipvoice.cli.parsing import EXIT_ERROR, SOURCE_FIRST, note, parse, without_flag
 from zipvoice.config.data import CheckOptions
 
 
@@ -28,9 +28,7 @@ class Check:
 
 
 def check(arguments: list[str]) -> int:
-    if arguments and not arguments[0].startswith("-"):
-        arguments = ["--source", *arguments]
-    command = parse(Check, "check SOURCE", arguments)
+    command = parse(Check, "check", without_flag(arguments, "--source"), config=SOURCE_FIRST)
     from zipvoice.data.validation.checks import run_checks
     from zipvoice.data.validation.report import plot, render, require_format, to_json
     from zipvoice.data.validation.stats import measure_corpus

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import typing
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tyro
@@ -56,6 +56,8 @@ EXAMPLES = {
     "bench": ("zipvoice bench", "zipvoice bench zipvoice_distill --runtime torch --dtype float32 bfloat16 --json"),
     "serve": ("zipvoice serve", "zipvoice serve -m zipvoice_distill --port 9000"),
 }
+UNSET = {"prepare": {"--tokenizer": "none; training makes tokens"}}
+"""Of options that set something only where they are given: what holds without them."""
 RARE = {
     "compatible", "dtype", "first_chunk_seconds", "guidance_interval", "guidance_scale", "keep_level",
     "max_batch_seconds", "max_chunk_seconds", "num_steps", "raw", "remove_long_silence", "revision", "runtime",
@@ -78,10 +80,13 @@ class Option:
     group: str
 
 
-def show_help(kind: Any, name: str, spelled: Mapping[str, str], default: Any = None) -> None:
+def show_help(
+    kind: Any, name: str, spelled: Mapping[str, str], default: Any = None, config: Sequence[Any] = ()
+) -> None:
     """Write the help of a command to standard output; `spelled` are other spellings of options, that are shown."""
     width = min(shutil.get_terminal_size((100, 24)).columns, 110)
-    options = [_respelled(option, spelled) for option in options_of(kind, default)]
+    options = [respelled(option, spelled) for option in options_of(kind, default, config)]
+    options = [_unset(option, UNSET.get(name, {})) for option in options]
     positional = [option for option in options if not option.flags]
     named = any(word.isupper() for word in re.split(r"[ .]", name))  # SOURCE, CONFIG.json
     words = [] if named else [option.value for option in positional]
@@ -96,10 +101,17 @@ def show_help(kind: Any, name: str, spelled: Mapping[str, str], default: Any = N
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _respelled(option: Option, spelled: Mapping[str, str]) -> Option:
+def respelled(option: Option, spelled: Mapping[str, str]) -> Option:
+    """The option with the flags that people use."""
     others = [other for other, flag in spelled.items() if flag in option.flags]
     kept = [flag for flag in option.flags if not any(other.startswith("--") for other in others)]
     return dataclasses.replace(option, flags=(*others, *kept))
+
+
+def _unset(option: Option, without: Mapping[str, str]) -> Option:
+    holds = next((without[flag] for flag in option.flags if flag in without), None)
+    text = option.text if holds is None else re.sub(r"\(default: .*\)$", f"(default: {holds})", option.text)
+    return dataclasses.replace(option, text=text)
 
 
 def _description(kind: Any, width: int) -> Iterable[str]:
@@ -128,12 +140,12 @@ def _shown(option: Option, width: int) -> Iterable[str]:
 # ---------------------------------------------------------------- from the parser
 
 
-def options_of(kind: Any, default: Any = None) -> Iterable[Option]:
+def options_of(kind: Any, default: Any = None, config: Sequence[Any] = ()) -> Iterable[Option]:
     """The arguments of a command, in the order of their dataclass."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         extra = {} if default is None else {"default": default}
-        parser = tyro.extras.get_parser(kind, prog="zipvoice", **extra)
+        parser = tyro.extras.get_parser(kind, prog="zipvoice", config=config, **extra)
     titles = _titles(kind)
     for group in parser._action_groups:
         for action in group._group_actions:
@@ -176,7 +188,7 @@ def _value(action: Any, field: str) -> str:
     for unwanted, kept in (("{None}|", ""), ("{None,", "{"), ("TEXT", "STR"), ("[STR [STR ...]]", "STR ...")):
         label = label.replace(unwanted, kept)
     repeated = re.fullmatch(r"\{?\[?(\w+)(?: \[\1)? \.\.\.\]?\]?\}?", label)
-    label = f"{repeated[1]} ..." if repeated else label
+    label = f"{repeated[1]} ..." if repeated else re.sub(r"^\{(\w+(?: \w+)+)\}$", r"\1", label)
     return label.replace("STR", field.split("_")[-1].upper())
 
 

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """From arguments to a dataclass, and how a program ends."""
 
+import io
+import os
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 import tyro
 
-from zipvoice.cli.help import show_help, wants_help
+from zipvoice.cli.help import options_of, respelled, show_help, wants_help
+from zipvoice.cli.usage import usage_error
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2  # tyro leaves with it
@@ -39,41 +42,65 @@ def _optional(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.Pr
 _NAMES: dict[Any, str] = {str: "TEXT", int: "INT", float: "FLOAT", Path: "PATH"}
 
 
-TOKENIZER = {"--tokenizer": "--tokenizer.type", "--language": "--tokenizer.language"}
+TOKENIZER = {
+    "--tokenizer": "--tokenizer.type",
+    **{
+        f"--{negation}{name}": f"--tokenizer.{negation}{name}"
+        for name in ("language", "skip-unknown", "compatible", "markdown")
+        for negation in ("", "no-")
+    },
+}
 """How the tokenizer is chosen on every command line, for commands whose settings have it inside."""
 
 
 def parse(
-    kind: Any, name: str, arguments: Sequence[str], default: Any = None, spelled: Mapping[str, str] | None = None
+    kind: Any,
+    name: str,
+    arguments: Sequence[str],
+    default: Any = None,
+    spelled: Mapping[str, str] | None = None,
+    config: Sequence[Any] = (),
 ) -> Any:
     """The dataclass `kind` from command-line arguments; prints help or a usage error and leaves when asked to.
 
-    `spelled` gives options, by the spelling that people use, their names in the dataclass.
+    `spelled` gives options, by the spelling that people use, their names in the dataclass; `config` is for tyro.
     """
     spelled = {**SHORT, **(spelled or {})}
     if wants_help(arguments):
-        show_help(kind, name, spelled, default)
+        show_help(kind, name, spelled, default, config)
         sys.exit(0)
-    extra = {} if default is None else {"default": default}
+    settings: dict[str, Any] = {"config": config} | ({} if default is None else {"default": default})
     arguments = [_named(argument, spelled) for argument in arguments]
+    said = io.StringIO()
     try:
-        return tyro.cli(kind, prog=f"zipvoice {name}", args=arguments, registry=_registry, **extra)
+        with redirect_stderr(said), _wide_terminal():
+            return tyro.cli(kind, prog=f"zipvoice {name}", args=arguments, registry=_registry, **settings)
     except SystemExit:
-        _tell_stray_words(kind, arguments, extra)
+        options = [respelled(option, spelled) for option in options_of(kind, default, config)]
+        note(usage_error(said.getvalue(), name, options, spelled))
         raise
 
 
-def _tell_stray_words(kind: Any, arguments: Sequence[str], extra: dict[str, Any]) -> None:
-    """A hint for those who write a text of several words without quotes."""
-    with suppress(SystemExit):
-        found = tyro.cli(
-            kind, args=arguments, registry=_registry, return_unknown_args=True, console_outputs=False, **extra
-        )
-        if found[1] and not any(word.startswith("-") for word in found[1]):
-            note(f"{found[1][0]!r} is one word too many; a text of several words stands in quotes")
+@contextmanager
+def _wide_terminal() -> Iterator[None]:
+    """So that the parser breaks no line of what it says."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "10000"
+    try:
+        yield
+    finally:
+        del os.environ["COLUMNS"]
+        os.environ.update({} if before is None else {"COLUMNS": before})
 
 
 SHORT = {"-s": "--speed"}
+SOURCE_FIRST = (tyro.conf.PositionalRequiredArgs, tyro.conf.AvoidSubcommands)
+"""For commands that take a source of data, anywhere among their options."""
+
+
+def without_flag(arguments: Sequence[str], flag: str) -> list[str]:
+    """The arguments, in which a positional one may be given by a flag as well."""
+    return [argument.removeprefix(f"{flag}=") for argument in arguments if argument != flag]
 
 
 def _named(argument: str, spelled: Mapping[str, str]) -> str:

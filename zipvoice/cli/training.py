@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from zipvoice.cli.parsing import EXIT_INTERRUPTED, TOKENIZER, note, parse
+from zipvoice.cli.parsing import EXIT_INTERRUPTED, SOURCE_FIRST, TOKENIZER, note, parse, without_flag
 from zipvoice.config.data import ManifestConfig, PrepareOptions
 from zipvoice.config.strict_json import read_json
+from zipvoice.config.text import TokenizerConfig
 from zipvoice.config.training import FINE_TUNING, AverageOptions, MergeOptions, RunConfig
 
 if TYPE_CHECKING:
@@ -53,10 +54,24 @@ def finetune(arguments: list[str]) -> int:
     return exit_status(run_training(run if command.dev else replace(run, sample_every=0)))
 
 
+@dataclass(frozen=True)
+class Prepare:
+    """Make training data: a manifest of recordings and what they say, with tokens and features where they are wanted.
+
+    A list has a line for each utterance: id, text and audio file with tabs between them, then, optionally, start and
+    end in seconds; or the same as JSON, or with the names of the columns in its first line.
+    """
+
+    options: Annotated[PrepareOptions, tyro.conf.arg(name="")]
+
+
 def prepare(arguments: list[str]) -> None:
-    if arguments and not arguments[0].startswith("-"):
-        arguments = ["--source", *arguments]
-    options = parse(PrepareOptions, "prepare SOURCE", arguments)
+    reading = Prepare(PrepareOptions(tyro.MISSING, tokenizer=TokenizerConfig()))
+    command = parse(Prepare, "prepare", without_flag(arguments, "--source"), reading, TOKENIZER, SOURCE_FIRST)
+    given = {argument.partition("=")[0] for argument in arguments} & {*TOKENIZER, *TOKENIZER.values()}
+    if given and not given & {"--tokenizer", "--tokenizer.type"}:
+        raise ValueError(f"{min(given)} says how a tokenizer reads; choose that too, such as --tokenizer espeak")
+    options = command.options if given else replace(command.options, tokenizer=None)
     from zipvoice.data.prepare import prepare as prepare_corpus
 
     made = prepare_corpus(options)

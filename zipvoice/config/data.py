@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from zipvoice.config.text import TokenizerConfig, TokenizerType
+from zipvoice.config.text import TokenizerConfig, TokenizerType, require_espeak
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PrepareOptions:
 
     def __post_init__(self) -> None:
         if self.tokens is not None and self.tokenizer is None:
-            raise ValueError("a token table (tokens) is of use with a tokenizer only: name its type")
+            raise ValueError("a token table (tokens) is of use with a tokenizer only: choose one (--tokenizer)")
         if self.shard_size < 1:
             raise ValueError(f"shard_size must be at least 1, not {self.shard_size}")
 
@@ -149,3 +149,6 @@ class CheckOptions:
     """Listen to all of the audio; otherwise only the heads of the files are read."""
     num_workers: int = 0
     """Worker processes; 0 works in this process."""
+
+    def __post_init__(self) -> None:
+        require_espeak(self.tokenizer, self.language)

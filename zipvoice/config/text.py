@@ -22,3 +22,15 @@ class TokenizerConfig:
     """Read text as the reference implementation does, with its losses; for comparison."""
     markdown: bool = False
     """The text is Markdown or a book: leave out also marks that could be meant otherwise, such as blocks of code."""
+
+    def __post_init__(self) -> None:
+        require_espeak(self.type, self.language)
+
+
+def require_espeak(tokenizer: str | None, language: str) -> None:
+    """Raise ValueError for a language, other than by default, that this tokenizer would not look at."""
+    if language != TokenizerConfig.language and tokenizer != "espeak":
+        instead = f", not {tokenizer}" if tokenizer else ""
+        raise ValueError(
+            f"the language {language!r} is for the tokenizer espeak{instead}: --tokenizer espeak --language {language}"
+        )

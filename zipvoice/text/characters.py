@@ -52,6 +52,9 @@ def is_surrogate(character: str) -> bool:
     return "\ud800" <= character <= "\udfff"
 
 
+OTHER_LANGUAGE = ", --tokenizer espeak --language CODE reads another language, for a model trained so"
+
+
 def only_speakable(
     text: str,
     speakable: Speakable,
@@ -75,7 +78,8 @@ def only_speakable(
         return text
     message = _unspeakable_message(text, bad, speaker, where)
     if not skip_unknown:
-        raise ValueError(message)
+        is_language = any(c.isalpha() for c in bad)
+        raise ValueError(f"{message}; --skip-unknown leaves out such characters{OTHER_LANGUAGE if is_language else ''}")
     logger.warning("%s; left out", message)
     return "".join(" " if c in bad else c for c in text)
 

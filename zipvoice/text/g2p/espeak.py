@@ -90,7 +90,11 @@ def _reads_script(name: str, language: str) -> bool:
 
 def languages() -> list[str]:
     """The languages that the installed espeak-ng data knows."""
-    return sorted(file.name.lower() for file in (_data_folder() / "lang").rglob("*") if file.is_file())
+    return sorted(file.name.lower() for file in _language_files())
+
+
+def _language_files() -> list[Path]:
+    return [file for file in (_data_folder() / "lang").rglob("*") if file.is_file()]
 
 
 _FLAG = "🇩🇪"
@@ -205,10 +209,16 @@ def _data_folder() -> Path:
 
 
 def _unknown_language(language: str) -> str:
-    known = languages()
-    near = [name for name in known if name.split("-")[0] == language.lower().replace("_", "-").split("-")[0]]
-    hint = f"; near: {', '.join(near)}" if near else suggestion(language, known)
+    wanted = language.strip().lower().replace("_", "-").split("-")[0]
+    near = [file.name.lower() for file in _language_files() if wanted in _other_names(file)]
+    hint = f"; near: {', '.join(sorted(near))}" if wanted and near else suggestion(language, languages())
     return f"espeak-ng does not know the language {language!r}{hint}"
+
+
+def _other_names(file: Path) -> set[str]:
+    """Of a language: the words of its English name, and what its codes begin with."""
+    named = re.findall(r"^(?:name|language)\s+([^(\n]+)", file.read_text(encoding="utf-8", errors="replace"), re.M)
+    return {word.lower() for name in named for word in re.split(r"\W", name)} | {file.name.lower().split("-")[0]}
 
 
 @lru_cache(maxsize=65536)

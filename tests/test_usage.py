@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A command line that cannot be read is told in one line, in the spelling of the help, with status 2."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zipvoice.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+TOKENIZERS = "emilia, dialog, espeak, libritts, simple"
+
+MISTAKES = [
+    ("say hi --voise x", "there is no option --voise; did you mean --voice?"),
+    ("say hi --fooobar 3 --baz 4", "there is no option --fooobar, --baz;"),
+    ("say hi there", "'there' is one word too many; a text of several words stands in quotes;"),
+    ("batch a b", "'b' is one word too many;"),
+    ("say hi --speed abc", "--speed takes FLOAT, not 'abc';"),
+    ("say hi -s abc", "--speed takes FLOAT, not 'abc';"),
+    ("say hi -m", "--model needs a value, MODEL;"),
+    ("batch l.txt --words xml", "--words is one of json, srt, vtt, TextGrid, not 'xml';"),
+    ("tokenize x --tokenizer german", f"--tokenizer is one of {TOKENIZERS}, not 'german';"),
+    ("finetune x --train y --tokenizer german", f"--tokenizer is one of {TOKENIZERS}, not 'german';"),
+    ("prepare x --tokenizer german", f"--tokenizer is one of {TOKENIZERS}, not 'german';"),
+    ("train --tokenizer", "--tokenizer needs a value, {emilia,dialog,espeak,libritts,simple};"),
+    ("finetune x --train y --languag de", "there is no option --languag; did you mean --language?"),
+    ("finetune", "what is missing: BASE, --train TRAIN ...;"),
+    ("voice save me", "what is missing: RECORDING;"),
+    ("prepare", "what is missing: SOURCE;"),
+    ("check --no-audio", "what is missing: SOURCE;"),
+    ("export", "what is missing: --model MODEL, --output-dir DIR;"),
+    ("train --model.fm-decoder-num-layers x", "--model.fm-decoder-num-layers takes INT ..., not 'x';"),
+    ("search-steps x --guidance-interval 1 a", "--guidance-interval takes FLOAT FLOAT;"),
+    ("train --data.max-duration 0", "max_duration must be above 0, not 0.0;"),
+    (
+        "finetune x --train y --language de",
+        "the language 'de' is for the tokenizer espeak, not emilia: --tokenizer espeak --language de;",
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "told"), MISTAKES, ids=[line for line, _ in MISTAKES])
+def test_a_mistake_is_one_line_with_status_2(line, told, capsys):
+    words = line.split()
+    command = " ".join(words[:2] if words[0] == "voice" else words[:1])
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert found.err == f"zipvoice {command}: {told} `zipvoice {command} --help` explains\n"
+
+
+@pytest.mark.parametrize("settings", [{"PYTHONIOENCODING": "ascii"}, {"COLUMNS": "30"}, {"FORCE_COLOR": "1"}])
+def test_a_terminal_of_any_kind_shows_the_same_line(settings):
+    command = [sys.executable, "-m", "zipvoice", "train", "--model.fm-decoder-num-layer", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings})
+    told = "there is no option --model.fm-decoder-num-layer; did you mean --model.fm-decoder-num-layers?"
+    assert (done.returncode, done.stderr) == (2, f"zipvoice train: {told} `zipvoice train --help` explains\n")
+
+
+@pytest.mark.parametrize("line", ["tokenize x --language de", "check x.tsv --language de"])
+def test_a_language_that_no_tokenizer_looks_at_is_refused(line, capsys):
+    assert main(line.split()) == 1
+    assert "--tokenizer espeak --language de" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["x.tsv", "--features"], ["--features", "x.tsv"], ["--source", "x.tsv"], ["--source=x.tsv"]]
+)
+@pytest.mark.parametrize("command", ["prepare", "check"])
+def test_a_source_of_data_stands_anywhere(command, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [word.replace("--features", "--features" if command == "prepare" else "--no-audio") for word in words]
+    assert main([command, *words]) == 1
+    assert capsys.readouterr().err.startswith("zipvoice: there is no file x.tsv")
+
+
+def test_no_recipe_and_no_page_spells_the_tokenizer_or_a_source_otherwise():
+    pages = [*ROOT.glob("egs/**/*.sh"), *ROOT.glob("egs/**/*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "README.md"]
+    assert len(pages) > 20
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"--tokenizer\.|--type |tokenizer:|prepare --source", text), page
