@@ -142,6 +142,9 @@ def features_with_data(features: Any) -> Any:
     kind, key = features.storage_type, features.storage_key
     if kind == "shar" and key:
         data, suffix = read_place(key)
+        if suffix not in FILE_SUFFIXES.values():
+            known = " or ".join(FILE_SUFFIXES.values())
+            raise ValueError(f"{key.split(':', 3)[3]} has features in files {suffix or 'without suffix'}, not {known}")
     elif kind in FILE_SUFFIXES:
         path = require_file(f"{features.storage_path}/{key.removeprefix('/')}")
         data, suffix = path.read_bytes(), FILE_SUFFIXES[kind]
