@@ -376,8 +376,11 @@ def test_a_slow_reader_holds_a_bounded_amount_of_sound(make, model, prompt):
     assert sum(part.seconds for part in job) > 100
 
 
-def test_a_reader_that_is_gone_is_given_up(make, model, prompt):
-    scheduler = make(reader_seconds=0.2)
+def test_a_reader_that_is_gone_is_given_up(make, model, prompt, monkeypatch):
+    scheduler = make(reader_seconds=0.2, unread_seconds=0.1)
+    piece = scheduler.synthesizer.piece
+    slowly = lambda *work: time.sleep(0.2) or piece(*work)  # noqa: E731, all steps are done before the sound is there
+    monkeypatch.setattr(scheduler.synthesizer, "piece", slowly)
     model.run()
     job = scheduler.submit(request(LONG * 20, prompt, stream=True))
     until(lambda: scheduler.metrics().expired == 1)

@@ -319,6 +319,7 @@ class Scheduler:
     def _give_out(self, task: Task, part: Audio) -> None:
         task.job.put(part)
         with self._changed:
+            self._changed.notify_all()  # from now on its reader is waited for
             self._metrics.sound_seconds += part.seconds
             task.made_seconds += part.seconds
             if task.first_sound is None:
