@@ -237,6 +237,9 @@ def test_captions_that_roll_up_are_said_once(tmp_path):
 def test_what_is_said_twice_is_spoken_twice(tmp_path):
     again = f"1\n{ONE}\nNo.\n\n2\n{TWO}\nNo.\n\n3\n{THREE}\nNo.\nNever.\n"
     assert texts(tmp_path, "a.srt", again) == ["No.", "No.", "No.\nNever."]
+    rows = [(0, 2, "No."), (2, 4, "No.\nNever."), (4, 6, "Why?"), (6, 8, "Go.")]  # one of them looks as if it rolled up
+    srt = "".join(f"{n}\n00:00:0{a},000 --> 00:00:0{b},000\n{text}\n\n" for n, (a, b, text) in enumerate(rows, start=1))
+    assert texts(tmp_path, "a.srt", srt) == [text for *_, text in rows]
 
 
 @pytest.mark.parametrize(
