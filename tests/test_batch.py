@@ -238,12 +238,14 @@ def test_blocks_that_are_done_cost_nothing(synthesizer, utterances, tmp_path, mo
 
 
 def test_what_a_kill_left_is_swept_away_but_not_what_is_of_others(synthesizer, utterances, tmp_path):
-    left = tmp_path / ".u0.abcd_f12.tmp.wav"
+    left = [tmp_path / ".u0.abcd_f12.tmp.wav", tmp_path / ".u1.abcd_f12.tmp.srt"]
     others = [tmp_path / name for name in (".x.abcd_f12.tmp.wav", ".u0.wav", "u0.tmp.wav", ".u0.abcd_f12.tmp.flac")]
-    for path in (left, *others):
+    for path in (*left, *others):
         path.write_bytes(b"half")
-    speak(synthesizer, utterances, tmp_path)
-    assert not left.exists() and all(path.exists() for path in others)
+    options = replace(OPTIONS, word_times=True)
+    for outcome in speak_list(synthesizer, utterances, tmp_path, options, words=".srt"):
+        assert outcome.error is None
+    assert not any(path.exists() for path in left) and all(path.exists() for path in others)
 
 
 def test_files_from_before_there_was_an_option_have_its_default(synthesizer, utterances, tmp_path, monkeypatch):

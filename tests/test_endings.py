@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from zipvoice.cli import main
 from zipvoice.data import workers
 from zipvoice.files import whole_file
 
@@ -93,6 +95,35 @@ def test_workers_are_no_more_than_the_cores(monkeypatch, tmp_path):
     assert workers.fitting(8) == 2
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "30")
     assert (workers.fitting(8), workers.fitting(0)) == (1, 0)
+
+
+def test_threads_are_no_more_than_the_cores(monkeypatch, tmp_path):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    monkeypatch.setattr(workers, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    (tmp_path / "cpu.max").write_text("300000 100000\n")
+    try:
+        for started, fitting in ((8, 3), (2, 2), (1, 1)):
+            torch.set_num_threads(started)
+            workers.fit_threads()
+            assert torch.get_num_threads() == fitting
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("command", ["train", "finetune", "train-vocoder", "diagnose"])
+def test_threads_that_wait_leave_busy_cores_to_others(monkeypatch, command):
+    """With two threads on two cores that others use as well, training was many times slower than with one."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 def test_a_full_disk_is_named_with_the_file(tmp_path):

@@ -109,3 +109,12 @@ def test_leftovers_of_broken_writes_are_swept_away(tmp_path, monkeypatch, name):
     sweep(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(others)
     sweep(tmp_path / "nowhere")
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    for target, told in ((tmp_path, "it is a folder; name a file in it"), (tmp_path / "pipe.wav", "it is a pipe or")):
+        with pytest.raises(OSError, match=told) as error, whole_file(target):
+            pass
+        assert error.value.filename == str(target)
+    assert not (tmp_path / "pipe.wav").is_file() and len(list(tmp_path.iterdir())) == 1

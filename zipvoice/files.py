@@ -18,9 +18,10 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` on success and is removed on any failure.
 
     The temporary name keeps the suffix, so that writers which look at it still work. Missing parent folders are made.
-    A failed write (full disk, interrupt) leaves an older file of that name untouched.
+    A failed write (full disk, interrupt) leaves an older file of that name untouched. Raises as `check_target` does.
     """
     target = Path(path)
+    check_target(target)
     make_folder(target.parent)
     handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=f".tmp{target.suffix}", dir=target.parent)
     os.close(handle)
@@ -37,6 +38,14 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def check_target(path: Path) -> None:
+    """Raise OSError that says what to do if a file cannot be put there, because a folder, a pipe or a device is."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, f"it is a folder; name a file in it, such as {path / 'out'}", str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is a pipe or a device; name a file", str(path))
 
 
 def sweep(folder: str | os.PathLike[str], names: Container[str] | None = None) -> None:

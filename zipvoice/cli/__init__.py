@@ -91,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)  # each try; in the end we tell the reason
+    if COMMANDS[name].extra == "training":
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or waiting threads take busy cores from working ones
     try:
         return COMMANDS[name].run(rest) or 0
     except KeyboardInterrupt:

@@ -35,6 +35,11 @@ def fitting(num_workers: int) -> int:
     return min(num_workers, num_cores())
 
 
+def fit_threads() -> None:
+    """Let PyTorch compute with no more threads than there are cores to use; of a container's quota it knows nothing."""
+    torch.set_num_threads(min(torch.get_num_threads(), num_cores()))
+
+
 @contextmanager
 def worker_map(num_workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
     """Yield `map`, or one that works in processes; they are spawned, as the copy of a process with threads can hang.

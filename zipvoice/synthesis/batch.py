@@ -164,9 +164,11 @@ class ListWork:
         wrong with one utterance is its outcome.
         """
         make_folder(self.output_dir)
+        paths = [self._path(utterance.id) for utterance in self.utterances]  # other processes write theirs
         sweep(
-            self.output_dir, {self._path(utterance.id).name for utterance in self.utterances}
-        )  # other processes write theirs
+            self.output_dir,
+            {path.with_suffix(suffix).name for path in paths for suffix in {".wav", self.words or ".wav"}},
+        )
         for start in range(0, len(self.utterances), BLOCK):
             block = self.utterances[start : start + BLOCK]
             todo = {u.id: u for u in block if self.overwrite or not self._path(u.id).exists()}

@@ -25,6 +25,14 @@ def check_length(path: str | os.PathLike[str], seconds: float, num_channels: int
         raise ValueError(f"{path}: wav holds {hours:.1f} hours, not {seconds / 3600:.1f}; write .flac")
 
 
+def check_output(path: Path) -> None:
+    """Raise OSError that says what to do if speech cannot be put there, because a folder, a pipe or a device is."""
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file in it, such as {path / 'out.wav'}")
+    if path.exists() and not path.is_file():
+        raise OSError(f"cannot write {path}: it is a pipe or a device; say -o - > {path} writes wav there")
+
+
 def write_parts(path: str | os.PathLike[str], parts: Iterable[Audio], comment: str = "") -> float:
     """Write parts of one sound in the format that the suffix names, whole or not at all; returns its seconds.
 
@@ -36,6 +44,7 @@ def write_parts(path: str | os.PathLike[str], parts: Iterable[Audio], comment: s
         >>> seconds = write_parts("out.flac", synthesizer.parts(long_text, prompt))
     """
     path = Path(path)
+    check_output(path)
     if path.suffix.lower() not in ENCODINGS:
         raise ValueError(f"{path}: no known audio format has that suffix; known: {', '.join(ENCODINGS)}")
     try:

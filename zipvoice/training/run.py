@@ -20,6 +20,7 @@ from zipvoice.data.collate import Batch
 from zipvoice.data.dataset import TrainingData, ValidationData
 from zipvoice.data.segments import SegmentBatch, SegmentBatches, Segments, recordings, whole
 from zipvoice.data.vocabulary import token_table
+from zipvoice.data.workers import fit_threads
 from zipvoice.files import sweep
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import Pretrained
@@ -152,6 +153,7 @@ def assemble(run: Run, world: World, state: Mapping[str, Any] | None) -> Trainer
 def _run(kind: Callable[[Any], Run], config: LoopConfig) -> StopReason:
     exp_dir = Path(config.exp_dir)
     keep_freed_memory()
+    fit_threads()
     with joined(config.device) as world, log_to(exp_dir / "train.log", world), ExitStack() as stack:
         run = kind(config)
         state = _state_to_resume(run, world)
