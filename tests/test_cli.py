@@ -154,9 +154,29 @@ def test_subtitles_are_spoken_in_their_time(folder, capsys):
     audio = read("out.wav")
     assert audio.seconds == 6.0
     assert (audio.samples[:, :12000] == 0).all()
-    assert "out.wav: 2 cues in 6.00 s" in capsys.readouterr().err
+    assert "out.wav: 2 cues, 6.00 s in " in capsys.readouterr().err
     assert main(["dub", "talk.srt", *VOICE, "--speaker", "Bo=you", *MACHINE, *QUICK, "--fit", "stretch"]) == 0
     assert "line 5: 4.00 s are" in capsys.readouterr().err
+
+
+def test_a_dub_is_told_as_json_with_its_words_and_streamed(folder, capfdbinary):
+    (folder / "talk.srt").write_text(
+        "1\n00:00:00,500 --> 00:00:03,500\nhello you\n\n00:00:04,000 --> 00:00:09,000\nhi\n"
+    )
+    assert main(["dub", "talk.srt", *VOICE, *MACHINE, *QUICK, "--json", "--words", "words.json", "--seed", "3"]) == 0
+    out, err = capfdbinary.readouterr()
+    told = json.loads(out)
+    assert err == b"" and (told["seconds"], told["seed"], told["voice"], told["runtime"]) == (9.0, 3, "me.wav", "torch")
+    assert [(cue["line"], cue["text"], cue["too_long"]) for cue in told["cues"]] == [
+        (2, "hello you", False),
+        (5, "hi", False),
+    ]
+    assert [word["word"] for word in told["words"]] == ["hello", "you", "hi"]
+    first, second, third = told["words"]
+    assert 0.5 <= first["start"] <= second["start"] < 3.5 and 4.0 <= third["start"] < third["end"] <= 9.0
+    assert json.loads((folder / "words.json").read_text())[2]["word"] == "hi"
+    assert main(["dub", "talk.srt", *VOICE, *MACHINE, *QUICK, "-q", "--seed", "3", "-o", "-"]) == 0
+    np.testing.assert_array_equal(decode(capfdbinary.readouterr()[0]).samples, read("out.wav").samples)
 
 
 def test_subtitles_without_speakers_are_spoken_by_the_voice_of_the_package(folder):

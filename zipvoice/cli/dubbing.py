@@ -3,12 +3,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from zipvoice import builtin
 from zipvoice.cli.parsing import note, parse
-from zipvoice.cli.synthesis import Machine, Options, progress
+from zipvoice.cli.synthesis import Delivery, Machine, Options, Result, progress
 from zipvoice.config.synthesis import SynthesisOptions
 
 if TYPE_CHECKING:
@@ -36,10 +37,7 @@ class DubCommand:
     name of a saved voice."""
     fit: Literal["natural", "stretch"] = "natural"
     """stretch speaks slower as well, so that each cue is filled."""
-    output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = "out.wav"
-    """Where to write the speech."""
-    quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"]), tyro.conf.FlagCreatePairsOff] = False
-    """No progress bar, and nothing about the speech on stderr."""
+    result: Annotated[Result, tyro.conf.arg(name="")] = field(default_factory=Result)
     machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
     options: Options = field(default_factory=SynthesisOptions)
 
@@ -47,23 +45,33 @@ class DubCommand:
 def dub(arguments: list[str]) -> None:
     command = parse(DubCommand, "dub", arguments)
     speakers = dict(_assignment(item) for item in command.speaker)
-    from zipvoice.synthesis.output import check_length, write_parts
+    from zipvoice.synthesis.output import check_length
     from zipvoice.synthesis.subtitles import dub_parts, plan_cues, read_subtitles
     from zipvoice.synthesis.voices import find_prompt
 
-    cues, options = read_subtitles(command.subtitles, list(speakers)), command.options
+    result = command.result
+    cues, delivery = read_subtitles(command.subtitles, list(speakers)), Delivery(result)
+    options = delivery.words.options(command.options)
     synthesizer = command.machine.load()
-    check_length(command.output, max(cue.end for cue in cues), synthesizer.num_channels)
+    check_length(result.output, max(cue.end for cue in cues), synthesizer.num_channels)
     settings = {"target_rms": options.target_rms, "raw": options.raw}
     voices: dict[str | None, Prompt] = {name: find_prompt(synthesizer, voice) for name, voice in speakers.items()}
     voices[None] = find_prompt(synthesizer, command.voice, command.voice_text, **settings)
     fits = plan_cues(synthesizer, cues, voices, options, command.fit)
-    if not command.quiet:
+    if not (result.quiet or result.json):
         _tell_fits(fits)
-    watched = progress(fits, command.quiet, "cue")
-    length = write_parts(command.output, dub_parts(synthesizer, watched, voices, options))
-    if not command.quiet:
-        note(f"{command.output}: {len(cues)} cues in {length:.2f} s")
+    watched = progress(fits, result.quiet or result.json, "cue")
+    length = delivery.write(dub_parts(synthesizer, watched, voices, options))
+    about = {"model": command.machine.model, "voice": command.voice or builtin.VOICE, "seed": options.seed}
+    spoken = [_described(fit) for fit in fits]
+    delivery.tell(synthesizer, length, {**about, "cues": spoken}, f"{len(cues)} cues, {length:.2f} s")
+
+
+def _described(fit: "Fit") -> dict[str, Any]:
+    """A cue and how it is spoken, for JSON; a cue that is too long takes time from what follows it."""
+    cue = fit.cue
+    described = {"line": cue.line, "start": cue.start, "end": cue.end, "speaker": cue.speaker, "text": cue.text}
+    return {**described, "seconds": fit.seconds, "natural_seconds": fit.natural_seconds, "too_long": fit.is_too_long}
 
 
 def _tell_fits(fits: list["Fit"]) -> None:

@@ -2,6 +2,7 @@
 """Commands that speak."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
 from zipvoice.text.token_table import SPEAKER_TAGS
 
 if TYPE_CHECKING:
+    from zipvoice.audio.files import Audio
     from zipvoice.audio.words import Word
     from zipvoice.synthesis.chunk_planner import SpeechChunk
     from zipvoice.synthesis.synthesizer import Synthesizer
@@ -240,43 +242,67 @@ class _Speech:
 
 
 def _speak(speech: _Speech, result: Result) -> None:
-    from zipvoice.synthesis.output import write_parts, write_wav
     from zipvoice.synthesis.synthesizer import for_stream
-    from zipvoice.synthesis.word_times import collected
 
-    if result.play and result.output == "-":
-        raise ValueError("--play plays a file; leave out -o - or pipe the speech to a player")
-    if result.play:
-        require_player()  # before the work
-    start, to_pipe, synthesizer = time.perf_counter(), result.output == "-", speech.synthesizer
-    words = WordFile(result.words)
-    options = words.options(speech.options)
-    resolved = synthesizer.resolved(for_stream(options) if to_pipe else options)
+    delivery, synthesizer = Delivery(result), speech.synthesizer
+    options = delivery.words.options(speech.options)
+    resolved = synthesizer.resolved(for_stream(options) if delivery.to_pipe else options)
     chunks: list[str] = []
     counted = (chunk for chunk in speech.plan(resolved) if not chunks.append(chunk.seed[1]))  # type: ignore[func-returns-value]
-    spoken = collected(synthesizer.spoken(counted, resolved, to_pipe), words.found)
-    parts = progress(spoken, result.quiet or result.json, "part")
-    length = write_wav(sys.stdout.buffer, parts) if to_pipe else write_parts(result.output, parts)
-    seconds = time.perf_counter() - start
-    words.write(length)
-    if result.json:
-        about = {
-            "output": result.output,
-            "seconds": length,
-            "took_seconds": seconds,
-            "real_time_factor": seconds / length,
-            "chunks": len(chunks),
-            "seed": options.seed,
-            "sampling_rate": synthesizer.feature.sampling_rate,
-            **speech.about,
-            **words.about(),
-            **asdict(synthesizer.model.computed_by),
-        }
-        (sys.stderr if to_pipe else sys.stdout).write(json.dumps(about) + "\n")
-    elif not result.quiet:
-        _tell(result.output, length, seconds, result.play)
-    if result.play:
-        play_file(result.output)
+    parts = synthesizer.spoken(counted, resolved, delivery.to_pipe)
+    length = delivery.write(progress(parts, result.quiet or result.json, "part"))
+    about = {"chunks": len(chunks), "seed": options.seed, **speech.about}
+    delivery.tell(synthesizer, length, about, f"{length:.2f} s of speech")
+
+
+class Delivery:
+    """Speech on its way to a file or a pipe, and what is told of it then.
+
+    Raises ValueError if it is to be played and cannot.
+    """
+
+    def __init__(self, result: Result) -> None:
+        self.to_pipe = result.output == "-"
+        if result.play and self.to_pipe:
+            raise ValueError("--play plays a file; leave out -o - or pipe the speech to a player")
+        if result.play:
+            require_player()  # before the work
+        self.words = WordFile(result.words)
+        self._result = result
+        self._start = time.perf_counter()
+
+    def write(self, parts: "Iterable[Audio]") -> float:
+        """Write the parts of the speech as they come, and the times of its words; returns its seconds."""
+        from zipvoice.synthesis.output import write_parts, write_wav
+        from zipvoice.synthesis.word_times import collected
+
+        spoken = collected(parts, self.words.found)
+        length = write_wav(sys.stdout.buffer, spoken) if self.to_pipe else write_parts(self._result.output, spoken)
+        self.words.write(length)
+        return length
+
+    def tell(self, synthesizer: "Synthesizer", length: float, about: dict[str, Any], what: str) -> None:
+        """Tell of the speech what was asked for, and play it."""
+        result, took = self._result, time.perf_counter() - self._start
+        if result.json:
+            told = {
+                "output": result.output,
+                "seconds": length,
+                "took_seconds": took,
+                "real_time_factor": took / length,
+                "sampling_rate": synthesizer.feature.sampling_rate,
+                **about,
+                **self.words.about(),
+                **asdict(synthesizer.model.computed_by),
+            }
+            (sys.stderr if self.to_pipe else sys.stdout).write(json.dumps(told) + "\n")
+        elif not result.quiet:
+            name = "stdout" if self.to_pipe else result.output
+            note(f"{name}: {what} in {took:.2f} s (real-time factor {took / length:.2f})")
+            if not self.to_pipe and not result.play and (command := player()):
+                note(f"hear it with: {' '.join(command)} {result.output}")
+        if result.play:
+            play_file(result.output)
 
 
 @dataclass(frozen=True)
@@ -303,14 +329,9 @@ class WordFile:
         write_words(self.path, self.found, seconds)
 
     def about(self) -> dict[str, Any]:
-        return {"words": [asdict(word) for word in self.found]} if self.found else {}
+        from zipvoice.audio.words import rounded
 
-
-def _tell(output: str, length: float, seconds: float, plays: bool) -> None:
-    name = "stdout" if output == "-" else output
-    note(f"{name}: {length:.2f} s of speech in {seconds:.2f} s (real-time factor {seconds / length:.2f})")
-    if output != "-" and not plays and (command := player()):
-        note(f"hear it with: {' '.join(command)} {output}")
+        return {"words": [asdict(word) for word in rounded(self.found, math.inf)]} if self.found else {}
 
 
 def progress(items: Iterable[T], quiet: bool, unit: str) -> Iterable[T]:

@@ -4,6 +4,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
+from zipvoice.audio.words import Word
 from zipvoice.config.strict_json import suggestion
 from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.synthesis.cues import Cue, next_start
@@ -178,25 +180,38 @@ def dub_parts(
     voices: Mapping[str | None, Prompt],
     options: SynthesisOptions | None = None,
 ) -> Iterator[Audio]:
-    """The timeline in parts, in memory that does not grow with its length; arguments as given to `plan_cues`."""
+    """The timeline in parts, in memory that does not grow with its length; arguments as given to `plan_cues`.
+
+    With `word_times` each part has the words that begin in it.
+    """
     options = _common(options)
     pending, position, end = np.zeros((synthesizer.num_channels, 0), np.float32), 0, 0
+    heard: list[Word] = []  # in what is pending, with times from the start of the timeline
     for fit in fits:
         start, end = _sample(fit.cue.start), max(end, _sample(fit.cue.end))
-        yield from _given_out(pending[:, : start - position], start - position)
+        begun, heard = _parted(heard, position, start)
+        yield from _given_out(pending[:, : start - position], start - position, begun)
         pending, position = pending[:, start - position :], start
         duration = _sample(fit.seconds) / SAMPLING_RATE if fit.is_exact else None
         audio = synthesizer.synthesize(
             fit.cue.text, voices[fit.cue.speaker], options, name=_name(fit.cue), duration=duration
         )
         pending = _sum(pending, audio.samples)
-    yield from _given_out(pending, max(pending.shape[1], end - position))
+        heard = sorted([*heard, *(word.moved(start / SAMPLING_RATE) for word in audio.words)], key=attrgetter("start"))
+    words, _ = _parted(heard, position, position + pending.shape[1])
+    yield from _given_out(pending, max(pending.shape[1], end - position), words)
 
 
-def _given_out(samples: NDArray[np.float32], length: int) -> Iterator[Audio]:
-    """What is final, followed by silence up to a length."""
+def _parted(words: Sequence[Word], start: int, end: int) -> tuple[tuple[Word, ...], list[Word]]:
+    """The words that begin before the sample `end`, with times from the sample `start`, and the others."""
+    begun = [word for word in words if word.start < end / SAMPLING_RATE]
+    return tuple(word.moved(-start / SAMPLING_RATE) for word in begun), list(words[len(begun) :])
+
+
+def _given_out(samples: NDArray[np.float32], length: int, words: tuple[Word, ...]) -> Iterator[Audio]:
+    """What is final, with its words, followed by silence up to a length."""
     if samples.shape[1]:
-        yield Audio(samples.clip(-1, 1), SAMPLING_RATE)
+        yield Audio(samples.clip(-1, 1), SAMPLING_RATE, words)
     step = round(SILENCE_SECONDS * SAMPLING_RATE)
     for missing in range(length - samples.shape[1], 0, -step):
         yield Audio(np.zeros((len(samples), min(step, missing)), np.float32), SAMPLING_RATE)
