@@ -94,7 +94,7 @@ ONLY_IN = {
     "transformers": {"evaluation"},
 }
 WITH_TORCH = {"model", "vocoder", "data", "export", "training", "weights", "runtime/torch.py"} | {
-    f"evaluation/{name}.py" for name in ("fairseq_weights", "utmos", "wavlm_ecapa")
+    f"evaluation/{name}.py" for name in ("efficientnet", "fairseq_weights", "utmos", "utmosv2", "wavlm_ecapa")
 }
 """Rooms and files that need PyTorch; those below import it in functions at most, all others not at all."""
 WITH_TORCH_WHEN_CALLED = {"evaluation", "pretrained"}

@@ -274,6 +274,8 @@ def test_missing_files_name_the_download(tmp_path, capsys):
         assert main([*command, "--suite", suite, "--metrics", metric]) == 1
         shown = capsys.readouterr().err
         assert f"hf download k2-fsa/TTS_eval_models --local-dir {tmp_path / 'models'}" in shown
+    assert main([*command, "--metrics", "utmosv2"]) == 1
+    assert "hf download sarulab-speech/UTMOSv2 fold0_s42_best_model.pth" in capsys.readouterr().err
 
 
 def test_paraformer_is_heard_in_simplified_characters(monkeypatch, tmp_path):
@@ -475,6 +477,123 @@ def test_utmos_loads_the_published_layout_and_computes_its_formula(tmp_path):
     assert utmos.predict(audio) == pytest.approx(float(expected), abs=1e-4)
     with pytest.raises(ValueError, match="silent"):
         utmos.predict(Audio(np.zeros((1, 16000), np.float32), 16000))
+
+
+def small_efficientnet(torch, generator) -> dict:
+    """Random weights under the names of timm: six stages, of which the first three widen by their kernel."""
+    shapes = {"conv_stem": (8, 3, 3, 3), "conv_head": (16, 12, 1, 1)}
+    norms = {"bn1": 8, "bn2": 16}
+    shapes["blocks.0.0.conv"], norms["blocks.0.0.bn1"] = (8, 8, 3, 3), 8
+    for stage in (1, 2):
+        at = f"blocks.{stage}.0"
+        shapes |= {f"{at}.conv_exp": (12, 8, 3, 3), f"{at}.conv_pwl": (8, 12, 1, 1)}
+        norms |= {f"{at}.bn1": 12, f"{at}.bn2": 8}
+    for at, wide in (("blocks.3.0", 8), ("blocks.3.1", 12), ("blocks.4.0", 12), ("blocks.5.0", 12)):
+        shapes |= {f"{at}.conv_pw": (16, wide, 1, 1), f"{at}.conv_dw": (16, 1, 3, 3), f"{at}.conv_pwl": (12, 16, 1, 1)}
+        norms |= {f"{at}.bn1": 16, f"{at}.bn2": 16, f"{at}.bn3": 12}
+        shapes |= {f"{at}.se.conv_reduce": (4, 16, 1, 1), f"{at}.se.conv_expand": (16, 4, 1, 1)}
+    state = {}
+    for name, shape in shapes.items():
+        state[f"{name}.weight"] = torch.randn(shape, generator=generator) / np.sqrt(np.prod(shape[1:]))
+        if ".se." in name:
+            state[f"{name}.bias"] = torch.randn(shape[0], generator=generator)
+    for name, size in norms.items():
+        state |= {f"{name}.{key}": 0.5 + torch.rand(size, generator=generator) for key in ("weight", "running_var")}
+        state |= {f"{name}.{key}": 0.1 * torch.randn(size, generator=generator) for key in ("bias", "running_mean")}
+        state[f"{name}.num_batches_tracked"] = torch.tensor(1)
+    return state
+
+
+def efficientnet_by_kinds(torch, state: dict, x):
+    """The same network, each kind of block written out."""
+    F = torch.nn.functional
+
+    def conv(x, name, stride=1, groups=1):
+        weight = state[f"{name}.weight"]
+        if weight.shape[2] == 3:  # even sizes: with stride 2 a row and a column behind, none before
+            x = F.pad(x, (0, 1, 0, 1) if stride == 2 else (1, 1, 1, 1))
+        return F.conv2d(x, weight, state.get(f"{name}.bias"), stride, groups=groups)
+
+    def bn(x, name):
+        w, b, m, v = (state[f"{name}.{k}"][:, None, None] for k in ("weight", "bias", "running_mean", "running_var"))
+        return (x - m) / torch.sqrt(v + 1e-3) * w + b
+
+    x = F.silu(bn(conv(x, "conv_stem", 2), "bn1"))
+    x = x + F.silu(bn(conv(x, "blocks.0.0.conv"), "blocks.0.0.bn1"))
+    for at in ("blocks.1.0", "blocks.2.0"):
+        y = F.silu(bn(conv(x, f"{at}.conv_exp", 2), f"{at}.bn1"))
+        x = bn(conv(y, f"{at}.conv_pwl"), f"{at}.bn2")
+    for at, stride in (("blocks.3.0", 2), ("blocks.3.1", 1), ("blocks.4.0", 1), ("blocks.5.0", 2)):
+        y = F.silu(bn(conv(x, f"{at}.conv_pw"), f"{at}.bn1"))
+        y = F.silu(bn(conv(y, f"{at}.conv_dw", stride, groups=16), f"{at}.bn2"))
+        gate = conv(F.silu(conv(y.mean((2, 3), keepdim=True), f"{at}.se.conv_reduce")), f"{at}.se.conv_expand")
+        y = bn(conv(y * torch.sigmoid(gate), f"{at}.conv_pwl"), f"{at}.bn3")
+        x = y if stride == 2 else x + y
+    return F.silu(bn(conv(x, "conv_head"), "bn2"))
+
+
+def mean_attention(torch, state: dict, root: str, x):
+    """Eight heads, the mean over places: (1, T, D) -> (1, D)."""
+    weight, bias = state[f"{root}.in_proj_weight"], state[f"{root}.in_proj_bias"]
+    q, k, v = (part.unflatten(2, (8, -1)).transpose(1, 2) for part in (x @ weight.T + bias).chunk(3, dim=2))
+    mixed = torch.softmax(q @ k.transpose(2, 3) / np.sqrt(q.shape[3]), dim=3) @ v
+    out = mixed.transpose(1, 2).flatten(2) @ state[f"{root}.out_proj.weight"].T + state[f"{root}.out_proj.bias"]
+    return out.mean(dim=1)
+
+
+@pytest.mark.slow  # loads transformers, and librosa to compile
+def test_utmosv2_loads_the_published_layout_and_computes_its_formula(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from zipvoice.evaluation import utmosv2
+
+    monkeypatch.setattr(utmosv2, "PICTURE", 64)
+    monkeypatch.setattr(utmosv2, "DRAWS", 2)
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(5)
+    sizes = SMALL | {"num_attention_heads": 1}
+    network = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes, attn_implementation="eager")).eval()
+    nets = [small_efficientnet(torch, generator) for _ in range(4)]
+    state = {f"ssl.encoder.model.{name}": weight for name, weight in network.state_dict().items()}
+    state |= {f"spec_long.backbones.{n}.{name}": w for n, net in enumerate(nets) for name, w in net.items()}
+    for root in ("ssl.attn.0", "spec_long.attn"):
+        attention = torch.nn.MultiheadAttention(32, 8)
+        state |= {f"{root}.{name}": weight + 0.1 for name, weight in attention.state_dict().items()}
+    state |= {"ssl.weights": torch.tensor([0.5, -0.2, 0.9]), "spec_long.weights": torch.tensor([0.1, 0.4, 0.2, 0.3])}
+    state |= {"fc.weight": 0.3 * torch.randn(1, 64 + 10 + 64 + 10 + 10), "fc.bias": torch.tensor([3.0])}
+    (tmp_path / utmosv2.WEIGHTS).parent.mkdir(parents=True)
+    torch.save(state, tmp_path / utmosv2.WEIGHTS)
+
+    audio = noise(2.0)
+    found = utmosv2.UtmosV2(tmp_path)
+    random, opinions = np.random.RandomState(0), []
+    for _ in range(2):
+        heard = utmosv2.piece(audio.samples[0], 3.0, random)
+        assert len(heard) == 48000
+        assert (heard[:16000] == heard[32000:]).all()  # two seconds, repeated
+        seen = utmosv2.pictures(audio.samples[0], random)
+        with torch.no_grad():
+            wave = torch.from_numpy((heard - heard.mean()) / np.sqrt(heard.var() + 1e-7))[None]
+            out = network(wave, output_hidden_states=True)
+            x = sum(w * h for w, h in zip(state["ssl.weights"], out.hidden_states, strict=True))
+            views = [mean_attention(torch, state, "ssl.attn.0", x), x.max(dim=1).values, torch.zeros(1, 10)]
+            pieces = [
+                sum(
+                    state["spec_long.weights"][n] * efficientnet_by_kinds(torch, net, seen[None, 4 * place + n])
+                    for n, net in enumerate(nets)
+                )
+                for place in (0, 1)
+            ]
+            x = torch.cat(pieces, dim=3)
+            x = torch.cat([x.mean(3), x.max(3).values], dim=1).transpose(1, 2)
+            views += [mean_attention(torch, state, "spec_long.attn", x), x.max(dim=1).values, torch.zeros(1, 10)]
+            views += [torch.eye(10)[1:2]]
+            opinions.append(float(torch.cat(views, dim=1) @ state["fc.weight"].T + state["fc.bias"]))
+    assert found.predict(audio) == pytest.approx(np.mean(opinions), abs=1e-4)
+    assert found.predict(audio) == found.predict(audio)
+    assert found.by[0].model == "UTMOSv2"
+    with pytest.raises(ValueError, match="silent"):
+        found.predict(Audio(np.zeros((1, 16000), np.float32), 16000))
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "zipvoice"
-NETWORKS = {"fairseq_weights", "utmos", "wavlm_ecapa"}
+NETWORKS = {"efficientnet", "fairseq_weights", "utmos", "utmosv2", "wavlm_ecapa"}
 """Of evaluation: networks of published scores, which their users import when they are asked for."""
 ROOMS = ("config", "text", "audio", "synthesis", "evaluation", "cli")
 

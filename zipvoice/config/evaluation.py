@@ -12,8 +12,8 @@ class SuiteOptions:
     metrics: tuple[str, ...] | None = None
     """closed_set: share of recordings for which PocketSphinx picks the right one of twenty sentences; wer: word errors,
     or character errors of Chinese; cpwer: word errors of dialogues, by speaker; similarity: of voices, by Resemblyzer;
-    sim_o: by WavLM-ECAPA; cpsim: of both voices of dialogues; utmos, distillmos, dnsmos: predicted opinion; blur:
-    detail of spectrograms; speed: characters a second."""
+    sim_o: by WavLM-ECAPA; cpsim: of both voices of dialogues; utmos, utmosv2, distillmos, dnsmos: predicted opinion;
+    blur: detail of spectrograms; speed: characters a second."""
     recognizer: str | None = None
     """whisper (faster-whisper), whisper-transformers, whisper-d, hubert or paraformer."""
     whisper: str | None = None

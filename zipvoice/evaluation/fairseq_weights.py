@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks of self-supervised speech models, from weights under fairseq's names, by the code of transformers.
 
-WavLM (Chen et al. 2022) as Microsoft publishes it and wav2vec 2.0 (Baevski et al. 2020) inside UTMOS have these names.
-Sizes are read off the shapes of the weights.
+WavLM (Chen et al. 2022) as Microsoft publishes it and wav2vec 2.0 (Baevski et al. 2020) inside UTMOS have these names;
+inside UTMOSv2 it has those of transformers. Sizes are read off the shapes of the weights.
 
 Legend: B batch, N samples, T frames, D width.
 """
@@ -24,9 +24,9 @@ RENAMED = (
     (r"^layer_norm\.", "feature_projection.layer_norm."),
     (r"conv_layers\.(\d+)\.0\.", r"conv_layers.\1.conv."),
     (r"conv_layers\.(\d+)\.2\.(1\.)?", r"conv_layers.\1.layer_norm."),
-    (r"pos_conv\.0\.weight_g$", "pos_conv_embed.conv.parametrizations.weight.original0"),
-    (r"pos_conv\.0\.weight_v$", "pos_conv_embed.conv.parametrizations.weight.original1"),
     (r"pos_conv\.0\.", "pos_conv_embed.conv."),
+    (r"pos_conv_embed\.conv\.weight_g$", "pos_conv_embed.conv.parametrizations.weight.original0"),
+    (r"pos_conv_embed\.conv\.weight_v$", "pos_conv_embed.conv.parametrizations.weight.original1"),
     (r"self_attn_layer_norm\.", "layer_norm."),
     (r"self_attn\.grep_linear\.", "attention.gru_rel_pos_linear."),
     (r"self_attn\.grep_a$", "attention.gru_rel_pos_const"),
@@ -50,7 +50,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights under the names of transformers."""
+    """The weights under the names of transformers; those that have such names keep them."""
     found = {}
     for name, weight in state.items():
         for pattern, replacement in RENAMED:
@@ -78,11 +78,11 @@ def wavlm(state: Mapping[str, Tensor], stable_layer_norm: bool = True) -> nn.Mod
 
 
 def wav2vec2(state: Mapping[str, Tensor]) -> nn.Module:
-    """The wav2vec 2.0 of "base" form that these weights under fairseq's names make."""
+    """The wav2vec 2.0 of "base" form that these weights make, under the names of fairseq or of transformers."""
     _require_transformers()
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-    width = state["post_extract_proj.weight"].shape[0]
+    width = renamed(state)["feature_projection.projection.weight"].shape[0]
     return _loaded(Wav2Vec2Model(Wav2Vec2Config(**_sizes(state, num_heads=max(width // HEAD_WIDTH, 1)))), state)
 
 
@@ -108,17 +108,19 @@ def _require_transformers() -> None:
 
 
 def _sizes(state: Mapping[str, Tensor], num_heads: int) -> dict[str, Any]:
-    kernels = [state[f"feature_extractor.conv_layers.{n}.0.weight"].shape for n in range(_count(state, "conv_layers"))]
-    width, per_group, span = state["encoder.pos_conv.0.weight_v"].shape
+    state = renamed(state)
+    convolutions = [f"feature_extractor.conv_layers.{n}.conv" for n in range(_count(state, "conv_layers"))]
+    kernels = [state[f"{name}.weight"].shape for name in convolutions]
+    width, per_group, span = state["encoder.pos_conv_embed.conv.parametrizations.weight.original1"].shape
     return {
         "hidden_size": width,
         "num_hidden_layers": _count(state, "encoder.layers"),
         "num_attention_heads": num_heads,
-        "intermediate_size": state["encoder.layers.0.fc1.weight"].shape[0],
+        "intermediate_size": state["encoder.layers.0.feed_forward.intermediate_dense.weight"].shape[0],
         "conv_dim": tuple(shape[0] for shape in kernels),
         "conv_kernel": tuple(shape[2] for shape in kernels),
         "conv_stride": (5, *[2] * (len(kernels) - 1)),
-        "conv_bias": "feature_extractor.conv_layers.0.0.bias" in state,
+        "conv_bias": f"{convolutions[0]}.bias" in state,
         "num_feat_extract_layers": len(kernels),
         "num_conv_pos_embeddings": span,
         "num_conv_pos_embedding_groups": width // per_group,

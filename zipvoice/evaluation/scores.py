@@ -133,6 +133,7 @@ ROWS = {
     "sim_o": Row("SIM-o", True, digits=3),
     "cp_similarity": Row("cpSIM", True, digits=3),
     "utmos": Row("UTMOS", True),
+    "utmosv2": Row("UTMOSv2", True),
     "distillmos": Row("DistillMOS", True),
     "dnsmos_overall": Row("DNSMOS overall", True),
     "dnsmos_p808": Row("DNSMOS P.808", True),

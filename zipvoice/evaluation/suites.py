@@ -57,6 +57,7 @@ RECOGNIZERS: dict[str, Callable[[SuiteOptions], Recognizer]] = {
 METRICS: dict[str, Callable[[SuiteOptions, Sequence[Expected]], Judge]] = {
     "sim_o": lambda options, expected: judges.SimilarityJudge(_wavlm(options), expected, "sim_o"),
     "utmos": lambda options, _: _utmos(options),
+    "utmosv2": lambda options, _: _utmosv2(options),
     "cpwer": lambda options, _: _cp_word_errors(options),
     "cpsim": lambda options, expected: CpSimilarityJudge(
         _wavlm(options), pyannote_diarizer(options.models, options.device), expected
@@ -132,6 +133,12 @@ def _utmos(options: SuiteOptions) -> Judge:
     from zipvoice.evaluation.utmos import Utmos
 
     return judges.OpinionJudge(Utmos(options.models, options.device), "utmos")
+
+
+def _utmosv2(options: SuiteOptions) -> Judge:
+    from zipvoice.evaluation.utmosv2 import UtmosV2
+
+    return judges.OpinionJudge(UtmosV2(options.models, options.device), "utmosv2")
 
 
 def _named(kind: str, name: str, known: dict[str, Found]) -> Found:
