@@ -217,6 +217,12 @@ def test_raw_speech_is_the_bare_procedure(synthesizer):
     np.testing.assert_allclose(audio.samples, expected, atol=1e-5, rtol=0)
 
 
+def test_the_shortest_speech_has_a_frame_to_either_side_of_its_sound(synthesizer, prompt):
+    (chunk,) = synthesizer.plan("a", prompt, synthesizer.resolved(replace(FAST, raw=True, speed=50.0)))
+    assert chunk.num_frames == 2  # the voice's pace would give one, and a vocoder makes nothing of that
+    assert synthesizer.synthesize("a", prompt, FAST, raw=True, speed=50.0).num_samples == 256
+
+
 def test_raw_speech_has_no_target_length():
     with pytest.raises(ValueError, match="leave out duration or raw"):
         SynthesisOptions(raw=True, duration=3.0)

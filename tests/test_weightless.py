@@ -28,7 +28,7 @@ from zipvoice.config.vocoder import VocosConfig
 from zipvoice.export.weightless import write_model_graphs
 from zipvoice.pretrained import RELEASED, load_network, read_directory
 from zipvoice.runtime import select
-from zipvoice.runtime.select import load_model
+from zipvoice.runtime.select import load_model, load_vocoder
 from zipvoice.runtime.weightless import (
     Header,
     Parameter,
@@ -239,3 +239,9 @@ def test_the_core_of_the_package_needs_no_pytorch(tmp_path):
     assert {"numpy", "onnxruntime>=1.20", "piper-phonemize"} <= core
     assert not [name for name in core if name.startswith(("torch", "lhotse", "vocos"))]
     assert [line for line in required if line.startswith("torch") and 'extra == "torch"' in line]
+
+
+def test_idle_threads_of_a_graph_leave_the_cores_to_others():
+    """Those of ONNX Runtime would wait for work in a loop; seen from outside it is noise, so it is asked."""
+    options = load_vocoder("vocos_small", "onnx")._session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
