@@ -147,7 +147,7 @@ def test_a_file_that_cannot_be_used_is_named(graphs, kind):
 def test_what_graphs_cannot_do_is_refused(folder):
     directory = read_directory(folder / "graphs")
     for change, message in (
-        ({"device": "cuda"}, "on the CPU, not on cuda"),
+        ({"device": "cuda"}, "on the CPU: --device cpu"),
         ({"dtype": "bfloat16"}, "not by dtype bfloat16"),
         ({"weights": "epoch-3.pt"}, "hold their weights"),
         ({"variant": "zipvoice_distill"}, "hold their weights and variant"),

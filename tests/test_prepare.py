@@ -81,7 +81,7 @@ def cuts_of(prepared) -> list:
 def test_a_bad_row_is_an_error_with_its_place(corpus, tmp_path, row, message):
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 24000)
     options = corpus("good\ttext\ta.wav", row)
-    with pytest.raises(ValueError, match=r"list.tsv \(skip_bad_rows leaves them out\): 1\n") as error:
+    with pytest.raises(ValueError, match=r"list.tsv \(--skip-bad-rows leaves them out\): 1\n") as error:
         prepare(options)
     place = f"{tmp_path}/list.tsv"
     assert f"{place}:2: {message.format(list=place, folder=tmp_path)}" in str(error.value)

@@ -18,6 +18,7 @@ from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.model.duration import uniform_alignment
 from zipvoice.pretrained import read_directory
+from zipvoice.runtime import select
 from zipvoice.runtime.base import ModelDescription
 from zipvoice.runtime.torch import best_device
 from zipvoice.synthesis.synthesizer import Synthesizer
@@ -116,3 +117,10 @@ def test_sizes_of_caches_that_the_caller_set_stay():
     environment = {**{name: value for name, value in os.environ.items() if name != ours}, theirs: "7"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["7", "128"]
+
+
+def test_a_vocoder_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(
+        ValueError, match=r"there is no vocoder vocos_smal; did you mean 'vocos_small'\?; known: griffin"
+    ):
+        select.load_vocoder("vocos_smal")

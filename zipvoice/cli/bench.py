@@ -67,7 +67,7 @@ def _in_its_own_process(command: Bench, runtime: str, dtype: str) -> dict[str, A
     line = [command.model, "--runtime", runtime, "--dtype", dtype, *options, "--json"]
     done = subprocess.run([sys.executable, "-m", "zipvoice", "bench", *line], capture_output=True, text=True)
     if done.returncode:
-        raise ValueError(f"{runtime} in {dtype}: {done.stderr.strip()}")
+        raise ValueError(f"{runtime} in {dtype}: {done.stderr.strip().removeprefix('zipvoice: ')}")
     (row,) = json.loads(done.stdout)
     return dict(row)
 

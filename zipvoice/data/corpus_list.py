@@ -70,7 +70,8 @@ def checked_cuts(source: str) -> Checked["Cut"]:
     """
     path = Path(source)
     if not path.is_file():
-        raise ValueError(f"there is no file {path}; give a list (.tsv, .jsonl) or a cut manifest (.jsonl, .jsonl.gz)")
+        found = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
+        raise ValueError(f"{found}; give a list (.tsv, .jsonl) or a cut manifest (.jsonl, .jsonl.gz)")
     if not path.name.endswith((".jsonl", ".jsonl.gz")):
         return _cuts_of_rows(each(parsed_row, _tsv_rows(path)), path.parent)
     if path.name.endswith(".gz") or _is_manifest(path):

@@ -142,7 +142,7 @@ def _report(faults: Sequence[str], options: PrepareOptions) -> None:
     if faults and options.skip_bad_rows:
         logger.warning("bad rows of %s left out: %s", options.source, listed(faults))
     elif faults:
-        raise ValueError(f"bad rows in {options.source} (skip_bad_rows leaves them out): {listed(faults)}")
+        raise ValueError(f"bad rows in {options.source} (--skip-bad-rows leaves them out): {listed(faults)}")
 
 
 def _fingerprint(cuts: Iterable["Cut"], options: PrepareOptions) -> str:

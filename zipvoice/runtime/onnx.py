@@ -221,7 +221,7 @@ def load_model(
     Raises ValueError for what graphs cannot do, FileNotFoundError where there is no graph for the model.
     """
     if device not in (None, "cpu"):
-        raise ValueError(f"the ONNX runtime computes on the CPU, not on {device}; --runtime torch does")
+        raise ValueError(f"the ONNX runtime computes on the CPU: --device cpu, or --runtime torch for {device}")
     if dtype != "float32":
         raise ValueError(f"the arithmetic of graphs is chosen when they are exported (--int8), not by dtype {dtype}")
     try:

@@ -68,6 +68,8 @@ def load_vocoder(source: str | os.PathLike[str], runtime: str = "auto", *, devic
     if source == GRIFFIN_LIM:
         return griffin_lim
     folder = vocoder_folder(source)
+    if not folder.is_dir():
+        raise ValueError(f"there is no vocoder {source}{suggestion(str(source), (GRIFFIN_LIM, builtin.VOCODER), True)}")
     if runtime == "auto":
         has_graph = has_graphs(folder, "vocoder") or find_vocoder_graph(folder) is not None
         runtime = "onnx" if has_graph and _for_graphs(device) else "torch"

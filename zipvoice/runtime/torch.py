@@ -128,7 +128,9 @@ def find_device(name: str | None = None) -> torch.device:
             raise RuntimeError("it has sizes without numbers")
     except (RuntimeError, AssertionError) as error:  # the latter from builds of PyTorch without CUDA
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"PyTorch has no device {name!r} here ({reason}); the best is {best_device()}") from None
+        raise ValueError(
+            f"PyTorch has no device {name!r} here ({reason}); --device {best_device()} is the best there is"
+        ) from None
     return device
 
 
