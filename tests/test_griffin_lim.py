@@ -3,11 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from zipvoice.audio.files import read
-from zipvoice.audio.griffin_lim import _first_phase, griffin_lim
-from zipvoice.audio.mel import log_mel
+from zipvoice.audio.first_phase import first_phase
+from zipvoice.audio.griffin_lim import _stft, griffin_lim
+from zipvoice.audio.mel import N_FFT, frames_of, log_mel, stft, window
 
 RECORDING = Path(__file__).parent / "data/audio/recording.ogg"
 
@@ -21,7 +21,7 @@ def mel():
 def test_the_copy_of_a_recording_has_its_features(mel):
     copy = log_mel(griffin_lim(mel)).transpose(0, 2, 1)
     error = np.abs(copy - mel[..., : copy.shape[-1]])
-    assert error.mean() < 0.06  # 0.5 dB; plain fast Griffin-Lim with fixed magnitudes has 0.09
+    assert error.mean() < 0.08  # 0.7 dB; the start alone has 0.48, one iteration 0.17
 
 
 def test_the_same_mel_gives_the_same_wave_in_any_company(mel):
@@ -32,10 +32,40 @@ def test_the_same_mel_gives_the_same_wave_in_any_company(mel):
     np.testing.assert_allclose(pair[1:], alone, atol=1e-4, rtol=0)
 
 
-def test_the_first_phase_is_that_of_torch():
-    """Which drew it before: the sound of a mel stays what it was."""
-    turns = torch.rand(9, 513, generator=torch.Generator().manual_seed(0))
-    np.testing.assert_allclose(_first_phase(9, 513), torch.polar(torch.ones(9, 513), 2 * torch.pi * turns), atol=1e-6)
+def turned(phase):
+    """Angles within half a turn."""
+    return np.angle(np.exp(1j * phase))
+
+
+def test_the_phase_of_a_tone_turns_with_it():
+    """At 20.3 bins it gains 20.3 quarter turns a frame, on both sides of its peak."""
+    tone = np.sin(2 * np.pi * 20.3 / N_FFT * np.arange(24000), dtype=np.float32)[None]
+    level = np.log(np.abs(stft(tone, "constant")).clip(min=1e-7))
+    gained = np.diff(first_phase(level)[0, 4:-4, 19:23], axis=0)
+    np.testing.assert_allclose(turned(gained - np.pi / 2 * 20.3), 0, atol=0.1)
+
+
+def test_the_phase_of_a_click_tells_when_it_is():
+    """Of an impulse d samples behind the middle of a frame it falls by 2π d / 1024 from bin to bin."""
+    for d in (-100, 0, 60):
+        sound = np.zeros((1, 12800), np.float32)
+        sound[0, 5120 + d] = 1
+        frames = stft(sound, "constant")
+        level = np.log(np.abs(frames).clip(min=1e-7)) - 1e-3 * np.abs(np.arange(513) - 80)  # one peak, no ties
+        across = np.diff(first_phase(level.astype(np.float32))[0, 20, 20:140])
+        middle = turned(across - np.pi)  # the origin of a frame's phases is its beginning
+        np.testing.assert_allclose(middle, -2 * np.pi * d / N_FFT, atol=0.12)
+
+
+def test_the_phases_beyond_the_guided_ones_begin_alike():
+    level = np.zeros((2, 9, 513), np.float32)
+    np.testing.assert_array_equal(first_phase(level)[:, :5, 160:], first_phase(level[:1, :5])[:, :, 160:].repeat(2, 0))
+
+
+def test_single_precision_gives_the_spectrum():
+    sound = np.random.default_rng(0).standard_normal((1, 4096), np.float32)
+    exact = np.fft.rfft(frames_of(sound, "constant").astype(np.float64) * window())
+    np.testing.assert_allclose(_stft(sound), exact, atol=1e-3)
 
 
 @pytest.mark.parametrize("num_frames", [2, 3, 5, 40])

@@ -44,9 +44,14 @@ def stft(samples: NDArray[np.float32], edges: Literal["reflect", "constant"]) ->
 
     Frames are centred at multiples of HOP; beyond its `edges` the sound is reflected, or constant zero.
     """
+    return np.fft.rfft(frames_of(samples, edges) * window()).astype(np.complex64, copy=False)
+
+
+def frames_of(samples: NDArray[np.float32], edges: Literal["reflect", "constant"]) -> NDArray[np.float32]:
+    """What each frame of `stft` hears: (..., N) -> (..., 1 + N // HOP, N_FFT)."""
     padding = [(0, 0)] * (samples.ndim - 1) + [(N_FFT // 2, N_FFT // 2)]
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, padding, edges), N_FFT, axis=-1)
-    return np.fft.rfft(frames[..., ::HOP, :] * window()).astype(np.complex64, copy=False)
+    return frames[..., ::HOP, :]
 
 
 @cache
