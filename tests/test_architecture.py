@@ -75,7 +75,8 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "lhotse": {"data"},
-    "onnx": {"export"},
+    "onnx": {"export", "runtime"},
+    "openvino": {"export", "runtime"},
     "onnxruntime": {"export", "runtime"},
     "fastapi": {"server"},
     "starlette": {"server"},

@@ -36,14 +36,16 @@ def folder(request, tmp_path_factory):
     return folder
 
 
-def differences(network_directory, graph_directory, batch, frames, seed=0):
+def loaded(graphs):
+    return load_model(read_directory(graphs), "onnx")
+
+
+def differences(network, graphs, batch, frames, seed=0):
     """Largest differences of text condition and velocities, in both halves of the way, with guidance and without.
 
     Those of velocities are relative to their standard deviation, where that is above one, and to (1 + w) + w, by which
     guidance magnifies the rounding of the two velocities that it is made of.
     """
-    network = load_model(read_directory(network_directory), "torch", device="cpu")
-    graphs = load_model(read_directory(graph_directory), "onnx")
     rng = np.random.default_rng(seed)
     lengths = np.array([max(1, frames - 2 * i) for i in range(batch)])
     num_tokens = np.maximum(1, lengths // 3)
@@ -66,8 +68,9 @@ def differences(network_directory, graph_directory, batch, frames, seed=0):
 @pytest.mark.parametrize("graphs", ["graphs", "model"])
 @pytest.mark.parametrize("frames", LENGTHS)
 def test_graphs_give_the_numbers_of_the_network(folder, graphs, frames):
+    network, graph = load_model(read_directory(folder / "model"), "torch", device="cpu"), loaded(folder / graphs)
     for batch in (1, 2, 3):
-        assert max(differences(folder / "model", folder / graphs, batch, frames)) < 2e-5
+        assert max(differences(network, graph, batch, frames)) < 2e-5
 
 
 SPEAK = """
@@ -195,9 +198,10 @@ def test_a_folder_speaks_with_its_own_vocoder_graph(graphs):
 @pytest.mark.parametrize("name", builtin.MODELS)
 def test_graphs_of_trained_models_give_their_numbers(tmp_path, name):
     export_onnx(ExportOptions(name, str(tmp_path)))
-    for batch, frames in product((1, 2, 3), (*LENGTHS, 500, 1218)):
-        for graphs in (tmp_path, name):  # with weights, and those of the package, which take them from its file
-            assert max(differences(name, graphs, batch, frames)) < 2e-5
+    network = load_model(read_directory(name), "torch", device="cpu")
+    for graphs in (loaded(tmp_path), loaded(name)):  # with weights, and those of the package, which take its own
+        for batch, frames in product((1, 2, 3), (*LENGTHS, 500, 1218)):
+            assert max(differences(network, graphs, batch, frames)) < 2e-5
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each cell of the table in docs/runtimes.md: what a runtime does sounds as PyTorch has it, the rest is refused."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from zipvoice.config.export import ExportOptions
 from zipvoice.export.onnx import export_onnx
 from zipvoice.export.weightless import write_model_graphs
 from zipvoice.pretrained import RELEASED, load_network, read_directory
+from zipvoice.runtime.openvino import OpenVinoEngine
 from zipvoice.runtime.select import load_model
 from zipvoice.synthesis.cues import Cue
 from zipvoice.synthesis.subtitles import dub
@@ -21,11 +23,15 @@ QUICK = {"num_steps": 2, "guidance_scale": 1.0}
 
 
 def cells():
-    """Feature, runtime and yes or no, as the page has them."""
+    """Feature, runtime and yes or no, as the page has them; OpenVINO takes seconds to make a model ready."""
     section = PAGE.read_text(encoding="utf-8").partition("## What each can do")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
     header, _, *body = rows
-    return [(row[0], runtime, cell) for row in body for runtime, cell in zip(header[1:], row[1:], strict=True)]
+    return [
+        pytest.param(row[0], runtime, cell, marks=pytest.mark.slow if runtime == "openvino" else ())
+        for row in body
+        for runtime, cell in zip(header[1:], row[1:], strict=True)
+    ]
 
 
 VARIANTS = [pytest.param(name, marks=pytest.mark.slow if name != "zipvoice" else ()) for name in RELEASED]
@@ -43,6 +49,7 @@ def folder(request, tmp_path_factory):
     return folder
 
 
+@functools.cache
 def synthesizer(folder, runtime, **options):
     directory = read_directory(folder / "exported" if runtime == "onnx, exported" else folder)
     model = load_model(directory, runtime.partition(",")[0], device="cpu", **options)
@@ -115,8 +122,8 @@ FEATURES = {
 
 
 def test_the_table_tells_of_every_feature():
-    assert {feature for feature, _, _ in cells()} == set(FEATURES)
-    assert {runtime for _, runtime, _ in cells()} == {"torch", "onnx", "onnx, exported"}
+    assert {cell.values[0] for cell in cells()} == set(FEATURES)
+    assert {cell.values[1] for cell in cells()} == {"torch", "onnx", "onnx, exported", "openvino"}
 
 
 @pytest.mark.parametrize(("feature", "runtime", "cell"), cells())
@@ -126,6 +133,12 @@ def test_a_cell_of_the_table(folder, feature, runtime, cell):
         with pytest.raises(ValueError, match="export"):
             speak(folder, runtime)
         return
+    if cell == "bfloat16":  # on processors that have it
+        if OpenVinoEngine().dtype != "bfloat16":
+            with pytest.raises(ValueError, match="on this processor, not in bfloat16"):
+                speak(folder, runtime)
+            return
+        cell = "yes"
     assert cell == "yes"
     wanted = (one_text if feature in ("another weight file", "bfloat16 and float16") else speak)(folder, "torch")
     found = speak(folder, runtime)

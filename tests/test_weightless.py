@@ -144,7 +144,7 @@ def test_weights_that_do_not_fit_are_named(model):
         load_model(read_directory(model), "onnx")
 
 
-def test_a_graph_is_for_networks_of_its_sizes_only(model):
+def test_a_graph_is_for_networks_of_its_sizes_only(model, monkeypatch):
     file = read_directory(model).file
     assert find_graphs(read_directory(model), "zipvoice") is not None
     assert find_graphs(read_directory(model), "zipvoice_distill") is None
@@ -154,6 +154,9 @@ def test_a_graph_is_for_networks_of_its_sizes_only(model):
     with pytest.raises(FileNotFoundError, match=r"zipvoice export .* where PyTorch is installed; or install that here"):
         load_model(read_directory(model), "onnx")
     assert load_model(read_directory(model), "auto", device="cpu").computed_by.runtime == "torch"
+    monkeypatch.setattr(select, "_has_pytorch", lambda: False)
+    with pytest.raises(FileNotFoundError, match=r"zipvoice export .* where PyTorch is installed; or install that here"):
+        load_model(read_directory(model), "auto")
 
 
 def test_the_same_graph_has_the_same_file():

@@ -29,9 +29,9 @@ class Bench:
     model: tyro.conf.Positional[str] = builtin.MODELS[0]
     """A model directory, or the name of a model, as for say."""
     runtime: tuple[str, ...] = ()
-    """What computes: torch, onnx; by default all that are installed."""
+    """What computes: torch, onnx, openvino; by default all that are installed."""
     dtype: tuple[str, ...] = ("float32",)
-    """Arithmetic of the model: float32, bfloat16, float16; graphs have float32 only."""
+    """Arithmetic of the model: float32, bfloat16, float16; graphs have float32 only, but for openvino's bfloat16."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; by default the best there is."""
     text: str | None = None

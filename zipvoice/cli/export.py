@@ -2,12 +2,15 @@
 """The command that makes graphs of models."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from zipvoice.cli.parsing import note, parse
 from zipvoice.config.export import ExportOptions, SherpaOptions
+
+if TYPE_CHECKING:
+    from zipvoice.export.onnx import ExportedGraph
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,8 @@ class Export:
     """
 
     options: Annotated[ExportOptions, tyro.conf.arg(name="")]
-    target: Annotated[Literal["onnx", "sherpa"], tyro.conf.arg(name="for")] = "onnx"
-    """What will speak with them: this package by ONNX Runtime, or sherpa-onnx."""
+    target: Annotated[Literal["onnx", "openvino", "sherpa"], tyro.conf.arg(name="for")] = "onnx"
+    """What will speak with them: this package by ONNX Runtime or OpenVINO, or sherpa-onnx."""
     sherpa: Annotated[SherpaOptions, tyro.conf.arg(name="")] = field(default_factory=SherpaOptions)
 
 
@@ -30,13 +33,24 @@ def export(arguments: list[str]) -> None:
     arguments = ["--output-dir" if argument == "-o" else argument for argument in arguments]
     command = parse(Export, "export MODEL", arguments)
     options = command.options
-    if command.target == "onnx" and command.sherpa != SherpaOptions():
+    if command.target != "sherpa" and command.sherpa != SherpaOptions():
         raise ValueError("--num-steps and --lexicon are for sherpa-onnx; add --for sherpa")
-    from zipvoice.export.onnx import export_onnx
-    from zipvoice.export.sherpa import export_sherpa
-
-    for graph in export_onnx(options) if command.target == "onnx" else export_sherpa(options, command.sherpa):
+    for graph in _export(command):
         note(
             f"{options.output_dir}/{graph.file}: {graph.precision}, {graph.megabytes:.1f} MB, "
             f"differs from the network by {graph.difference:.1e}"
         )
+
+
+def _export(command: Export) -> "list[ExportedGraph]":
+    if command.target == "sherpa":
+        from zipvoice.export.sherpa import export_sherpa
+
+        return export_sherpa(command.options, command.sherpa)
+    if command.target == "openvino":
+        from zipvoice.export.openvino import export_openvino
+
+        return export_openvino(command.options)
+    from zipvoice.export.onnx import export_onnx
+
+    return export_onnx(command.options)

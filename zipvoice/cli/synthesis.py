@@ -44,12 +44,13 @@ class Machine:
     for models of the package, the graph of a directory that has one, and the published Vocos, downloaded once, for all
     others."""
     runtime: str = "auto"
-    """What computes: torch, onnx (ONNX Runtime, on a CPU, without PyTorch), or auto: torch on a GPU, for half precision
-    and where there is no graph, else onnx. --json tells which it was."""
+    """What computes: torch, onnx (ONNX Runtime, on a CPU, without PyTorch), openvino, or auto: torch on a GPU, for half
+    precision and where there is no graph, else onnx. --json tells which it was."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; by default the best there is, and under torchrun a GPU for each process."""
-    dtype: str = "float32"
-    """Arithmetic of the model: float32, bfloat16 or float16."""
+    dtype: str | None = None
+    """Arithmetic of the model: float32, bfloat16 or float16; by default the first, but for openvino bfloat16 on a
+    processor that is made for it. --json tells which it was."""
     skip_unknown: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Leave out what the model cannot speak, with a warning, rather than refuse the text."""
 

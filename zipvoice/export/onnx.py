@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,13 @@ from zipvoice.files import whole_file, write_text
 from zipvoice.model.condition import Condition
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_network, read_directory, vocoder_folder
-from zipvoice.runtime.onnx import graph_file, open_graph
+from zipvoice.runtime.graphs import graph_file
+from zipvoice.runtime.onnx import OnnxEngine
 from zipvoice.runtime.weightless import GRAPH_FORMAT
 from zipvoice.vocoder.vocos import Vocos, load_vocos
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnxruntime import InferenceSession
 
 OPSET = 17
 TRACED_FRAMES = 11
@@ -42,6 +43,8 @@ PARITY_FRAMES = (2, 3, 5, 37, 300)
 MOST_DIFFERENT = {"float32": 1e-3, "int8": 0.5}
 """A graph that differs by more from its network, relative to its values, is not written."""
 TITLE = "# Graphs of "
+LIBRARIES = ("torch", "onnx", "onnxruntime")
+"""Whose versions the card tells."""
 
 logger = logging.getLogger(__name__)
 Tensors = dict[str, Tensor]
@@ -66,6 +69,10 @@ class Source:
     metadata: Mapping[str, str] = field(default_factory=dict)
     """What else the file says of itself."""
 
+    @property
+    def precision(self) -> str:
+        return "int8" if self.int8 else "float32"
+
 
 @dataclass(frozen=True)
 class ExportedGraph:
@@ -88,6 +95,15 @@ def export_onnx(options: ExportOptions) -> list[ExportedGraph]:
     Example:
         >>> export_onnx(ExportOptions("zipvoice_small", "exp/graphs", int8=True))
     """
+    return export_graphs(options, lambda source, output: [write_graph(source, output)])
+
+
+def export_graphs(
+    options: ExportOptions,
+    write: Callable[[Source, Path], Sequence[ExportedGraph]],
+    libraries: Sequence[str] = LIBRARIES,
+) -> list[ExportedGraph]:
+    """Write a model directory of graphs, each by `write`, with versions of libraries; see `export_onnx`."""
     require_onnx()
     output = Path(options.output_dir)
     check_card(output / "README.md")
@@ -96,9 +112,9 @@ def export_onnx(options: ExportOptions) -> list[ExportedGraph]:
     sources = [condition_source(network), velocity_source(network, options.int8)]
     if options.vocoder is not None:
         sources.append(vocoder_source(load_vocos(vocoder_folder(options.vocoder))))
-    exported = [write_graph(source, output) for source in sources]
+    exported = [graph for source in sources for graph in write(source, output)]
     directory.write_description(output, network.variant)
-    write_text(output / "README.md", card(options.model, exported))
+    write_text(output / "README.md", card(options.model, exported, libraries))
     return exported
 
 
@@ -178,13 +194,20 @@ def write_graph(source: Source, output: Path) -> ExportedGraph:
         trace(source, path)
         if source.int8:
             _quantize(path)
-        _mark(path, {"zipvoice.graph": source.name, "zipvoice.format": GRAPH_FORMAT, **source.metadata})
-        difference = difference_from(source, open_graph(path, source.name, num_threads=1))
-        precision = "int8" if source.int8 else "float32"
-        if not difference <= MOST_DIFFERENT[precision]:
-            raise ValueError(f"the {source.name} graph differs from the network by {difference:.2g} of its values")
+        _mark(path, marks(source) | dict(source.metadata))
+        session = OnnxEngine(num_threads=1).open(path, source.name).session
+        difference = compared(source, lambda inputs: session.run(None, inputs))
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
-    return ExportedGraph(target.name, precision, target.stat().st_size / 1e6, digest, difference)
+    return ExportedGraph(target.name, source.precision, target.stat().st_size / 1e6, digest, difference)
+
+
+def marks(source: Source) -> dict[str, str]:
+    """What a file says of its graph, so that another one in its place is noticed."""
+    return {
+        "zipvoice.graph": source.name,
+        "zipvoice.format": GRAPH_FORMAT,
+        "zipvoice.precision": source.precision,
+    }
 
 
 @torch.no_grad()
@@ -249,7 +272,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _mark(path: Path, metadata: dict[str, str]) -> None:
-    """Say in the file which graph it is, so that another one in its place is noticed."""
+    """Write into the file what it says of itself."""
     import onnx
 
     graph = onnx.load(str(path))
@@ -259,15 +282,20 @@ def _mark(path: Path, metadata: dict[str, str]) -> None:
 
 
 @torch.no_grad()
-def difference_from(source: Source, graph: "InferenceSession") -> float:
-    """Of a graph's values from those of the network, relative to their norm, the worst over `PARITY_FRAMES`."""
+def compared(source: Source, graph: Callable[[dict[str, Any]], Sequence[Any]]) -> float:
+    """How far a graph's values are from those of the network, relative to their norm, the worst over `PARITY_FRAMES`.
+
+    Raises ValueError if that is more than its precision explains.
+    """
     worst = 0.0
     for frames in PARITY_FRAMES:
         example = source.example(frames)
         values = source.reference(*example.values())
         wanted = _flat(values if isinstance(values, tuple) else (values,))
-        found = _flat(graph.run(None, {name: value.numpy() for name, value in example.items()}))
+        found = _flat(graph({name: value.numpy() for name, value in example.items()}))
         worst = max(worst, float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)))
+    if not worst <= MOST_DIFFERENT[source.precision]:
+        raise ValueError(f"the {source.name} graph differs from the network by {worst:.2g} of its values")
     return worst
 
 
@@ -275,12 +303,15 @@ def _flat(values: Sequence[Any]) -> "NDArray[np.float32]":
     return np.concatenate([np.ravel(value) for value in values])
 
 
-def card(model: str, graphs: Sequence[ExportedGraph]) -> str:
+def card(model: str, graphs: Sequence[ExportedGraph], libraries: Sequence[str] = LIBRARIES) -> str:
     """What README.md says of a folder of graphs."""
     rows = "\n".join(
         f"| {g.file} | {g.precision} | {g.megabytes:.1f} | {g.difference:.1e} | `{g.sha256}` |" for g in graphs
     )
-    versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
+    installed = {name: metadata.version(name) for name in libraries}
+    versions = ", ".join(
+        f"{name} {version}" for name, version in {"zipvoice": zipvoice.__version__, **installed}.items()
+    )
     return f"""{TITLE}{Path(model).name}
 
 Written by `zipvoice export`; {versions}, opset {OPSET}.
@@ -292,15 +323,3 @@ Written by `zipvoice export`; {versions}, opset {OPSET}.
 The difference is that from the network it was made of, relative to its values, the worst of
 {len(PARITY_FRAMES)} lengths from {PARITY_FRAMES[0]} to {PARITY_FRAMES[-1]} frames.
 """
-
-
-def _versions() -> dict[str, Any]:
-    import onnx
-    import onnxruntime
-
-    return {
-        "zipvoice": zipvoice.__version__,
-        "torch": torch.__version__,
-        "onnx": onnx.__version__,
-        "onnxruntime": onnxruntime.__version__,
-    }

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from zipvoice.audio.mel import inverse_transform
 from zipvoice.config.model_file import ModelFile
 from zipvoice.export.onnx import (
-    MOST_DIFFERENT,
     OPSET,
     Source,
+    compared,
     condition_source,
-    difference_from,
     require_onnx,
     trace,
     velocity_source,
@@ -27,7 +26,7 @@ from zipvoice.export.onnx import (
 )
 from zipvoice.files import whole_file
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.runtime.onnx import fill_graph
+from zipvoice.runtime.onnx import OnnxEngine
 from zipvoice.runtime.weightless import (
     GRAPH_FORMAT,
     Header,
@@ -68,9 +67,9 @@ def _write(
     target = output / weightless_file(source.name)
     header = Header(source.name, GRAPH_FORMAT, key, parameters)
     weights = {name: value.float().numpy() for name, value in network.state_dict().items()}
-    graph = fill_graph(WeightlessGraph(target, header, model), {**weights, **constants}, "the network", num_threads=1)
-    if not (difference := difference_from(source, graph)) <= MOST_DIFFERENT["float32"]:
-        raise ValueError(f"the {source.name} graph differs from the network by {difference:.2g} of its values")
+    graph = WeightlessGraph(target, header, model)
+    session = OnnxEngine(num_threads=1).fill(graph, {**weights, **constants}, "the network").session
+    compared(source, lambda inputs: session.run(None, inputs))
     with whole_file(target) as path:
         path.write_bytes(pack(header, model))
 

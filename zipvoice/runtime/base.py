@@ -59,6 +59,8 @@ class ComputedBy:
     """As `zipvoice.load` takes it."""
     device: str
     """A device of PyTorch, or an execution provider of ONNX Runtime."""
+    dtype: str = "float32"
+    """Arithmetic of its matrix products; int8 where graphs were exported so."""
 
 
 class AcousticModel(Protocol):

@@ -16,13 +16,14 @@ from zipvoice.config.model import Variant
 from zipvoice.config.strict_json import suggestion
 from zipvoice.pretrained import ModelDirectory, find_vocoder, has_weights, vocoder_folder
 from zipvoice.runtime.base import AcousticModel, Vocoder
-from zipvoice.runtime.onnx import can_be_filled, has_graphs
+from zipvoice.runtime.graphs import SUFFIXES, can_be_filled, has_graphs
 from zipvoice.runtime.released_onnx import released_graphs
 from zipvoice.runtime.weightless import find_vocoder_graph
 
 RUNTIMES = {
     "torch": ("the PyTorch runtime", "torch", "torch>=2.6"),
     "onnx": ("the ONNX runtime", "onnxruntime", "onnxruntime"),
+    "openvino": ("the OpenVINO runtime", "openvino", "zipvoice-tts[openvino]"),
 }
 """By name: what it is, the library that it needs, and what pip installs for it."""
 GRIFFIN_LIM = "griffin-lim"
@@ -35,26 +36,37 @@ def load_model(
     runtime: str = "auto",
     *,
     device: str | None = None,
-    dtype: str = "float32",
+    dtype: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     variant: Variant | None = None,
 ) -> AcousticModel:
     """The acoustic model of a directory, computed by a runtime.
 
     "auto" takes the best that is installed: PyTorch on an accelerator, for half precision and where there is no graph,
-    else graphs, which start sooner and take less memory. `device` is by default the best there is, `dtype` the
-    arithmetic of the model. The other arguments are those of `zipvoice.pretrained.load_network`. Raises ImportError
+    else graphs, which start sooner and take less memory; OpenVINO where graphs are for that alone. `device` is by
+    default the best there is, `dtype` the arithmetic of the model: float32, and for OpenVINO what the processor is
+    made for. The other arguments are those of `zipvoice.pretrained.load_network`. Raises ImportError
     with the install command where the runtime's library is missing, ValueError for names that are not known.
 
     Example:
         >>> model = load_model(read_directory("zipvoice_small"), "torch", device="cpu")
     """
     if runtime == "auto":
-        plain = dtype == "float32" and weights is None
-        runtime = "onnx" if plain and _for_graphs(device) and _has_graphs(directory, variant) else "torch"
+        runtime = _best(directory, device, dtype, weights, variant)
     module = _module(runtime)
     model: AcousticModel = module.load_model(directory, device=device, dtype=dtype, weights=weights, variant=variant)
     return model
+
+
+def _best(directory: ModelDirectory, device: str | None, dtype: str | None, weights: object, variant: Any) -> str:
+    names = "condition", "velocity"
+    if has_graphs(directory.path, *names, suffix=".xml") and not has_graphs(directory.path, *names):
+        return "openvino"
+    if dtype not in (None, "float32"):
+        return "torch"
+    if not _has_pytorch():
+        return "onnx"  # which says what else can be done where it cannot
+    return "onnx" if weights is None and _for_graphs(device) and _has_graphs(directory, variant) else "torch"
 
 
 def load_vocoder(source: str | os.PathLike[str], runtime: str = "auto", *, device: str | None = None) -> Vocoder:
@@ -72,7 +84,10 @@ def load_vocoder(source: str | os.PathLike[str], runtime: str = "auto", *, devic
         raise ValueError(f"there is no vocoder {source}{suggestion(str(source), (GRIFFIN_LIM, builtin.VOCODER), True)}")
     if runtime == "auto":
         has_graph = has_graphs(folder, "vocoder") or find_vocoder_graph(folder) is not None
-        runtime = "onnx" if has_graph and _for_graphs(device) else "torch"
+        if not has_graph and has_graphs(folder, "vocoder", suffix=".xml"):
+            runtime = "openvino"
+        else:
+            runtime = "onnx" if has_graph and _for_graphs(device) else "torch"
     vocoder: Vocoder = _module(runtime).load_vocoder(folder, device=device)
     return vocoder
 
@@ -83,9 +98,10 @@ def default_vocoder(model: str | os.PathLike[str], directory: ModelDirectory, ru
     Its own graph, else what its model.json names, else `find_vocoder`.
     """
     remembered = directory.file.vocoder
-    if str(model) in builtin.MODELS or runtime not in ("onnx", "auto"):
+    if str(model) in builtin.MODELS or runtime not in SUFFIXES:
         return remembered or find_vocoder(model)
-    has_own = has_graphs(directory.path, "vocoder" if runtime == "auto" or remembered else "velocity")
+    name = "vocoder" if runtime == "auto" or remembered else "velocity"
+    has_own = any(has_graphs(directory.path, name, suffix=suffix) for suffix in SUFFIXES[runtime])
     return directory.path if has_own else remembered or find_vocoder(model)
 
 

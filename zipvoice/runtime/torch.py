@@ -44,7 +44,7 @@ class TorchModel:
             raise ValueError(f"dtype {dtype!r} is not known{suggestion(dtype, DTYPES)}")
         self.description = ModelDescription.of(file, network.variant, network.vocabulary)
         self.device = find_device(device)
-        self.computed_by = ComputedBy("torch", str(self.device))
+        self.computed_by = ComputedBy("torch", str(self.device), dtype)
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.network = network.to(self.device).eval()
         for layer in self.network.modules():
@@ -106,12 +106,12 @@ def load_model(
     directory: ModelDirectory,
     *,
     device: str | None = None,
-    dtype: str = "float32",
+    dtype: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     variant: Variant | None = None,
 ) -> TorchModel:
     """See `zipvoice.runtime.select.load_model`."""
-    return TorchModel(load_network(directory, weights, variant), directory.file, device, dtype)
+    return TorchModel(load_network(directory, weights, variant), directory.file, device, dtype or "float32")
 
 
 def load_vocoder(folder: str | os.PathLike[str], *, device: str | None = None) -> TorchVocoder:

@@ -99,6 +99,13 @@ def check_kind(path: Path, name: str, found: str, graph_format: str | None) -> N
         raise ValueError(f"{path} has format {graph_format}, this version reads {GRAPH_FORMAT}: export the model again")
 
 
+def check_marks(path: Path, name: str, marks: Mapping[str, str]) -> None:
+    """Raise ValueError unless a graph with weights, by what is written in its file, is the one of a name."""
+    if "zipvoice.graph" not in marks:
+        raise ValueError(f"{path} is a graph of another program; zipvoice export writes those that can be used here")
+    check_kind(path, name, marks["zipvoice.graph"], marks.get("zipvoice.format"))
+
+
 def network_key(file: ModelFile, variant: Variant, vocabulary: Vocabulary) -> str:
     """The same for networks that differ in their weights only: sizes, variant, and what they know of tokens."""
     return _digest(variant, file.model, vocabulary)

@@ -23,6 +23,7 @@ from zipvoice.synthesis.synthesizer import Synthesizer, initial_noise, load
 from zipvoice.synthesis.voices import default
 
 TEXT = "The museum opens at nine, but the garden behind it never closes. Come and see the roses while they last."
+DTYPES_OF_GRAPHS = {"onnx": ("float32",), "openvino": ("float32", "bfloat16")}
 NOT_PER_FRAME = ("time_emb", "linear_pos")
 """In the names of weights that are multiplied once for an utterance."""
 
@@ -62,7 +63,7 @@ def combinations(runtimes: Sequence[str], dtypes: Sequence[str]) -> list[tuple[s
         (runtime, dtype)
         for runtime in runtimes or installed()
         for dtype in dtypes
-        if runtime != "onnx" or dtype == "float32"
+        if dtype in DTYPES_OF_GRAPHS.get(runtime, (dtype,))
     ]
     if not pairs:
         raise ValueError("graphs have float32 only; --runtime torch computes in other dtypes")
@@ -101,7 +102,7 @@ def measure(
     shapes = product_shapes(read_directory(source), frames)
     return Measurement(
         runtime,
-        dtype,
+        synthesizer.model.computed_by.dtype,
         available_threads(runtime),
         frames,
         fastest(evaluate, repetitions),

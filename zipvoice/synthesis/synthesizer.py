@@ -356,7 +356,7 @@ def load(
     vocoder: str | os.PathLike[str] | None = None,
     runtime: str = "auto",
     device: str | None = None,
-    dtype: str = "float32",
+    dtype: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     variant: Variant | None = None,
     tokenizer: TokenizerConfig | None = None,
@@ -370,10 +370,11 @@ def load(
         vocoder: a directory of Vocos weights, the name of the package's ("vocos_small"), or "griffin-lim", which needs
             no weights; by default the latter for models of the package, the graph of a directory that has one, and the
             published Vocos, downloaded once, for all others.
-        runtime: what computes: "torch", "onnx" for ONNX Runtime on a CPU, or "auto": PyTorch on a GPU, for half
-            precision and where there is no graph, else "onnx". `Synthesizer.model.computed_by` tells which it is.
+        runtime: what computes: "torch", "onnx" for ONNX Runtime on a CPU, "openvino", or "auto": PyTorch on a GPU, for
+            half precision and where there is no graph, else "onnx". `Synthesizer.model.computed_by` tells which it is.
         device: cpu, cuda, cuda:1, mps; by default the best there is.
-        dtype: arithmetic of the model: "float32", "bfloat16" or "float16".
+        dtype: arithmetic of the model: "float32", "bfloat16" or "float16"; by default the first, but for OpenVINO
+            bfloat16 on a processor that is made for it.
         weights: see `zipvoice.pretrained.load_network`.
         variant: see `zipvoice.pretrained.load_network`.
         tokenizer: instead of the one that the model directory names.

@@ -1,25 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text to tokens: markup, then the words in between, each tokenizer in its own way."""
+"""Text to tokens: markup, then the words in between, each tokenizer in its own way.
+
+What reads texts for one tokenizer alone is imported there: its regular expressions take a tenth of a second.
+"""
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from zipvoice.config.text import TokenizerConfig
-from zipvoice.text import reference_compat
 from zipvoice.text.characters import fold, greek_by_name, is_han, only_speakable, script, separate
-from zipvoice.text.g2p import espeak, pinyin
+from zipvoice.text.g2p import espeak
 from zipvoice.text.g2p.syllables import syllable_tokens
-from zipvoice.text.language_segments import Segment, segments
 from zipvoice.text.markup import Element, parse
-from zipvoice.text.normalizer import chinese, libritts
 from zipvoice.text.normalizer.english import letters, roman
-from zipvoice.text.normalizer.english import reader as english
 from zipvoice.text.normalizer.markdown import FILLER, unmarked
 from zipvoice.text.normalizer.reading import spoken_text
 from zipvoice.text.punctuation import PUNCTUATION, ascii_marks, with_pauses
+
+if TYPE_CHECKING:
+    from zipvoice.text.language_segments import Segment
 
 DIALOG_TAGS = (
     "[S1]", "[S2]", "[LAUGHS]", "[CLEARS THROAT]", "[SIGHS]", "[GASPS]", "[COUGHS]", "[SINGING]", "[SCREAMS]",
@@ -137,6 +139,8 @@ class EmiliaTokenizer(MarkupTokenizer):
     marks: ClassVar[Sequence[str]] = ("speaker", "tag", "pause", "pinyin", "phonemes")
 
     def _pieces(self, elements: Sequence[Element]) -> Iterator[Piece]:
+        from zipvoice.text.language_segments import segments
+
         named = (replace(e, content=greek_by_name(e.content)) if e.kind == "text" else e for e in elements)
         texts = (self._speakable(element) if element.kind == "text" else element for element in named)
         folded = [replace(e, content=fold(e.content)) if e.kind == "text" else e for e in texts]
@@ -146,9 +150,14 @@ class EmiliaTokenizer(MarkupTokenizer):
 
     def _piece(self, kind: str, text: str, start: int) -> Piece:
         if kind == "zh":
+            from zipvoice.text.g2p import pinyin
+            from zipvoice.text.normalizer import chinese
+
             words = with_pauses(ascii_marks(chinese.spoken(text)))
             return Piece(kind, words, start, tuple(pinyin.pinyin_tokens(words)), text)
         if kind == "en":
+            from zipvoice.text.normalizer.english import reader as english
+
             written = ascii_marks(_TIGHT_CHINESE_MARK.sub(r"\g<0> ", text))
             text = english.spoken(written)
             if not text.isascii():
@@ -161,6 +170,8 @@ class EmiliaTokenizer(MarkupTokenizer):
         return espeak.is_speakable(sign, "en-us")
 
     def _compatible_pieces(self, text: str) -> Iterator[Piece]:
+        from zipvoice.text import reference_compat
+
         for segment in reference_compat.segments(ascii_marks(text)):
             yield Piece(segment.kind, segment.text, segment.start, tuple(_compatible_tokens(segment)))
 
@@ -212,12 +223,18 @@ class LibriTTSTokenizer(MarkupTokenizer):
     """Upper-case English characters, with numbers and abbreviations in words."""
 
     def _piece(self, kind: str, text: str, start: int) -> Piece:
+        from zipvoice.text.normalizer import libritts
+
         return _characters(libritts.spoken(text), start)
 
     def _compatible_pieces(self, text: str) -> Iterator[Piece]:
+        from zipvoice.text.normalizer import libritts
+
         yield _characters(libritts.compatible(text), 0)
 
     def _speaks(self, character: str) -> bool:
+        from zipvoice.text.normalizer import libritts
+
         return libritts.has_ascii(fold(character))
 
     def _speaker(self) -> str:
@@ -293,7 +310,10 @@ def _english_tokens(text: str) -> list[str]:
     return espeak.speak(letters.for_the_engine(text), "en-us") or [c for c in text if c in PUNCTUATION or c == "…"]
 
 
-def _compatible_tokens(segment: Segment) -> list[str]:
+def _compatible_tokens(segment: "Segment") -> list[str]:
+    from zipvoice.text import reference_compat
+    from zipvoice.text.g2p import pinyin
+
     if segment.kind == "zh":
         return pinyin.reference_tokens(reference_compat.chinese(segment.text))
     if segment.kind == "en":
@@ -309,6 +329,8 @@ def _is_chinese_or_english(character: str) -> bool:
     if character.isascii() or not character.isalnum() or character in "²³µμΩ":
         return True
     if is_han(character):
+        from zipvoice.text.g2p import pinyin
+
         return pinyin.is_readable(character)
     return script(character) == "LATIN" and espeak.is_speakable(character, "en-us")
 

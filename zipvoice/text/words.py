@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from zipvoice.text.characters import is_han
 from zipvoice.text.g2p import espeak
 from zipvoice.text.normalizer.english import letters
-from zipvoice.text.normalizer.english import reader as english
 from zipvoice.text.normalizer.reading import Reading
 from zipvoice.text.tokenizers import MarkupTokenizer, Piece
 
@@ -130,6 +129,8 @@ def _characters_owned(piece: Piece) -> tuple[list[str], Owners]:
 
 def _units(piece: Piece) -> Iterator[tuple[str, str]]:
     """Each word as it is written and as it is spoken, an expression that is read as a whole being one."""
+    from zipvoice.text.normalizer.english import reader as english
+
     written = piece.written or piece.text
     readings = list(english.readings(written)) if piece.kind == "en" and piece.written else []
     for start, end, inside in _spans(written, readings):

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenVINO gives the numbers of the networks at every length, in its own files and in graphs without weights."""
+
+import json
+import shutil
+from itertools import product
+
+import numpy as np
+import pytest
+from test_export import LENGTHS, differences
+from tiny_models import make_model, make_vocoder
+
+from zipvoice import builtin
+from zipvoice.cli import main
+from zipvoice.config.export import ExportOptions
+from zipvoice.export.openvino import export_openvino
+from zipvoice.export.weightless import write_model_graphs
+from zipvoice.pretrained import load_network, read_directory
+from zipvoice.runtime import openvino as runtime
+from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
+
+pytest.importorskip("openvino")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny distilled model with weightless graphs and, in `exported`, OpenVINO's own files and a vocoder's."""
+    folder = tmp_path_factory.mktemp("openvino")
+    make_model(folder, "zipvoice_distill")
+    make_vocoder(folder / "vocos")
+    directory = read_directory(folder)
+    write_model_graphs(load_network(directory), directory.file, folder)
+    export_openvino(ExportOptions(str(folder), str(folder / "exported"), vocoder=str(folder / "vocos")))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("graphs", [".", "exported"])
+def test_graphs_give_the_numbers_of_the_network(folder, graphs):
+    models = [
+        load_model(read_directory(folder), "torch", device="cpu"),
+        load_model(read_directory(folder / graphs), "openvino"),
+    ]
+    for batch, frames in ((1, 1), (2, 2), (1, 3), (3, 37)):
+        assert max(differences(*models, batch, frames)) < 2e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", builtin.MODELS)
+def test_trained_models_give_their_numbers(name):
+    models = [load_model(read_directory(name), kind, device="cpu") for kind in ("torch", "openvino")]
+    for batch, frames in product((1, 2), (*LENGTHS, 500, 1218)):
+        assert max(differences(*models, batch, frames)) < 2e-5
+
+
+@pytest.mark.slow
+def test_a_folder_of_its_files_is_computed_by_it(folder):
+    graphs = folder / "exported"
+    assert not list(graphs.glob("*.onnx"))
+    assert default_vocoder(graphs, read_directory(graphs), "auto") == graphs
+    model = load_model(read_directory(graphs))
+    assert (model.computed_by.runtime, model.computed_by.device) == ("openvino", "CPU")
+    log_mel = np.random.default_rng(0).standard_normal((1, 100, 20), dtype=np.float32) - 3
+    found, wanted = load_vocoder(graphs)(log_mel), load_vocoder(folder / "vocos", "torch")(log_mel)
+    np.testing.assert_allclose(found, wanted, atol=2e-5)
+    card = (graphs / "README.md").read_text(encoding="utf-8")
+    assert "velocity.xml" in card and "velocity.bin" in card and "openvino 2" in card
+
+
+def test_the_arithmetic_is_what_the_processor_is_made_for_or_what_is_asked_for(monkeypatch):
+    monkeypatch.setattr(runtime, "_dtypes_of", lambda core: ["bfloat16", "float32"])
+    assert runtime.OpenVinoEngine().dtype == "bfloat16"
+    assert runtime.OpenVinoEngine("float32").dtype == "float32"
+    monkeypatch.setattr(runtime, "_dtypes_of", lambda core: ["float32"])
+    assert runtime.OpenVinoEngine().dtype == "float32"
+    with pytest.raises(ValueError, match="computes in float32 on this processor, not in bfloat16"):
+        runtime.OpenVinoEngine("bfloat16")
+
+
+SPOILT = {
+    "cut short": (lambda path: path.write_bytes(path.read_bytes()[:2000]), "cannot be read as a graph"),
+    "no weights": (lambda path: path.with_suffix(".bin").unlink(), "cannot be read as a graph"),
+    "swapped": (lambda path: shutil.copy(path.with_name("condition.xml"), path), "holds the condition graph"),
+    "missing": (lambda path: path.unlink(), "zipvoice export MODEL --output-dir"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SPOILT)
+def test_a_file_that_cannot_be_used_is_named(folder, tmp_path, kind):
+    graphs = shutil.copytree(folder / "exported", tmp_path / "graphs")
+    spoil, message = SPOILT[kind]
+    if kind == "swapped":
+        shutil.copy(graphs / "condition.bin", graphs / "velocity.bin")
+    spoil(graphs / "velocity.xml")
+    with pytest.raises((ValueError, OSError), match=message) as raised:
+        load_model(read_directory(graphs), "openvino")
+    assert str(graphs / "velocity") in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_it_cannot_do_is_refused(tmp_path, capsys):
+    name = builtin.MODELS[0]
+    with pytest.raises(ValueError, match="computes on the CPU here, not on cuda"):
+        load_model(read_directory(name), "openvino", device="cuda")
+    assert main(["export", name, "-o", str(tmp_path / "out"), "--for", "openvino", "--int8"]) == 1
+    assert "leave it out for OpenVINO" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_command_says_what_spoke(tmp_path, capsys):
+    said = ["say", "Hello.", "--runtime", "openvino", "--json", "-o", str(tmp_path / "out.wav")]
+    assert main(said) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["runtime"], told["device"]) == ("openvino", "CPU")
+    assert told["dtype"] in ("float32", "bfloat16")
