@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PyTorch and ONNX Runtime side by side on one core: one sentence as a command, and the velocity at some lengths.
+"""PyTorch, ONNX Runtime and OpenVINO side by side on one core: a sentence as a command, velocities, memory.
 
-OMP_NUM_THREADS=1 python benchmarks/runtimes.py [--full-size] [--repetitions 3] [--fresh ENVIRONMENT]
+OMP_NUM_THREADS=1 python benchmarks/runtimes.py [sentence] [small] [full] [memory] [--repetitions 3] [--fresh FOLDER]
 
-Ratios of processor time, by turns in one run. --fresh is the bin folder of an environment with the package and without
-PyTorch; its command then stands for the ONNX runtime. --full-size measures a random model of the released size too.
+Ratios of processor time, by turns in one run. `small` and `full` measure the velocity of the package's model and of a
+random one of the released size, `memory` what the package's model takes over texts of changing lengths. --fresh is the
+bin folder of an environment with the package and without PyTorch; its command then stands for the ONNX runtime.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -25,7 +27,7 @@ from zipvoice.config.text import TokenizerConfig
 from zipvoice.export.onnx import export_onnx
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import ModelDirectory, read_directory, save_pretrained
-from zipvoice.runtime import onnx, torch
+from zipvoice.runtime import onnx, openvino, torch
 from zipvoice.runtime.base import AcousticModel
 from zipvoice.text.token_table import TokenTable
 
@@ -36,20 +38,27 @@ SMALL = "zipvoice_small_distill"
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full-size", action="store_true")
+    parser.add_argument("parts", nargs="*", default=["sentence", "small"], metavar="PART")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--fresh", type=Path, help="bin folder of an environment without PyTorch")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         graphs = Path(folder) / "int8"
-        export_onnx(ExportOptions(SMALL, str(graphs), int8=True))
-        one_sentence(arguments.fresh or Path(sys.executable).parent, graphs, arguments.repetitions)
-        for frames in (300, 1218):
+        if {"sentence", "small"} & {*arguments.parts}:
+            export_onnx(ExportOptions(SMALL, str(graphs), int8=True))
+        if "sentence" in arguments.parts:
+            one_sentence(arguments.fresh or Path(sys.executable).parent, graphs, arguments.repetitions)
+        for frames in (300, 1218) if "small" in arguments.parts else ():
             small = read_directory(SMALL)
             velocities(f"{SMALL}, {frames} frames", small, read_directory(graphs), frames, arguments.repetitions)
-        if arguments.full_size:
+        for runtime in ("onnx", "openvino") if "memory" in arguments.parts else ():
+            subprocess.run([sys.executable, __file__, "memory-of", runtime], check=True)
+        if "memory-of" in arguments.parts:
+            changing_lengths({"onnx": onnx, "openvino": openvino}[arguments.parts[1]])
+        if "full" in arguments.parts:
             random_model(Path(folder) / "full")
-            export_onnx(ExportOptions(str(Path(folder) / "full"), str(Path(folder) / "full8"), int8=True))
+            int8 = export_onnx(ExportOptions(str(Path(folder) / "full"), str(Path(folder) / "full8"), int8=True))
+            print(f"\n{int8[1].file} in 8 bits: {int8[1].megabytes:.1f} MB")
             full, full8 = (read_directory(Path(folder) / name) for name in ("full", "full8"))
             velocities("released size, random weights, 1218 frames", full, full8, 1218, arguments.repetitions)
 
@@ -96,8 +105,9 @@ def velocities(name: str, weights: ModelDirectory, int8: ModelDirectory, frames:
     """Processor time of one velocity, without guidance."""
     calls = {
         "torch": call(torch.load_model(weights, device="cpu"), frames),
-        "onnx": call(onnx.load_model(weights, num_threads=1) if has_graph(weights) else exported(weights), frames),
+        "onnx": call(onnx.load_model(weights, num_threads=1), frames),
         "onnx, int8": call(onnx.load_model(int8, num_threads=1), frames),
+        "openvino": call(openvino.load_model(weights, dtype="float32", num_threads=1), frames),
     }
     seconds: dict[str, list[float]] = {runtime: [] for runtime in calls}
     for repetition in range(repetitions + 1):
@@ -113,17 +123,6 @@ def velocities(name: str, weights: ModelDirectory, int8: ModelDirectory, frames:
         print(f"{runtime:<44}{median:>8.3f}{torch_seconds / median:>9.2f}x")
 
 
-def has_graph(directory: ModelDirectory) -> bool:
-    return onnx.can_be_filled(directory, None)
-
-
-def exported(directory: ModelDirectory) -> AcousticModel:
-    """Graphs of a model that has none."""
-    folder = f"{directory.path}-graphs"
-    export_onnx(ExportOptions(str(directory.path), folder))
-    return onnx.load_model(read_directory(folder), num_threads=1)
-
-
 def call(model: AcousticModel, frames: int) -> Callable[[], object]:
     """One evaluation of the velocity, for one utterance."""
     rng = np.random.default_rng(0)
@@ -134,9 +133,27 @@ def call(model: AcousticModel, frames: int) -> Callable[[], object]:
     return lambda: model.numpy(model.velocity(0.4, state, condition, scale))
 
 
+def changing_lengths(runtime: ModuleType) -> None:
+    """Resident memory and time over 90 lengths, none of which comes twice."""
+    model = runtime.load_model(read_directory(SMALL), num_threads=1)
+    lengths = np.random.default_rng(0).permutation(np.arange(100, 1090, 11))
+    print(f"\n{model.computed_by.runtime}: {resident():.0f} MB when loaded, then by turns of 15 lengths")
+    for group in lengths.reshape(-1, 15):
+        start = time.process_time()
+        for frames in group:
+            call(model, int(frames))()
+        seconds = time.process_time() - start
+        print(f"  {resident():>5.0f} MB {1000 * seconds / group.sum():.2f} ms of processor time a frame")
+
+
+def resident() -> float:
+    """Megabytes of this process, on Linux."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+
 def random_model(folder: Path) -> None:
     """A base model of the released size."""
-    table = TokenTable(("_", *map(chr, range(0x4E00, 0x4E00 + 359))))
+    table = TokenTable(("_", *map(chr, range(0x4E00, 0x4E00 + 359))))  # as many as the released one has
     network = ZipVoice(ModelConfig(), table.vocabulary)
     save_pretrained(
         folder,

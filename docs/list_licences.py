@@ -14,7 +14,7 @@ Packages = dict[str, Distribution | None]
 
 PAGE = Path(__file__).with_name("licences.md")
 PROJECT = "zipvoice-tts"
-EXTRAS = ("chinese", "torch", "export", "training", "evaluation", "benchmarks", "server")
+EXTRAS = ("chinese", "torch", "export", "openvino", "training", "evaluation", "benchmarks", "server")
 MARK = "<!-- made by list_licences.py -->"
 MAX_LENGTH = 60
 """Some packages give the text of their licence where its name belongs."""

@@ -246,5 +246,5 @@ def test_the_core_of_the_package_needs_no_pytorch(tmp_path):
 
 def test_idle_threads_of_a_graph_leave_the_cores_to_others():
     """Those of ONNX Runtime would wait for work in a loop; seen from outside it is noise, so it is asked."""
-    options = load_vocoder("vocos_small", "onnx")._session.get_session_options()
+    options = load_vocoder("vocos_small", "onnx")._graph.session.get_session_options()
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

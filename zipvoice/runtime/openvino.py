@@ -133,7 +133,7 @@ def load_model(
     Raises ValueError for what graphs cannot do, FileNotFoundError where there is no graph for the model.
     """
     if device not in (None, "cpu"):
-        raise ValueError(f"OpenVINO computes on the CPU here, not on {device}; --runtime torch does")
+        raise ValueError(f"OpenVINO computes on the CPU here: --device cpu, or --runtime torch for {device}")
     return graphs.load_model(directory, OpenVinoEngine(dtype, num_threads), weights, variant)
 
 
