@@ -202,9 +202,22 @@ def test_capitals_are_read_as_words_and_given_back():
 
 
 def test_a_text_fits_its_own_recording_best():
-    fits = np.array([[fit(read(CORPUS / name), text_words(text)) for _, text, _ in KNOWN] for name, _, _ in KNOWN])
-    assert (fits.argmax(axis=1) == range(len(KNOWN))).all()
-    assert (fits <= 0).all()
+    fits = [[fit(read(CORPUS / name), text_words(text)) for _, text, _ in KNOWN] for name, _, _ in KNOWN]
+    likely = np.array([[one.likelihood for one in row] for row in fits])
+    assert (likely.argmax(axis=1) == range(len(KNOWN))).all()
+    assert (likely <= 0).all()
+    own = [fits[n][n] for n in range(len(KNOWN))]
+    assert all(one.num_unlikely <= 1 and one.unheard < 0.12 for one in own)
+
+
+def test_what_the_text_leaves_out_is_unheard_and_what_it_adds_is_unlikely():
+    name, text, _ = KNOWN[0]
+    audio, words = read(CORPUS / name), text.split()
+    whole, half = (fit(audio, text_words(said)) for said in (text, " ".join(words[: len(words) // 2])))
+    assert half.unheard > whole.unheard + 0.2
+    other = fit(audio, text_words(" ".join(["mushrooms", *words[1:-1], "zigzags"])))
+    assert other.num_unlikely >= 2
+    assert other.unlikely == other.num_unlikely / len(words)
 
 
 # ---------------------------------------------------------------- files

@@ -84,6 +84,25 @@ def test_recordings_fit_their_own_words_and_no_others(name, text, no_ear):
     assert transcript_warning(audio, text) is None
 
 
+@pytest.mark.parametrize(
+    ("said", "fits_still"),
+    [
+        ("The general solidity of a page is much to be sought for", True),
+        ("the general solidity of a page, is much to be sought for!", True),
+        ("THE GENERAL SOLIDITY OF A PAGE IS MUCH TO BE SOUGHT FOR", True),
+        ("Thé general solidity of 1 page is much to be sought for.", True),
+        ("The special quality of a book is hard to be reached there", False),
+        ("The general solidity of a page", False),
+        ("much to be sought for", False),
+        ("The general solidity of a page is much to be sought for. Then they all went down to the river.", False),
+        ("Die allgemeine Festigkeit einer Seite ist sehr zu wünschen", False),
+        ("一页的坚固是非常需要的", False),
+    ],
+)
+def test_a_transcript_that_is_wrong_in_part_is_told_from_one_written_otherwise(said, fits_still):
+    assert fits(read(AUDIO / "lj/LJ001-0141.ogg"), said) == fits_still
+
+
 def test_a_wrong_transcript_is_a_warning_with_both_texts(ear):
     name, *others = SAID
     (complaint,) = transcript_complaints(read(AUDIO / name), SAID[others[2]], TokenizerConfig())

@@ -60,18 +60,38 @@ def align_words(audio: Audio, words: Sequence[SpokenWord], aligner: Aligner | No
     return rounded(_timed(words, path, path.best(scores)), audio.seconds)
 
 
-def fit(audio: Audio, words: Sequence[SpokenWord]) -> float:
-    """How well a recording says some words: the mean log-likelihood of their sounds, against the likeliest sounds.
+@dataclass(frozen=True)
+class Fit:
+    """How well a recording says some words; see `transcription.fits`."""
 
-    It is 0 where every frame sounds like nothing more than like the words; see `transcription.FITTING`. Errors as
-    `align`.
-    """
+    likelihood: float
+    """Mean log-likelihood of the sounds of the words against the likeliest sounds; 0 if those are the likeliest."""
+    num_unlikely: int
+    """Words that sound like something else."""
+    unlikely: float
+    """Their share."""
+    unheard: float
+    """Share of the frames in which something is spoken where the text has nothing to say."""
+
+
+UNLIKELY = -2.0
+"""Mean log-likelihood ratio of a word below which it sounds like something else."""
+
+
+def fit(audio: Audio, words: Sequence[SpokenWord]) -> Fit:
+    """How well a recording says some words. Errors as `align`."""
     aligner = builtin_aligner()
     scores = aligner.scores(audio)
     path = _path(words, aligner.classes, len(scores))
     states = np.searchsorted(path.best(scores)[:-1], np.arange(len(scores)), side="right") - 1
     ratios = scores[np.arange(len(scores)), path.classes[states]] - scores.max(axis=1)
-    return float(ratios[path.owners[states] >= 0].mean())
+    owners = path.owners[states]
+    spoken = owners >= 0
+    lengths = np.bincount(owners[spoken])
+    means = np.bincount(owners[spoken], ratios[spoken])[lengths > 0] / lengths[lengths > 0]
+    unheard = ~spoken & (scores.argmax(axis=1) != aligner.classes.index(SILENCE))
+    num_unlikely = int((means < UNLIKELY).sum())
+    return Fit(float(ratios[spoken].mean()), num_unlikely, num_unlikely / len(means), float(unheard.mean()))
 
 
 def _path(words: Sequence[SpokenWord], classes: Sequence[str], num_frames: int) -> "Path":

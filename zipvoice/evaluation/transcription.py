@@ -15,6 +15,12 @@ DOUBTFUL = 0.5
 """Confidence below which a transcript is to be looked at."""
 FITTING = -1.4
 """Log-likelihood ratio of a frame, in the mean, below which a text is not what a recording says."""
+FEW_WORDS = 1
+"""As many words that sound like something else are no sign: names are read wrongly."""
+MOST_UNLIKE = 0.3
+"""Share of words that sound like something else, and of frames that say what the text does not, together."""
+MOST_UNHEARD = 0.22
+"""Share of frames that say what the text does not."""
 
 
 @cache
@@ -48,15 +54,19 @@ def transcribe(audio: Audio, language: str | None = None) -> Transcript:
 
 
 def fits(audio: Audio, text: str, language: str = LANGUAGE) -> bool:
-    """False if a recording says something else than `text`, grossly; True if in doubt.
+    """False if a recording says something else than `text`, all of it or a good part; True if in doubt.
 
-    It takes some milliseconds for a second of sound, and nothing that must be installed. A text without words that can
-    be checked fits.
+    It takes some milliseconds for a second of sound, and nothing that must be installed. Of native speech no right
+    text is suspected (0 of 240 recordings), and of nine in ten with half of their words replaced, or half of them
+    missing, it is told; of learners of English in noise one right text in eight is suspected. A text without words that
+    can be checked does not fit.
     """
     try:
-        return fit(audio, text_words(text, language)) >= FITTING
+        found = fit(audio, text_words(text, language))
     except ValueError:
         return False
+    unlike = found.num_unlikely > FEW_WORDS and found.unlikely + found.unheard > MOST_UNLIKE
+    return found.likelihood >= FITTING and found.unheard <= MOST_UNHEARD and not unlike
 
 
 def transcript_warning(audio: Audio, text: str, language: str = LANGUAGE) -> str | None:
