@@ -160,3 +160,58 @@ def test_a_manifest_that_believed_a_wrong_length_is_told(tmp_path):
     manifest.write_bytes(gzip.compress(json.dumps(line).encode() + b"\n"))
     with pytest.raises(ValueError, match=r"a\.mp3 goes on for 1\.[45]\d\d s after the 1\.500 s of the manifest"):
         load_audio(next(iter(read_cuts(manifest))))
+
+
+# ---------------------------------------------------------------- what is not whole
+
+
+def encoded(suffix, seconds=6.0):
+    wave = (0.1 * np.random.default_rng(0).standard_normal(round(16000 * seconds))).astype(np.float32)
+    return encode(Audio(wave[None], 16000), suffix)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".mp3", ".flac", ".ogg", ".opus"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_copy_that_breaks_off_is_named(tmp_path, suffix, share):
+    data = encoded(suffix)
+    (tmp_path / f"a{suffix}").write_bytes(data[: int(share * len(data))])
+    with pytest.raises(
+        ValueError, match=rf"a\{suffix} (breaks off, or is damaged: it has|breaks off after|is not readable)"
+    ):
+        read(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".ogg", ".opus"])
+def test_a_flipped_bit_in_a_page_of_ogg_is_noticed(tmp_path, suffix):
+    data = bytearray(encoded(suffix))
+    data[len(data) // 2] ^= 1
+    (tmp_path / f"a{suffix}").write_bytes(bytes(data))
+    with pytest.raises(
+        ValueError, match=r"is damaged behind \d+ bytes: the sum of a page of Ogg is wrong; copy it again"
+    ):
+        read(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".mp3", ".ogg", ".opus", ".flac"])
+def test_what_is_whole_stays_so(suffix):
+    assert decode(encoded(suffix)).seconds == pytest.approx(6.0, abs=0.1)
+
+
+def test_two_mp3_files_behind_each_other_are_both_heard():
+    data = encoded(".mp3", 2.0)
+    assert decode(data + data).seconds == pytest.approx(4.0, abs=0.3)
+
+
+@pytest.mark.parametrize("rate", [1, 2**31 - 1])
+def test_a_rate_that_no_sound_has_is_refused(rate):
+    data = bytearray(encoded(".wav", 1.0))
+    data[24:28] = rate.to_bytes(4, "little")
+    with pytest.raises(ValueError, match=f"has {rate} samples per second, which no sound has"):
+        decode(bytes(data))
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x80000000])
+def test_a_length_that_was_not_known_is_no_fault(size):
+    data = bytearray(encoded(".wav", 1.0))
+    data[40:44] = size.to_bytes(4, "little")
+    assert decode(bytes(data)).seconds == 1.0

@@ -21,8 +21,10 @@ DIVISORS = {3: 1, 2: 2, 0: 4}
 TABLE_BIT_RATE = 64
 """Of a frame that has room for a table."""
 TABLE_NAMES = (b"Xing", b"Info")
-TOLERANCE = 4096
+TOLERANCE = 256
 """Bytes of tags that a file may have beside the frames that its table counts, before they are counted anew."""
+MOST_MISSING = 5
+"""Frames, a tenth of a second, that a table may count beyond those that are found."""
 MOST_JUNK = 1 << 16
 """Bytes before the first frame, behind an ID3 tag."""
 
@@ -39,6 +41,8 @@ class _Kind:
 def with_length(data: bytes) -> bytes:
     """An mp3 file's content with a table that counts all of its frames; itself if its table does, or it is no mp3.
 
+    Raises ValueError if there are fewer frames than its table counts.
+
     Example:
         >>> soundfile.SoundFile(io.BytesIO(with_length(piped))).frames
         193536
@@ -52,7 +56,10 @@ def with_length(data: bytes) -> bytes:
         return data
     frames = list(_frames(data, start))
     count = len(frames) - named
-    if named and _count_in_table(data, place) >= count > 0:
+    announced = _count_in_table(data, place) if named else 0
+    if announced > count + MOST_MISSING:
+        raise ValueError(f"breaks off, or is damaged: it has {count} of {announced} frames")
+    if announced >= count > 0:
         return data
     body = data[start:place] + bytes(4) + data[place + 4 :] if named else data[start:]
     return _table(data, start, len(frames), len(body)) + body
