@@ -131,7 +131,7 @@ def test_audio_that_breaks_off_is_found_by_listening(folder):
     options = CheckOptions("cuts.jsonl.gz")
     (finding,) = run_checks(measure_corpus(options), options)
     assert (finding.severity, finding.name) == ("error", "unreadable audio")
-    assert "breaks off 0.8" in finding.examples[0].detail
+    assert "breaks off, or is damaged: it has 0.80 of 1.60 s" in finding.examples[0].detail
 
 
 def manifest_line(path, seconds):

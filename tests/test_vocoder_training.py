@@ -421,7 +421,7 @@ def test_its_commands(tmp_path):
     command = ["bash", str(RECIPE / "run.sh"), "--dry-run", "--conf", "conf/small.json", "--exp", "exp/small"]
     done = subprocess.run([*command, "--num-gpus", "2", "--", "--lr", "1e-4"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    prepare = "zipvoice prepare --source data/{0}.tsv --output-dir data --prefix vocos --subset {0}"
+    prepare = "zipvoice prepare data/{0}.tsv --output-dir data --prefix vocos --subset {0}"
     assert done.stdout.splitlines() == [
         prepare.format("train"),
         prepare.format("dev"),
