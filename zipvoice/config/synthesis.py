@@ -120,6 +120,7 @@ class SynthesisOptions:
             ("speed", 0 < self.speed < float("inf"), "above 0"),
             ("speed", SLOWEST <= self.speed <= FASTEST, f"from {SLOWEST:g} to {FASTEST:g}"),
             ("duration", not 1 <= (self.duration or 0) / LONGEST_SECONDS < float("inf"), f"below {LONGEST_SECONDS} s"),
+            ("seed", abs(self.seed) < 2**63, "below 2^63"),
             ("t_shift", self.t_shift is None or 0 < self.t_shift <= 1, "above 0 and at most 1"),
             ("temperature", 0 <= (self.temperature or 0) <= 1, "from 0 to 1"),
             ("loudness", -60 <= self.loudness <= 0, "from -60 to 0 LUFS"),
@@ -131,7 +132,7 @@ class SynthesisOptions:
             ),
         ):
             if not valid:
-                raise ValueError(f"{name} must be {wanted}, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be {wanted}, not {str(getattr(self, name))[:40]}")
         if self.raw and self.duration is not None:
             raise ValueError("raw speech has the length that the model predicts; leave out duration or raw")
         if self.raw and self.fast:
