@@ -406,11 +406,9 @@ def ecapa_by_the_table(torch, state: dict, hidden):
     return F.linear(bn(torch.cat([mean, std], 1), "bn"), state["linear.weight"], state["linear.bias"])
 
 
-@pytest.mark.slow  # loads transformers
-def test_sim_o_loads_the_published_layout_and_computes_its_table(tmp_path):
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    from zipvoice.evaluation.wavlm_ecapa import BACKBONE, HEAD, WavlmEcapa
+def write_ecapa(torch, transformers, models: Path):
+    """The files of SIM-o, small; the network and the head in them."""
+    from zipvoice.evaluation.wavlm_ecapa import BACKBONE, HEAD
 
     torch.manual_seed(0)
     config = transformers.WavLMConfig(
@@ -421,13 +419,22 @@ def test_sim_o_loads_the_published_layout_and_computes_its_table(tmp_path):
         parameter.data += 0.05 * torch.randn_like(parameter)
     head = small_head(torch, num_states=3, width=32)
     published = fairseq_names(network.state_dict(), norm="2.1")
-    (tmp_path / HEAD).parent.mkdir(parents=True)
-    (tmp_path / BACKBONE).parent.mkdir(parents=True)
+    (models / HEAD).parent.mkdir(parents=True)
+    (models / BACKBONE).parent.mkdir(parents=True)
     stale = {name: torch.zeros_like(weight) for name, weight in published.items()}
-    torch.save({"cfg": {"normalize": True}, "model": stale}, tmp_path / BACKBONE)
+    torch.save({"cfg": {"normalize": True}, "model": stale}, models / BACKBONE)
     tuned = {f"feature_extract.model.{name}": weight for name, weight in published.items()}
-    torch.save({"model": head | tuned, "epoch": 3}, tmp_path / HEAD)
+    torch.save({"model": head | tuned, "epoch": 3}, models / HEAD)
+    return network, head
 
+
+@pytest.mark.slow  # loads transformers
+def test_sim_o_loads_the_published_layout_and_computes_its_table(tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from zipvoice.evaluation.wavlm_ecapa import WavlmEcapa
+
+    network, head = write_ecapa(torch, transformers, tmp_path)
     audio = noise(1.3)
     found = WavlmEcapa(tmp_path).embed(audio)
     wave = torch.from_numpy(audio.samples)
@@ -445,11 +452,9 @@ def test_sim_o_loads_the_published_layout_and_computes_its_table(tmp_path):
     assert float(WavlmEcapa(tmp_path).embed(louder) @ found) == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.slow
-def test_utmos_loads_the_published_layout_and_computes_its_formula(tmp_path):
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    from zipvoice.evaluation.utmos import WEIGHTS, Utmos
+def write_utmos(torch, transformers, models: Path):
+    """The file of UTMOS, small; its parts, in the order in which they compute."""
+    from zipvoice.evaluation.utmos import WEIGHTS
 
     torch.manual_seed(0)
     sizes = SMALL | {"num_attention_heads": 1}  # one head of at most 64, as the base model has twelve
@@ -461,13 +466,20 @@ def test_utmos_loads_the_published_layout_and_computes_its_formula(tmp_path):
     first, last = torch.nn.Linear(12, 20), torch.nn.Linear(20, 1)
     domain, judge = torch.randn(1, 4), torch.randn(1, 4)
     state = {f"wav2vec2.{k}": v for k, v in fairseq_names(network.state_dict(), norm="2").items()}
-    state |= {f"blstm.{k}": v for k, v in lstm.state_dict().items()}
-    state |= {f"projection.0.{k}": v for k, v in first.state_dict().items()}
-    state |= {f"projection.2.{k}": v for k, v in last.state_dict().items()}
-    state |= {"domain_emb": domain, "judge_emb": judge}
-    (tmp_path / WEIGHTS).parent.mkdir(parents=True)
-    torch.save(state, tmp_path / WEIGHTS)
+    for root, part in (("blstm", lstm), ("projection.0", first), ("projection.2", last)):
+        state |= {f"{root}.{k}": v for k, v in part.state_dict().items()}
+    (models / WEIGHTS).parent.mkdir(parents=True)
+    torch.save(state | {"domain_emb": domain, "judge_emb": judge}, models / WEIGHTS)
+    return network, domain, judge, lstm, first, last
 
+
+@pytest.mark.slow
+def test_utmos_loads_the_published_layout_and_computes_its_formula(tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from zipvoice.evaluation.utmos import Utmos
+
+    network, domain, judge, lstm, first, last = write_utmos(torch, transformers, tmp_path)
     audio = noise(0.8)
     with torch.no_grad():
         features = network(torch.from_numpy(audio.samples)).last_hidden_state[0]
@@ -606,13 +618,10 @@ def test_weights_that_do_not_fit_or_hide_code_are_refused(tmp_path):
         read_checkpoint(tmp_path / "code.pt")
 
 
-@pytest.mark.slow
-def test_hubert_hears_what_its_frames_spell(tmp_path):
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+def write_hubert(torch, transformers, folder: Path):
+    """A small HuBERT that writes A, B and C."""
     torch.manual_seed(1)
-    folder = tmp_path / "hubert"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps({"<pad>": 0, "<unk>": 1, "|": 2, "A": 3, "B": 4, "C": 5}))
     tokenizer = transformers.Wav2Vec2CTCTokenizer(
         str(folder / "vocab.json"), pad_token="<pad>", unk_token="<unk>", word_delimiter_token="|"
@@ -626,7 +635,15 @@ def test_hubert_hears_what_its_frames_spell(tmp_path):
     network.lm_head.bias.data[1] = -1e3  # the unknown letter
     network.save_pretrained(folder)
     transformers.Wav2Vec2Processor(extractor, tokenizer).save_pretrained(folder)
+    return network
 
+
+@pytest.mark.slow
+def test_hubert_hears_what_its_frames_spell(tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path / "hubert"
+    network = write_hubert(torch, transformers, folder)
     audio = noise(0.7, rate=24000)
     heard = TransformersRecognizer(folder)
     assert (heard.by.model, len(heard.by.sha256)) == ("hubert", 64)
@@ -691,3 +708,37 @@ def test_whisper_of_transformers_is_told_language_and_task_and_hears_the_first_3
     expected = tokenizer.decode(ids, skip_special_tokens=True).strip()
     assert expected
     assert heard.strip().startswith(expected)  # transformers adds the length of the prompt to max_length
+
+
+@pytest.mark.slow
+def test_a_suite_runs_from_list_to_published_table_with_the_models_of_a_folder(tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from zipvoice.audio.files import read
+    from zipvoice.evaluation.utmos import Utmos
+
+    models = tmp_path / "models"
+    write_ecapa(torch, transformers, models)
+    write_utmos(torch, transformers, models)
+    write_hubert(torch, transformers, models / "wer/hubert-large-ls960-ft")
+    lines = []
+    for number, rate in enumerate((16000, 24000, 8000)):
+        write(tmp_path / f"spoken/r{number}.wav", noise(1.0, rate, seed=number))
+        write(tmp_path / f"prompts/p{number}.wav", noise(0.8, seed=9 + number))
+        lines.append(f"r{number}\tnoise\t{tmp_path}/prompts/p{number}.wav\ta b c abc\n")
+    (tmp_path / "list.tsv").write_text("".join(lines), encoding="utf-8")
+    suite = ["--suite", "librispeech-pc"]
+    command = ["evaluate", str(tmp_path / "list.tsv"), str(tmp_path / "spoken"), *suite, "--models", str(models)]
+    assert main([*command, "--save", str(tmp_path / "kept"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)[str(tmp_path / "spoken")]
+    assert list(found["figures"]) == ["word_error_rate", "mean_word_error_rate", "sim_o", "utmos"]
+    named = {one["model"]: len(one["sha256"]) for one in found["by"]}
+    assert set(named.values()) == {64, 0}
+    assert [name for name, size in named.items() if not size] == ["normaliser librispeech-pc"]
+    utmos = Utmos(models)
+    opinions = [utmos.predict(read(tmp_path / f"spoken/r{number}.wav")) for number in range(3)]
+    assert found["figures"]["utmos"]["value"] == pytest.approx(np.mean(opinions), abs=1e-6)
+    assert main(["evaluate", *suite, "--reproduce", str(tmp_path / "kept/spoken.jsonl")]) == 0
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert rows[0][1:] == ["ZipVoice, 16 steps (published)", "distilled, 4 steps (published)", "spoken"]
+    assert rows[-1] == ["UTMOS", "3.98", "4.05", f"{np.mean(opinions):.2f}"]
