@@ -195,6 +195,13 @@ def test_silence_before_a_recording_moves_its_words():
     assert np.allclose([word.start + 0.8 for word in words[1:]], [word.start for word in later[1:]], atol=0.03)
 
 
+@pytest.mark.parametrize(("level", "message"), [(0.0, "silent"), (1e-6, "silent"), (np.nan, "not finite")])
+def test_what_is_no_speech_has_no_words(level, message):
+    samples = level * np.random.default_rng(0).standard_normal((1, RATE))
+    with pytest.raises(ValueError, match=message):
+        align(Audio(samples.astype(np.float32), RATE), "hello")
+
+
 def test_capitals_are_read_as_words_and_given_back():
     name, text, _ = KNOWN[0]
     audio = read(CORPUS / name)
@@ -261,6 +268,9 @@ def test_the_command_prints_writes_and_draws(tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
     write_words(tmp_path / "expected.TextGrid", words, audio.seconds)
     assert grid.read_bytes() == (tmp_path / "expected.TextGrid").read_bytes()
+    assert "does not seem" not in capsys.readouterr().err
+    assert main(["align", recording, "Nothing of this was ever said by anybody."]) == 0
+    assert "does not seem to say this text" in capsys.readouterr().err
     assert main(["align", recording]) == 1
     assert "what does the recording say?" in capsys.readouterr().err
 

@@ -518,6 +518,7 @@ def test_the_command_scores_folders_side_by_side(tmp_path, capsys):
     assert main([*command, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert [printed[one]["figures"]["closed_set_accuracy"]["value"] for one in folders] == [1.0, 0.0]
+    assert [len(model["sha256"]) for model in printed[folders[0]]["by"]] == [64]
     picture = tmp_path / "scores.svg"
     assert main([*command, "--worst", "1", "--save", str(tmp_path / "kept"), "--plot", str(picture)]) == 0
     assert "<svg" in picture.read_text(encoding="utf-8")

@@ -36,7 +36,9 @@ def align(arguments: list[str]) -> None:
     command = parse(Align, "align", arguments)
     from zipvoice.audio.files import read
     from zipvoice.evaluation.alignment import align as find_words
+    from zipvoice.evaluation.transcription import fits
     from zipvoice.evaluation.word_files import format_of, words_json, write_words
+    from zipvoice.text.characters import is_han
 
     if (command.text is None) == (command.file is None):
         raise ValueError("what does the recording say? Give its text, or --file, one of them")
@@ -45,6 +47,8 @@ def align(arguments: list[str]) -> None:
     audio = read(command.audio)
     text = "".join(lines_of(command.file)) if command.file else command.text
     words = find_words(audio, text, command.language)
+    if command.language == "en" and not any(map(is_han, text)) and not fits(audio, text):
+        note(f"{command.audio} does not seem to say this text; where it does not, the times mean nothing")
     if command.json:
         sys.stdout.write(words_json(words, audio.seconds))
     elif command.output is None and command.plot is None:

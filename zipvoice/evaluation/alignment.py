@@ -15,6 +15,7 @@ from zipvoice.audio.files import Audio
 from zipvoice.audio.words import Word, rounded
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.evaluation.aligner import FRAME_SECONDS, SILENCE, Aligner, builtin_aligner
+from zipvoice.evaluation.level import require_sound
 from zipvoice.evaluation.sounds import sounds
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.words import SpokenWord, spoken_words, tokens_of_words
@@ -39,9 +40,7 @@ def align(audio: Audio, text: str, language: str = LANGUAGE) -> tuple[Word, ...]
         >>> align(read("me.wav"), "Hello from me.")
         (Word(word='Hello', start=0.13, end=0.52), Word(word='from', start=0.52, end=0.7), ...)
     """
-    if not np.ptp(audio.samples, axis=1).any():
-        raise ValueError("the recording is silent; no word is spoken in it")
-    words = align_words(audio, text_words(text, language))
+    words = align_words(require_sound(audio), text_words(text, language))
     return tuple(Word(one.word.upper(), one.start, one.end) for one in words) if text.isupper() else words
 
 

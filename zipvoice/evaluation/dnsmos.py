@@ -2,11 +2,14 @@
 """How good speech sounds to people, as predicted by the DNSMOS models that the package speechmos carries."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
 from zipvoice.audio.files import Audio, resample
 from zipvoice.evaluation.level import require_sound
+from zipvoice.evaluation.provenance import sha256_of
 
 RATE = 16000
 
@@ -34,3 +37,12 @@ def predict_dnsmos(audio: Audio) -> DnsmosScores:
     heard = resample(require_sound(audio).mono(), RATE).samples[0]
     scores = dnsmos.run(heard / max(float(np.abs(heard).max()), 1.0), sr=RATE)  # it refuses samples beyond one
     return DnsmosScores(float(scores["ovrl_mos"]), float(scores["p808_mos"]))
+
+
+def dnsmos_sha256() -> str:
+    """The hash of the two models that are asked."""
+    spec = find_spec("speechmos")
+    if spec is None or spec.origin is None:
+        raise ImportError("DNSMOS needs speechmos: pip install 'zipvoice-tts[evaluation]'")
+    folder = Path(spec.origin).parent / "dnsmos_models"
+    return sha256_of(folder / "sig_bak_ovr.onnx", folder / "model_v8.onnx")

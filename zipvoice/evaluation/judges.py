@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from zipvoice.audio.files import Audio, read
 from zipvoice.evaluation.blur import detail
 from zipvoice.evaluation.distillmos import DistillMos
-from zipvoice.evaluation.dnsmos import predict_dnsmos
+from zipvoice.evaluation.dnsmos import dnsmos_sha256, predict_dnsmos
 from zipvoice.evaluation.normalizers import Normalizer
 from zipvoice.evaluation.provenance import JudgedBy
-from zipvoice.evaluation.recognition import ClosedSetRecognizer, known_sentences
+from zipvoice.evaluation.recognition import ClosedSetRecognizer, known_sentences, model_sha256
 from zipvoice.evaluation.recognizers import Recognizer
 from zipvoice.evaluation.scores import Expected, Judgement, Score
 from zipvoice.evaluation.word_errors import count_errors
@@ -53,7 +53,7 @@ class ClosedSetJudge:
         self._choices = {item.name: among for group, among in zip(groups, texts, strict=True) for item in group}
         self._recognizer = cache(ClosedSetRecognizer)
         self.by: tuple[JudgedBy, ...] = (
-            JudgedBy("PocketSphinx en-us", "", f"pocketsphinx {version('pocketsphinx')}, closed set"),
+            JudgedBy("PocketSphinx en-us", model_sha256(), f"pocketsphinx {version('pocketsphinx')}, closed set"),
         )
 
     def __call__(self, expected: Expected, audio: Audio) -> Judgement:
@@ -114,7 +114,7 @@ class DnsmosJudge:
     """Opinions predicted by DNSMOS."""
 
     def __init__(self) -> None:
-        self.by = (JudgedBy("DNSMOS P.835 and P.808", "", f"speechmos {version('speechmos')}"),)
+        self.by = (JudgedBy("DNSMOS P.835 and P.808", dnsmos_sha256(), f"speechmos {version('speechmos')}"),)
 
     def __call__(self, expected: Expected, audio: Audio) -> Judgement:
         opinion = predict_dnsmos(audio)

@@ -12,7 +12,12 @@ JUDGED_RMS = 10 ** (-26 / 20)
 
 
 def require_sound(audio: Audio) -> Audio:
-    """The recording (channels, N) itself. Raises ValueError for one that is silent: a model scores silence too."""
+    """The recording (channels, N) itself. Raises ValueError for one that is silent: a model scores silence too.
+
+    So it does for samples that are not finite.
+    """
+    if not np.isfinite(audio.samples).all():
+        raise ValueError("the recording has samples that are not finite; write it anew from its source")
     centred = audio.samples - audio.samples.mean(axis=1, keepdims=True) if audio.num_samples else audio.samples
     if np.abs(centred).max(initial=0.0) < SILENT:
         raise ValueError(f"the recording of {audio.seconds:.2f} s is silent; there is nothing to judge")

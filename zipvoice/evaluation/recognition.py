@@ -14,6 +14,7 @@ from typing import Any
 
 from zipvoice.audio.files import Audio, pcm16, read, resample
 from zipvoice.config.strict_json import suggestion
+from zipvoice.evaluation.provenance import sha256_of
 from zipvoice.evaluation.word_errors import normalize
 
 RECOGNIZER_RATE = 16000
@@ -124,6 +125,14 @@ def known_sentences(sentences: Iterable[str]) -> list[str]:
     decoder = _decoder(lm=None)
     words = ((sentence, normalize(sentence).split()) for sentence in sentences)
     return [s for s, spoken in words if spoken and all(decoder.lookup_word(word) is not None for word in spoken)]
+
+
+def model_sha256() -> str:
+    """The hash of the recogniser's model and dictionary."""
+    from pocketsphinx import get_model_path
+
+    folder = Path(get_model_path("en-us"))
+    return sha256_of(*sorted((folder / "en-us").iterdir()), folder / "cmudict-en-us.dict")
 
 
 def _decoder(**settings: Any) -> Any:
