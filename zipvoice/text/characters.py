@@ -23,7 +23,7 @@ def fold(text: str) -> str:
     ① and Ⅳ and ½ become 1, IV and 1/2 between spaces, since they are words of their own. Invisible format characters
     (byte order mark, zero-width space, soft hyphen, direction marks) vanish. The superscripts ² and ³ stay: they are
     read as words. Longer exponents are written with a caret, 10⁻³ as 10^-3, and the figures of formulas on the line,
-    CO₂ as CO2.
+    CO₂ as CO2; the slash of fractions ⁄ as any slash.
     """
     if text.isascii():
         return text
@@ -111,7 +111,7 @@ HAN = "[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af
 _HAN = re.compile(HAN)
 _EXPONENT = re.compile("[⁰¹⁴-⁹⁻][⁰¹²³⁴-⁹⁻]*|[²³][⁰¹²³⁴-⁹⁻]+")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
-_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
+_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋⁄∕", "0123456789+-//")
 _VISIBLE = dict.fromkeys(range(32), "␣")
 
 

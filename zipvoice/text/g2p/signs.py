@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
+from zipvoice.text.g2p.numerals import with_numerals
+
 Phonemes = Callable[[str, str], list[str]]
 
 _NAMES: dict[str, dict[str, str]] = {
@@ -44,12 +46,13 @@ _BRACKETS = re.compile(r"(?<!\w)<(?=\S)([^<>\n]{1,60})(?<=\S)>(?!\w)")
 _ARROW = re.compile(r"\s*(?:[-=]{1,2}>|<[-=]{1,2}(?=\s))\s*")
 _CELSIUS = re.compile(r"(?<=\d)\s?(?:°\s?C(?!\w)|℃)")
 _FAHRENHEIT = re.compile(r"(?<=\d)\s?(?:°\s?F(?!\w)|℉)")
-_NUMERAL = re.compile(r"(?<![\w'’.-])(?=[IVXLC]{2})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?![\w'’.-])")
+_NUMERAL = re.compile(r"(?<![\w'’.-])(?=[IVXLC]{2})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?![\w'’-]|\.\w)")
 _FORMS = re.compile("[\ufe0e\ufe0f]|(?<=\\S)[\U0001f3fb-\U0001f3ff]")
 
 
 def with_names(text: str, language: str, phonemes: Phonemes, is_latin: bool) -> str:
     """`text` with such signs in words; emoji without their colour, of which the voice would name half."""
+    text = with_numerals(text, language)
     if not text.isascii():
         text = _FORMS.sub("", text)
         if is_latin or "°C" in _names(language):

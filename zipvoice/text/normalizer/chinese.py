@@ -84,7 +84,8 @@ def _time(match: re.Match[str]) -> str:
 def _minutes(match: re.Match[str]) -> str:
     """52:30 -> 五十二分三十秒."""
     minutes, seconds = re.findall(r"\d+", match[0])
-    return f"{number(str(int(minutes)))}分{'零' if seconds[0] == '0' else ''}{cardinal(seconds)}秒"
+    first = "两" if int(minutes) == 2 else number(str(int(minutes)))
+    return f"{first}分{'零' if seconds[0] == '0' else ''}{cardinal(seconds)}秒"
 
 
 def _days(match: re.Match[str]) -> str:
@@ -189,7 +190,7 @@ def _range(match: re.Match[str]) -> str:
 def _halves(match: re.Match[str]) -> str:
     """1米75 -> 一米七五, 3块5 -> 三块五."""
     whole, measure, rest = re.fullmatch(r"(\d+)(\D)(\d+)", match[0]).groups()  # type: ignore[union-attr]
-    say = number if is_measured(context.after(match)) else digit_by_digit
+    say = digit_by_digit if measure == "秒" else number if is_measured(context.after(match)) else digit_by_digit
     return ("两" if whole == "2" else number(whole)) + measure + say(rest)
 
 
@@ -226,7 +227,7 @@ _OPERANDS = r"[\w(（√∠π+-]"
 _SYMBOLS: dict[str, str] = {
     "π": "派",
     "√": "根号", "∠": "角", "∞": "无穷大", "∵": "因为", "∴": "所以", "%": "百分号", "‰": "千分号", "&": "和",
-    "@": " at ", "#": "井号", "℃": "摄氏度", "°": "度", "=": "等于", "→": "到",
+    "@": " at ", "#": "井号", "℃": "摄氏度", "°": "度", "=": "等于", "→": "到", "↑": "上升", "↓": "下降",
 }  # fmt: skip
 _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
     "address": (
@@ -242,7 +243,10 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
     ),
     "minute": (r"(?<=点)00(?=分)", lambda match: "零"),
     "month": (r"(?<!\d)(?:19|20)\d\d-(?:0[1-9]|1[0-2])(?![\d-]|赛季|年|学年)", _month),
-    "span": (rf"(?<=[\d年月日号时点分秒天旬季一二三四五六])\s?[-–—~～]{{1,2}}\s?(?={_LATER})", lambda match: "到"),
+    "span": (
+        rf"(?<=[\d年月日号时点分秒天旬季一二三四五六mM半刻])\s?[-–—~～]{{1,2}}\s?(?={_LATER})",
+        lambda match: "到",
+    ),
     "time": (_CLOCK, _time),
     "telephone": (
         r"(?<![\d.])(?:\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?![\d.])"
@@ -266,7 +270,7 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
         r"(?<![\d、])(?:1、2|2、3|3、4|4、5|5、6|6、7|7、8|8、9)(?=[个只条天年次人位名岁斤米公小分件张块])",
         _either,
     ),
-    "halves": (r"(?<![\d.,])\d{1,4}[米块元尺万千亿]\d{1,2}(?![\d.,%]|[A-Za-z°℃])", _halves),
+    "halves": (r"(?<![\d.,])\d{1,4}(?:[米块元尺万千亿]|秒(?=\d\d(?![分秒度])))\d{1,2}(?![\d.,%]|[A-Za-z°℃])", _halves),
     "range": (RANGE, _range),
     "quantity": (QUANTITY, _quantity),
     "model": (rf"(?:{_MODELS})-(?=\d{{1,4}}(?![\d.%°℃]))", lambda match: match[0][:-1]),
@@ -275,6 +279,7 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
         r"第\s?[IVXL]{1,6}\s?(?=[章卷部节回期届集])|(?<![A-Za-z])(?:I{1,3}|IV|VI{1,3}|IX)\s?(?=[型级期类度世代])",
         _ordinal,
     ),
+    "pair": (r"(?<=[元镑郎币铢金])/(?=人民币|[美欧日港韩澳加]元|英镑|卢布|瑞郎)", lambda match: "兑"),
     "per": (
         rf"(?<=[元块次个台人]){re.escape('/')}{UNIT}|(?<=[\w])/(?=[{_MEASURES_BELOW}])",
         lambda match: "每" + unit_name(match[0][1:]),
@@ -283,7 +288,7 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
         rf"(?<=[\w)）%°℃²³])\s*(?:[!=<>]=|[+=÷<>≤≥≈≠±&∶×]|(?<=\d)[*xX](?=\d))\s*(?={_OPERANDS})|(?<=[\d万千百亿])\+(?!\w)",
         _operator,
     ),
-    "symbol": (r"[π√∠∞∵∴%‰&@#℃°=→]", lambda match: _SYMBOLS[match[0]]),
+    "symbol": (r"[π√∠∞∵∴%‰&@#℃°=→]|[↑↓](?=\s?\d)", lambda match: _SYMBOLS[match[0]]),
     "drawl": (r"[~～]+(?=(\W)?)", lambda match: "，" if match[1] is None and context.after(match) else ""),
 }
 

@@ -88,6 +88,14 @@ def is_season(after: str) -> bool:
     return re.match(r"\s?(?:赛季|学年|财年|年度|年版)", after) is not None
 
 
+def is_period(first: str, last: str, before: str, after: str) -> bool:
+    """True for two years, the later behind: 二战（1939-1945）, 1914-1918期间."""
+    if not (len(first) == len(last) == 4 and 1000 < int(first) < int(last) < 2100):
+        return False
+    in_brackets = bool(before) and before[-1] in "（(" and after[:1] in tuple("）)，,")
+    return in_brackets or re.match("期间|时期|在位|任期", after) is not None
+
+
 def is_result(after: str) -> bool:
     """True before 平局 and the like, which a score stands before."""
     return re.match(r"\s?(?:平局|平手|战平|大?胜|惜?负|的?比分)", after) is not None
@@ -100,7 +108,13 @@ def is_event(after: str) -> bool:
 
 def is_duration(before: str) -> bool:
     """True after 用时, 成绩 and the like, where 2:03 is minutes and seconds."""
-    return re.search(r"(?:成绩|用时|耗时|时长|历时|片长|全长|跑出|游出|配速)[为是了:：\s]{0,2}\Z", before) is not None
+    return (
+        re.search(
+            r"(?:成绩|用时|耗时|时长|历时|片长|全长|跑出|游出|配速|[还只仅]剩|剩余|倒计时|补时)[为是了:：\s]{0,2}\Z",
+            before,
+        )
+        is not None
+    )
 
 
 def is_deadline(before: str) -> bool:

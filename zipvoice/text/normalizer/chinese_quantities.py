@@ -119,6 +119,8 @@ def _special_pair(first: ChineseQuantity, last: ChineseQuantity, mark: str, befo
         return f"{digit_by_digit(first.number)}杠{digit_by_digit(last.number)}"
     if context.is_year(last.number, before, after) and len(first.number) == 4:
         return f"{digit_by_digit(first.number)}到{digit_by_digit(last.number)}"
+    if context.is_period(first.number, last.number, before, after):
+        return f"{digit_by_digit(first.number)}到{digit_by_digit(last.number)}"
     if len(first.number) == 4 and len(last.number) == 2 and context.is_season(after):
         return f"{digit_by_digit(first.number)}到{digit_by_digit(last.number)}"
     if mark in "-–" and context.is_score(before, after) and (not is_measured(after) or context.is_result(after)):
@@ -146,6 +148,7 @@ def _number_words(quantity: ChineseQuantity, before: str, after: str) -> str:
     return number(digits)
 
 
+_NAMED = re.compile(r"(?:座位?|座号|出口|登机口|[从到]|柜台|栋|室|教室|附件?|第)\s?\Z")
 _SERIES = re.compile(r"(?:[第初周老民国十A-Za-z]|星期|礼拜)\s?-?\Z")
 
 
@@ -194,4 +197,6 @@ def _name_behind(quantity: ChineseQuantity, before: str, after: str) -> str:
         return ""
     if unit == "s" and re.search(r"[A-Za-z] ?\Z", before):
         return unit  # iPhone 5s
+    if unit in ("A", "h", "t", "g") and _NAMED.search(before):
+        return unit  # 座位12A
     return CURRENCY_CODES.get(unit) or unit_name(unit)

@@ -48,7 +48,7 @@ def alternatives(names: Iterable[str]) -> str:
 _LENGTHS = ("km", "m", "dm", "cm", "mm", "µm", "nm", "ft")
 _ATOM = rf"(?:(?:{alternatives(_LENGTHS)})(?:\^?[23]|[²³])|{alternatives(_SIMPLE_UNITS)})"
 _END = r"(?![A-Za-zµΩ^])(?:(?!\d)|(?<=[hnms]))"  # 1h30min, but not H7N9
-_NO_UNIT = r"(?!A[级景大游股类轮]|W[粉人播点阅+])"  # names, 5A级景区; ten thousand, 100W粉丝
+_NO_UNIT = r"(?!A[级景大游股类轮出口座号栋区门馆班组]|W[粉人播点阅+])"  # names, 5A级景区; ten thousand, 100W粉丝
 UNIT = rf"(?:{_NO_UNIT}{_ATOM}(?:·{_ATOM})?(?:/{_ATOM})?{_END})"
 """A pattern for a unit, maybe of two parts: km/h, g/cm³, N·m."""
 

@@ -57,6 +57,14 @@ def _kept(*groups: int) -> Replacement:
     return replacement
 
 
+def _formula(found: re.Match[str]) -> str:
+    """$x = 1$ without its marks; prose between two amounts of dollars stays."""
+    return found[0] if _PROSE.search(found[1]) else _kept(1)(found)
+
+
+_PROSE = re.compile(r"(?<![\\a-zA-Z{])[a-z]{3,}\s+[a-z]{2,}")
+
+
 def _then(mark: str) -> Replacement:
     """The mark in place of the line's end."""
     return lambda found: mark + found[0][1:]
@@ -108,7 +116,7 @@ _ALWAYS: list[tuple[re.Pattern[str], Replacement]] = [
     ),
     (re.compile(r"\[\^[\w-]{1,20}\]:?"), _gone),
     (re.compile(r"(?<=[.,;:!?\"'”’)])\[(?:\d{1,3}|[a-z])\](?!\()"), _gone),
-    (re.compile(r"\[(?:Pg|Page)\.? ?\d{1,4}\]|\{\d{1,4}\}"), _gone),
+    (re.compile(r"\[(?:Pg|Page)\.? ?\d{1,4}\]|(?<![\w}^_\]\\])\{\d{1,4}\}(?!\{)"), _gone),
     (
         re.compile(
             r"\[(?:Illustration|Sidenote|Transcriber['’]s [Nn]ote|Footnote [\dA-Z]{1,3}|Editor['’]s [Nn]ote"
@@ -124,6 +132,11 @@ _ALWAYS: list[tuple[re.Pattern[str], Replacement]] = [
     (re.compile(r"(?<![\w_])__(?=[^\s_])([^_]{1,500}?)(?<=[^\s_])__(?!\w)"), _kept(1)),
     (re.compile(r"(?<![\w*\\])\*(?=[^\s*])([^*\n]{1,300}?)(?<=[^\s*])\*(?![\w*])"), _kept(1)),
     (re.compile(r"(?<![\w_\\/])_(?=[^\s_])([^_\n]{1,300}?)(?<=[^\s_])_(?!\w)"), _kept(1)),
+    (re.compile(r"\$\$([^$]{1,600})\$\$"), _kept(1)),
+    (
+        re.compile(r"(?<![\w\\$])\$(?=[^\s$])(?=[^$\n]{0,200}[\\^_={])((?:[^$\n]){1,300}?)(?<=[^\s\\])\$(?![\w$])"),
+        _formula,
+    ),
     (re.compile(r"~~(?=[^\s~])([^~\n]{1,300}?)(?<=[^\s~])~~"), _kept(1)),
     (re.compile(r"(`{1,3})([^`\n]{1,300})\1"), _kept(2)),
     (re.compile(rf"</(?:{_TAGS})>|<(?:{_TAGS})(?:\s+[a-z-]{{1,20}}=[^<>\n]{{0,300}})?\s?/?>", re.I), _gone),
@@ -141,4 +154,4 @@ _EVERYTHING: list[tuple[re.Pattern[str], Replacement]] = [
     (re.compile(r"(?<!\])\[([^\[\]\n]{1,300})\]\[[^\[\]\n]{0,80}\]"), _kept(1)),
     (re.compile(r"(?<=[a-z]{2})\[\d{1,3}\](?!\()"), _gone),
 ]
-_ANY = re.compile(r"[*_#`~>|\[{]|</?\w|\n\s*\n|^\s*[-+•‣–]\s|[.?!…] - |&[a-z#]|\\", re.M)
+_ANY = re.compile(r"[*_#`~>|\[{]|\$[^\s$]|\$\$|</?\w|\n\s*\n|^\s*[-+•‣–]\s|[.?!…] - |&[a-z#]|\\", re.M)

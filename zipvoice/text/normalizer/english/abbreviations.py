@@ -30,11 +30,22 @@ def abbreviation(text: str, start: int) -> Said | None:
         return Said(end + dotted, _BEFORE_NAMES[written], "title")
     if is_street:
         return _street(text, end, written, dotted)
+    if lower in _BEFORE_LETTERS and dotted and _LETTER_AHEAD.match(after):
+        return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
+    if lower in ("no", "nos") and dotted and _CODE_AHEAD.match(after):
+        return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
+    if written == "P" and start:
+        return None  # Fed. R. Civ. P. 56
+    if lower == "no" and _PRONOUN_AHEAD.match(after):
+        return None
     if lower in _BEFORE_NUMBERS and _NUMBER_AHEAD.match(after) and (dotted or lower in _NO_DOT_NEEDED):
         return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
     if written.isupper() and len(written) > 1 and lower not in _IN_CAPITALS:
         return None
-    if lower in _ANYWHERE and (dotted or lower in _WITHOUT_DOT):
+    if (found := _FLOOR.match(text, start)) and _ORDINAL_BEFORE.search(text, max(0, start - 6), start):
+        words = "floor" if written[0] in "fF" else "edition"
+        return Said(_end(text, found.end() - 1, True), words, "abbreviation")
+    if lower in _ANYWHERE and _is_one_word(written) and (dotted or lower in _WITHOUT_DOT):
         stop = end + dotted if lower in _NEVER_LAST and after.strip() else _end(text, end, dotted)
         return Said(stop, _ANYWHERE[lower], "abbreviation")
     if (
@@ -44,6 +55,19 @@ def abbreviation(text: str, start: int) -> Said | None:
     ):
         return Said(_end(text, end, dotted), _COMPANIES[written], "company")
     return None
+
+
+def _is_one_word(written: str) -> bool:
+    """False for a plural of capitals: HRs."""
+    return written.islower() or written.istitle() or written.isupper() or written in ("YoY", "QoQ")
+
+
+def direction(text: str, start: int) -> Said | None:
+    """350 W. 57th St.: the side of the town before the name of a street."""
+    found = _DIRECTION.match(text, start)
+    if not found or not _NUMBER_BEFORE.search(text, max(0, start - 7), start):
+        return None
+    return Said(found.end(), _QUARTERS[found[1].replace(".", "")], "street")
 
 
 def _title(text: str, start: int, end: int, lower: str, dotted: bool) -> Said | None:
@@ -115,7 +139,17 @@ _JOINING = ("-", "'", "@", "_", "/", "\\", "&", "–")
 _PARTY = re.compile(r"[A-Z][\w.,&'’]*\s\Z")
 _PARTIES = re.compile(r"v\.?(?=\s[A-Z])")
 _NAME_AHEAD = re.compile(r"\s+[A-Z]")
-_NUMBER_AHEAD = re.compile(r"\s?[\d#$£€]|\s[IVXLC]+\b|\s[ivxl]+\b")
+_LETTER_AHEAD = re.compile(r"\s(?![AI]\s[a-z])[A-Z](?!['\w]|\.\w|\.\s[A-Z][a-z])")
+_CODE_AHEAD = re.compile(r"\s[A-Z]{1,4}-?\d")
+_PRONOUN_AHEAD = re.compile(r"\s+I(?:'|\s+[a-z])")
+_FLOOR = re.compile(r"(?:[Ff]lr?|edn?)\.")
+_ORDINAL_BEFORE = re.compile(r"\d(?:st|nd|rd|th|d) \Z")
+_NUMBER_BEFORE = re.compile(r"\d[A-Z]? \Z")
+_DIRECTION = re.compile(
+    r"([NS]\.?[EW]\.?|[NSEW]\.?)"
+    r"(?=\s\d{1,3}(?:st|nd|rd|th)\b|(?:\s[A-Z][a-z]+){1,3} (?:St|Ave|Blvd|Rd|Dr|Ln|Street|Avenue|Road)\b)"
+)
+_NUMBER_AHEAD = re.compile(r"\s?[\d#$£€]|\s(?:AD|A\.D\.)\s\d|\s[IVXLC]+\b|\s[ivxl]+\b")
 _SENTENCE_END = re.compile(r"\s*\Z|[\"')\]]*\s+[\"'(\[]?(?!(?:Ltd|Inc|Corp|LLC|Jr|Esq)\b)[A-Z]|[\"')\]]*\Z")
 _CAPITALISED_BEFORE = re.compile(r"(?:[A-Z][a-z'.]+|\d(?:st|nd|rd|th))\s\Z")
 _STREET_END = re.compile(r"\s*(?:[,;)]|\Z|(?:NW|NE|SW|SE|N|S|E|W)\b)")
@@ -151,7 +185,9 @@ _BEFORE_NAMES = {
     "Pres": "president", "Supt": "superintendent", "Insp": "inspector", "Det": "detective", "Amb": "ambassador",
     "Fr": "father", "Sr": "senior", "Messrs": "messers", "Mme": "madame", "Mlle": "mademoiselle",
     "St": "saint", "Ste": "saint", "Sts": "saints", "Mt": "mount", "Mts": "mountains", "Ft": "fort", "Pt": "point",
-    "Dir": "director", "Atty": "attorney", "Assoc": "associate", "Asst": "assistant", "GEN": "general",
+    "Dir": "director", "Brig": "brigadier", "Cpt": "captain", "Pfc": "private first class", "Cdr": "commander",
+    "Comdr": "commander", "Cmdt": "commandant", "Lieut": "lieutenant", "Ens": "ensign", "Cdre": "commodore",
+    "Dep": "deputy", "Atty": "attorney", "Assoc": "associate", "Asst": "assistant", "GEN": "general",
     "COL": "colonel", "MAJ": "major", "LT": "lieutenant", "REV": "reverend", "ST": "saint", "FT": "fort",
 }  # fmt: skip
 _STREETS = {
@@ -167,8 +203,12 @@ _BEFORE_NUMBERS = {
     "tel": "telephone", "rm": "room", "fl": "floor", "hwy": "highway", "rte": "route", "ver": "version", "c": "circa",
     "ca": "circa", "est": "established", "approx": "approximately", "max": "maximum", "min": "minimum", "pt": "part",
     "bk": "book", "ref": "reference", "tab": "table", "app": "appendix", "circ": "circa", "b": "born", "d": "died",
-    "cl": "clause", "sched": "schedule", "ed": "edition", "q": "question", "ex": "exercise",
+    "cl": "clause", "rev": "revision", "chaps": "chapters", "lat": "latitude", "long": "longitude",
+    "lng": "longitude", "ser": "series", "sched": "schedule", "ed": "edition", "q": "question", "ex": "exercise",
 }  # fmt: skip
+_BEFORE_LETTERS = frozenset(
+    ("app", "fig", "figs", "sec", "ex", "apt", "ste", "rm", "rev", "sched", "art", "tab", "eq", "vol")
+)
 _NO_DOT_NEEDED = frozenset(("apt", "hwy", "rte", "approx", "ext", "tel", "nos", "fig", "figs", "vol"))
 _ANYWHERE = {
     "jr": "junior", "esq": "esquire", "ltd": "limited", "etc": "et cetera", "btw": "by the way", "vs": "versus",
@@ -183,9 +223,10 @@ _ANYWHERE = {
     "ppl": "people", "misc": "miscellaneous", "anon": "anonymous", "subj": "subject",
     "asst": "assistant", "mgmt": "management", "pkg": "package", "attn": "attention", "cf": "compare",
     "wwii": "World War Two", "wwi": "World War One", "messrs": "messers", "fwd": "forward", "addl": "additional",
-    "dia": "diameter", "ht": "height",
+    "dia": "diameter", "ctrl": "control", "agg": "aggregate", "recd": "received", "cmd": "command", "ht": "height",
 }  # fmt: skip
 _WITHOUT_DOT = frozenset((
+    "ctrl", "cmd",
     "jr", "esq", "ltd", "etc", "btw", "vs", "approx", "dept", "univ", "avg", "govt", "bros", "mgmt", "tbsp", "tsp",
     "yoy", "qoq", "ppl", "wwii", "wwi", "bldg", "blvd", "lbs", "hrs", "yrs", "mins", "qty", "misc", "pkg", "asst",
 ))  # fmt: skip

@@ -33,6 +33,7 @@ _TELEPHONES = tuple(
         r"(?:1[-. ])?\d{3}([-. ])\d{3}\1\d{4}",
         r"1-8\d\d-[A-Z0-9]{3,8}(?:-[A-Z0-9]{3,8}){0,2}",
         r"\d{3}-\d{4}",
+        r"\(0\d{1,4}\)(?:[ -]?\d{3,4}){1,3}",
         r"0\d{2,4}(?:[ -]\d{3,4}){1,3}",
         r"\d{4}(?:[ -]\d{4}){2,4}",
         r"\d{1,6}(?:-\d{1,7}){2,6}",
@@ -70,6 +71,8 @@ def code(text: str, start: int) -> Said | None:
         len(digits) in (5, 6) and _TEXTING.search(text, max(0, start - 32), start)
     ):
         return Said(found.end(), digit_by_digit(digits), "code")
+    if before == "port":
+        return Said(found.end(), in_pairs(digits), "code")
     if len(digits) == 5 and _STATE.search(text, max(0, start - 3), start):
         extra = _ZIP_EXTENSION.match(text, found.end())
         words = digit_by_digit(digits) + (f", {digit_by_digit(extra[1])}" if extra else "")
@@ -81,7 +84,7 @@ def code(text: str, start: int) -> Said | None:
     return None
 
 
-_DIGITS = re.compile(r"\d+(?![\d/:%]|[.,]\d|-\d)")
+_DIGITS = re.compile(r"\d{5}(?=-\d{4}(?![\d-]))|\d+(?![\d/:%]|[.,]\d|-\d)")
 _WORDS_BEFORE = re.compile(r"([A-Za-z]*)[.:]?\s?\b([A-Za-z]+)\.?[:#\s]{1,3}\Z")
 _LINKS = frozenset(("is", "was", "number", "no", "code"))
 
@@ -173,6 +176,46 @@ def serial(text: str, start: int) -> Said | None:
 
 _SERIAL = re.compile(r"(?=[A-Z]*\d[A-Z\d]*[A-Z][A-Z\d]*\d|\d+[A-Z]+\d|\d+[A-Z]{2})[A-Z\d]{7,40}(?!\w)")
 _HEX = re.compile(r"0x[0-9A-Fa-f]{1,16}(?!\w)")
+
+
+def identifier(text: str, start: int) -> Said | None:
+    """00:1B:44:11:3A:B7, 550e8400-e29b-..., fe80::1, a1b2c3d: addresses of machines and hashes, sign by sign."""
+    found = _IDENTIFIER.match(text, start)
+    if not found or found[0].isdigit() or not any(map(str.isdigit, found[0])):
+        return None
+    words = (_IN_IDENTIFIERS.get(c) or (digit_by_digit(c) if c.isdigit() else c.upper()) for c in found[0])
+    return Said(found.end(), " ".join(" ".join(words).split()).replace(" ,", ","), "identifier")
+
+
+_IN_IDENTIFIERS = {":": ",", "-": ","}
+_IDENTIFIER = re.compile(
+    r"(?:[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}"
+    r"|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"|(?=[0-9a-fA-F:]{0,34}::|(?:[0-9a-fA-F]{1,4}:){7})(?:[0-9a-fA-F]{1,4}::?){1,7}[0-9a-fA-F]{1,4}"
+    r"|(?=[0-9]{0,39}[a-f])(?=[a-f]{0,39}[0-9])(?=(?:[a-f]{0,9}[0-9]){3})(?=(?:[0-9]{0,9}[a-f]){2})[0-9a-f]{7,40})(?![\w:-])"
+)
+
+
+def offset(text: str, start: int) -> Said | None:
+    """UTC-8, GMT+5:30: hours before or after."""
+    found = _OFFSET.match(text, start)
+    if not found:
+        return None
+    minutes = f" {cardinal(found[4])}" if found[4] and int(found[4]) else ""
+    sign = "plus" if found[2] == "+" else "minus"
+    return Said(found.end(), f"{' '.join(found[1])} {sign} {cardinal(found[3])}{minutes}", "zone")
+
+
+_OFFSET = re.compile(r"(UTC|GMT)\s?([+−–-])(\d{1,2})(?::?(\d\d))?(?![\w:])")
+
+
+def dotted_letter(text: str, start: int) -> Said | None:
+    """H.264, X.509: a letter and its number."""
+    found = _DOTTED_LETTER.match(text, start)
+    return Said(found.end(), f"{found[1]} dot {in_pairs(found[2])}", "name") if found else None
+
+
+_DOTTED_LETTER = re.compile(r"\b([A-Z])\.(\d{1,4})(?![\w]|\.\d)")
 
 
 def hyphenated(text: str, start: int) -> Said | None:

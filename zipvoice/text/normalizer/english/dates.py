@@ -67,6 +67,32 @@ def weekday(text: str, start: int) -> Said | None:
     return Said(found.end(), words, "weekday")
 
 
+def hyphenated(text: str, start: int) -> Said | None:
+    """5-May-1990, 03-Jan-24."""
+    found = _HYPHENATED.match(text, start)
+    if not found or not 1 <= int(found[1]) <= 31:
+        return None
+    return Said(found.end(), f"{_LOOKUP[found[2]]} {ordinal(found[1])}, {year_like(_century(found[3]))}", "date")
+
+
+def season(text: str, start: int) -> Said | None:
+    """2023/24: two years that follow one another."""
+    found = _SEASON.match(text, start)
+    if not found or (int(found[1]) + 1) % 100 != int(found[2]):
+        return None
+    return Said(found.end(), f"{year_like(found[1])}, {cardinal(found[2])}", "years")
+
+
+def military(text: str, start: int) -> Said | None:
+    """0600 hrs, 1430 hours."""
+    found = _MILITARY.match(text, start)
+    if not found or int(found[1]) > 24:
+        return None
+    hour = ("zero " if found[1][0] == "0" else "") + cardinal(found[1])
+    minute = "hundred" if found[2] == "00" else ("zero " if found[2][0] == "0" else "") + cardinal(found[2])
+    return Said(found.end(), f"{hour} {minute} hours", "time")
+
+
 def numeric(text: str, start: int) -> Said | None:
     """2024-05-01, maybe with a time; 07/04/2026; 25.12.2021; on 7/4."""
     if found := _ISO.match(text, start):
@@ -92,6 +118,9 @@ _NO_DAY = re.compile(r"\s?(?:miles|times|more|people|percent|million|thousand|st
 _SHORT_MONTH = re.compile(r"(Jan|Feb|Aug|Sept|Sep|Oct|Nov|Dec)\.(?=\s+[a-z\d]|,|-)")
 _WEEKDAYS = re.compile(rf"({'|'.join(_DAYS)})\.?\s?[-–]\s?({'|'.join(_DAYS)})\b\.?(?!\w)")
 _WEEKDAY = re.compile(rf"({'|'.join(_DAYS)})(?:\.(?=,|\s+[a-z\d])|\.?(?=,?\s(?:\d|{_MONTH.replace('(', '(?:', 1)})))")
+_HYPHENATED = re.compile(rf"(\d{{1,2}})-{_MONTH}\.?-(\d{{4}}|\d\d)(?![\w-])")
+_SEASON = re.compile(r"((?:19|20)\d\d)/(\d\d)(?![\d/]|[.,]\d)")
+_MILITARY = re.compile(r"(\d\d)([0-5]\d) ?(?:h(?:ou)?rs?\b\.?)")
 _ISO = re.compile(
     r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ](\d\d):(\d\d)(?::\d\d(?:\.\d{1,9})?)?(?:(Z)|[+-]\d\d:?\d\d)?)?(?![\d-])"
 )
@@ -119,6 +148,8 @@ def _date(year: str, month: str, day: str) -> str:
 
 def time(text: str, start: int) -> Said | None:
     """5:30pm, 9 a.m., 18:00, 9am-5pm, 10:30-11:45, 1:02:03."""
+    if half := _HALF_PAST.match(text, start):
+        return Said(half.end(), "half" if half[1] == "2" else "quarter", "time")
     first = _TIME.match(text, start)
     if not first or not _is_time(first):
         return None
@@ -135,6 +166,7 @@ _TIME = re.compile(
     r"(\d{1,2})(?:[:.](\d\d)(?::(\d\d))?)?(?:\s?([aApP])(?:\.\s?[mM]\.?|[mM](?![a-zA-Z])))?"
     r"(?![\d:]|[.,/]\d|\s?[%°$€£])"
 )
+_HALF_PAST = re.compile(r"1/([24])(?=\s+(?:past|to|after)\s)")
 _TO = re.compile(r"\s?[-–—]\s?")
 
 
@@ -183,6 +215,9 @@ def duration(text: str, start: int) -> Said | None:
         larger = f"{_counted(hours, 'hour')} " if hours else ""
         exact = f"{cardinal(seconds)} point {digit_by_digit(fraction)} seconds"
         return Said(race.end(), f"{larger}{_counted(minutes, 'minute')} {exact}", "duration")
+    if (clock := _CLOCKED.match(text, start)) and _TOOK.search(text, max(0, start - 16), start):
+        counted = zip(clock.groups(), ("hour", "minute", "second"), strict=True)
+        return Said(clock.end(), " ".join(_counted(n, name) for n, name in counted if int(n)), "duration")
     found = _DURATION.match(text, start) or _MINUTES.match(text, start)
     if not found:
         return None
@@ -195,6 +230,8 @@ def duration(text: str, start: int) -> Said | None:
 
 _DURATION = re.compile(r"(\d{1,4})\s?h(?:rs?)?\s?([0-5]?\d)(?:\s?m(?:ins?)?(?:\s?([0-5]?\d)\s?s(?:ecs?)?)?)?(?!\w)")
 _RACE = re.compile(r"(?:(\d{1,2}):)?(\d{1,2}):([0-5]\d)\.(\d{1,3})(?![\w:]|[.,]\d)")
+_CLOCKED = re.compile(r"(\d{1,2}):([0-5]\d):([0-5]\d)(?![\d:]|\.\d)")
+_TOOK = re.compile(r"(?i)\b(?:in|time(?: of)?|ran|took|lasted|record of|duration|clocked|length):?\s\Z")
 _MINUTES = re.compile(r"(\d{1,4})\s?m\s?([0-5]?\d)\s?s(?!\w)")
 
 
@@ -225,7 +262,7 @@ _DECADE = re.compile(r"((?:\d\d)?\d0|1000)'?s\b")
 
 
 _IN_THE = re.compile(
-    r"(?i)(?:\b(?:the|his|her|my|their|your|our|its|early|mid|late|low|high|lower|upper|into|and|or|in)[ -]'?|s-)\Z"
+    r"(?i)(?:\b(?:the|his|her|my|their|your|our|its|early|mid|late|low|high|lower|upper|into|and|or|in)[ -]'?|s[-/])\Z"
 )
 
 

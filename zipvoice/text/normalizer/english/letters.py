@@ -7,6 +7,8 @@ and it drops the s of a plural (GPUs). A letter name written as a word cannot be
 
 import re
 
+from zipvoice.text.normalizer.english.numbers import cardinal
+from zipvoice.text.normalizer.english.units import UNITS
 from zipvoice.text.normalizer.reading import Said
 
 
@@ -27,9 +29,51 @@ def at_clause_end(text: str, start: int) -> Said | None:
 
 
 def name(text: str, start: int) -> Said | None:
-    """IPv6, PhD: names in small and large letters that the engine makes words of."""
+    """IPv6, PhD: names that the engine makes words of; SIM, RAM: words that it spells; Esc, a key."""
+    if word := _AS_WORD.match(text, start):
+        return Said(word.end(), _WORDS[word[0]], "letters")
+    if key := _KEY.match(text, start):
+        return Said(key.end(), _KEYS[key[0]], "key")
     found = _NAME.match(text, start)
     return Said(found.end(), " ".join(found[0].upper()), "letters") if found else None
+
+
+def shouted(text: str, start: int) -> Said | None:
+    """GET OUT NOW! Words in capitals that the engine would spell, where they are hardly letters."""
+    found = _CAPITALS.match(text, start)
+    if not found:
+        return None
+    word = found[0].lower()
+    is_word = word in _SHOUTED_WORDS or (word in _SHOUTED_TOO and _is_shouting(text, start, found.end()))
+    return Said(found.end(), word, "capitals") if is_word else None
+
+
+def _is_shouting(text: str, start: int, end: int) -> bool:
+    """True if the sentence around has capitals alone, and at least three words."""
+    before = _SENTENCE_START.split(text[max(0, start - 60) : start])[-1]
+    after = _SENTENCE_START.split(text[end : end + 60])[0]
+    around = before + after
+    return not any(map(str.islower, around)) and len(_CAPITAL_WORD.findall(around)) > 1
+
+
+def stutter(text: str, start: int) -> Said | None:
+    """W-what, d-didn't: the sound of the letter, not its name."""
+    found = _STUTTER.match(text, start)
+    if not found or _NO_STUTTER.match(text, found.end()) or text[start - 1 : start] in ("-", "'"):
+        return None
+    sound = "wuh" if text[found.end() : found.end() + 2].lower() == "wh" else f"{found[1].lower()}uh"
+    return Said(found.end(), " ".join([sound] * found[0].count("-")) + "-", "stutter")
+
+
+def variables(text: str, start: int) -> Said | None:
+    """mc²: letters of a formula, unless they are a unit; q6h: every six hours."""
+    if dose := _DOSE.match(text, start):
+        last = f" to {cardinal(dose[2])}" if dose[2] else ""
+        return Said(dose.end(), f"every {cardinal(dose[1])}{last} hours", "dose")
+    found = _SYMBOLS.match(text, start)
+    if not found or found[0] in UNITS:
+        return None
+    return Said(found.end(), " ".join(found[0].upper()), "letters")
 
 
 def for_the_engine(text: str) -> str:
@@ -50,17 +94,55 @@ def interjection(text: str, start: int) -> Said | None:
     return next((Said(found.end(), words, "interjection") for p, words in _STRETCHED if p.fullmatch(word)), None)
 
 
-_PLURAL = re.compile(r"(PhD|[A-Z]{2,5})s(?![\w'])")
+_PLURAL = re.compile(r"(PhD|[A-Z]{2,5})s(?!\w|'\w)")
 _CAPITALS = re.compile(r"[A-Z]{2,5}(?!\w)")
 _CLAUSE_END = re.compile(r"['\")\]]*\s*(?:[.,;:!?…]|\Z)")
 _LETTER_A = re.compile(
-    r"A(?<=\bA)(?:(?='s\b| [B-Z]\b(?!'))|(?<=\b[A-Z] A)(?= [A-Z]\b|\s*[.,;:!?)]|\s*\Z| [a-z])"
+    r"A(?<=\bA)(?:(?='s\b| [B-Z]\b(?!')| (?:plus|minus)\b(?! \w))|(?<=\b[A-Z] A)(?= [A-Z]\b|\s*[.,;:!?)]|\s*\Z| [a-z])"
     r"|(?:(?<=\b[Aa]n A)|(?<=\b[Pp]lan A)|(?<=\b[Vv]itamin A)|(?<=\b[Oo]ption A)|(?<=\b[Tt]ype A)"
     r"|(?<=\b[Gg]rade A)|(?<=\b[Gg]roup A)|(?<=\b[Tt]eam A)|(?<=\b[Ee]xhibit A)|(?<=\b[Hh]epatitis A)"
     r"|(?<=\bletter A))(?=\s[a-z]|[^\w\s]|\s*\Z))"
 )
 """Begins with the letter, so that the search is as fast as that for one character."""
-_NAME = re.compile(r"IPv(?=\d)|PhD(?!\w)")
+_NAME = re.compile(r"(?:IPv(?=\d)|HbA(?=1c)|(?:PhD|IoT|YMCA|IMHO|BYOB|ETA|AKA|EHR|IAQ)(?!\w))")
+_WORDS = {
+    "SIM": "sim", "PIN": "pin", "RAM": "ram", "ROM": "rom", "LAN": "lan", "WAN": "wan", "SaaS": "sass", "PaaS": "pass",
+    "MAX": "max", "MIDI": "middy", "ASCII": "asky", "ZIP": "zip", "VAR": "V A R",
+}  # fmt: skip
+_AS_WORD = re.compile(rf"(?:{'|'.join(_WORDS)})(?![\w'])")
+_SYMBOLS = re.compile(r"[b-df-hj-np-tv-z]{2,3}(?=(?:[²³]|\^[23])(?!\w))(?<!\d[a-z]{2})(?<!\d [a-z]{2})(?<!\d[a-z]{3})")
+_DOSE = re.compile(r"[qQ](\d{1,2})(?:-(\d{1,2}))?\s?[hH](?:rs?)?(?!\w)")
+_KEYS = {
+    "Esc": "escape", "PgUp": "page up", "PgDn": "page down", "PrtSc": "print screen", "Del": "delete", "Ins": "insert",
+}  # fmt: skip
+_KEY = re.compile(r"(?:Esc|PgUp|PgDn|PrtSc)(?!\w)|(?:Del|Ins)(?=\s?\+| key)|(?<=\+)(?:Del|Ins)(?!\w)")
+_SENTENCE_START = re.compile(r"[.!?:\n]")
+_CAPITAL_WORD = re.compile(r"\b[A-Z]{2,}\b")
+_STUTTER = re.compile(
+    r"([bcdfghjklmnpqrstvwyzBCDFGHJKLMNPQRSTVWYZ]|[Ss]h|[Tt]h|[Cc]h|[Ww]h)-(?:(?i:\1)-){0,4}"
+    r"(?=(?i:\1)[a-z]*[aeiouy])"
+)
+_NO_STUTTER = re.compile(
+    r"(?:tests?|tails?|tops?|boy|boys|ball|dimer|clamps?|class|cup|section|shaped|state|day|edition|factor|function"
+    r"|process|polarized|rated|value|values|Day)\b"
+)
+# What the engine spells of the 9 000 most frequent words in capitals, without those that are mostly letters.
+_CERTAIN = """
+ago ah ahh amy ate bad bag bar bat bay bed bee ben big bit bob box boy bug buy bye car cop cow cry cup cut dad
+dan day die dip dog dry due dug eat end eye fan far fat fed fee few fit fix fly fog fry fun fur gap gas gay god
+gun gut guy gym ha has hat hay hey hip hit hop hot hug huh ill ink inn jar jaw jay jet jim job joe joy ken
+key kid kim lad law lee leg let lie log lot low mad man map men met mid mix mob mom mud nah new nov nut off oh
+oil old out owe owl own pal pee pig pit pop pot ran rat raw red rid rim roy run sad sat saw say see set shy sin
+sit six sky spy sub sun tax tea tim tip toe tom too top try ugh uh um war wax way wee wet win wit won woo wow
+yay yep yes yet yo yup
+"""
+_UNCERTAIN = """
+act age aid aim al am an ap app arm art as at be by cab cal co do dr ear em ex go he hi ice if in is it kit la
+lab law led ma me my nan net no non of on or pa pan pet ray red sea sec set so spa st sum tag tan tap tie to up
+us via we web
+"""
+_SHOUTED_WORDS = frozenset(_CERTAIN.split())
+_SHOUTED_TOO = frozenset(_UNCERTAIN.split())
 _WORD = re.compile(r"[A-Za-z]+")
 
 _SPOKEN_AS_WORDS = frozenset((

@@ -12,6 +12,7 @@ into words.
 import re
 from dataclasses import dataclass, replace
 
+from zipvoice.text.normalizer.english.numbers import cardinal
 from zipvoice.text.normalizer.english.numerals import Number, parse_number
 from zipvoice.text.normalizer.english.units import (
     AFTER,
@@ -21,6 +22,7 @@ from zipvoice.text.normalizer.english.units import (
     SIGNS,
     UNITS,
     Currency,
+    plural_unit,
     powered,
 )
 
@@ -77,7 +79,7 @@ def parse(text: str, start: int) -> tuple[Expression, int] | None:
         end = joint[2]
     if words and words[0] == "times" and quantities[-1].unit:
         words = ["by"] * len(words)  # 3 × 5 m
-    if words and words[0] in ("to", "by"):
+    if words and words[0] in ("to", "by"):  # with "" nothing is shared
         for i in reversed(range(len(words))):
             quantities[i : i + 2] = _shared(*quantities[i : i + 2])
     return Expression(quantities[0], comparison, tuple(zip(words, quantities[1:], strict=True))), end
@@ -91,7 +93,7 @@ _COMPARISONS = {
     "<~": "less than about", ">~": "greater than about",
 }  # fmt: skip
 _COMPARISON = re.compile(r"[<>]~|<=|>=|[<>≤≥~≈≃]\s?")
-_DASH = re.compile(r"-to-(?=\d)|\s?[-–—−]\s?")
+_DASH = re.compile(r"-to-(?=\d)|~(?=\d)|\s?[-–—−]\s?")
 _SPACED_HYPHEN_AS_MINUS = re.compile(r"\s*(?:[=)\],;.!?]|\Z|[-+*/]\s?\d)")
 _BY = re.compile(r"\s?[x×]\s?(?=\d)")
 _PLUS_MINUS = re.compile(r"\s?(?:±|\+/-|\+-)\s?(?=\d)")
@@ -125,6 +127,8 @@ def _after_dash(text: str, dash: re.Match[str], first: Quantity) -> tuple[str, Q
         return None
     if spaced and first.is_bare and last.is_bare and _SPACED_HYPHEN_AS_MINUS.match(text, end):
         return "minus", last, end
+    if first.unit == "inch" and last.is_bare and dash[0] == "-" and text[dash.start() - 1] == '"':
+        return "", last, end  # a 1/4"-20 screw
     if dash[0].endswith(" ") and not dash[0].startswith(" "):
         return None
     if first.is_bare and last.is_bare and first.number == last.number == Number("50"):
@@ -171,8 +175,12 @@ _UNIT = re.compile(
     rf"(?:[·⋅*](?P<times>{_alternatives(UNITS)})(?!\w))?"
     rf"(?:/(?P<per>{_alternatives(UNITS)}|{_alternatives(PERIODS)})(?P<below>\^?[23]|[²³])?(?!\w))?"
 )
+_PER = re.compile(rf"(?:\s|[·⋅*])?({_alternatives(UNITS)})(?:\^?\{{?-|[⁻-])([1-3¹²³])\}}?(?![\w¹²³])")
+_PER_MANY = re.compile(
+    r"\s?/\s?(?=10{1,3} ?[kmglL]|\d{1,3} ?[hmsd])(\d{1,4}) ?(h|hr|hrs|min|s|km|mi|kg|g|ml|mL|dL|L)(?!\w)"
+)
 _PERIOD = re.compile(rf"\s?/\s?({_alternatives(PERIODS)}|[a-z]{{3,12}})(?![\w/])|\s?p\.?/?a\.(?=\W)")
-_INCH = re.compile(r"\"|''|″|[ -]?in\.(?=\s+[a-z(]|\s*\Z|\s*[,;)])|-in(?=[\s-])|-inch(?=\W)")
+_INCH = re.compile(r"\"|''|″|[ -]?in\.(?=\s+[a-z(]|\s*\Z|\s*[,;)])|-in(?=[\s-])|[ -]?in\.(?=\s*=)|-inch(?=\W)")
 _UNIT_DOT = re.compile(r"\.(?=\s+[a-z\d(]|[,;:)])")
 
 
@@ -197,6 +205,8 @@ def _quantity(text: str, start: int) -> tuple[Quantity, int] | None:
     quantity, end = _measure(text, end, quantity)
     if (quantity.unit or quantity.currency) and _is_before_noun(text, start, end, quantity):
         quantity = replace(quantity, before_noun=True)
+    if quantity.unit and (many := _PER_MANY.match(text, end)):
+        return replace(quantity, period=f"{cardinal(many[1])} {plural_unit(UNITS[many[2]])}"), many.end()
     period = _PERIOD.match(text, end)
     if period and _is_rate(quantity, period[1]):
         quantity, end = (
@@ -275,6 +285,8 @@ def _measure(text: str, end: int, quantity: Quantity) -> tuple[Quantity, int]:
         return quantity, end
     if (inch := _INCH.match(text, end)) and (inch[0] != '"' or not _is_closing_quote(text, end)):
         return replace(quantity, unit="inch", before_noun="-" in inch[0]), inch.end()
+    if inverse := _PER.match(text, end):
+        return replace(quantity, period=_inverse(inverse)), inverse.end()
     if unit := _UNIT.match(text, end):
         return _with_unit(text, end, quantity, unit)
     if text[end : end + 1] == "+" and not _number_ahead(text, end + 1) and text[end + 1 : end + 2] not in "+=":
@@ -310,11 +322,23 @@ def _with_unit(text: str, end: int, quantity: Quantity, found: re.Match[str]) ->
             below = powered(below, exponent)
         name += f" per {below}"
     stop = found.end()
+    while inverse := _PER.match(text, stop):
+        name += f" per {_inverse(inverse)}"
+        stop = inverse.end()
     if dot := _UNIT_DOT.match(text, stop):
         stop = dot.end()
     elif not hyphen and text[stop : stop + 1] == "-" and text[stop + 1 : stop + 2].isalpha():
         hyphen = True  # a 6ft-tall man
     return replace(quantity, unit=name, before_noun=hyphen), stop
+
+
+def _inverse(found: re.Match[str]) -> str:
+    """m⁻³ -> cubic meter, as what follows "per"."""
+    exponent = found[2].translate(_FIGURES)
+    return UNITS[found[1]] if exponent == "1" else powered(UNITS[found[1]], exponent)
+
+
+_FIGURES = str.maketrans("¹²³", "123")
 
 
 def _is_before_noun(text: str, start: int, end: int, quantity: Quantity) -> bool:
@@ -324,7 +348,7 @@ def _is_before_noun(text: str, start: int, end: int, quantity: Quantity) -> bool
         return True
     if (mark[-1:] == '"' or (mark == "mm" and text[end - 3].isdigit())) and _NOUN.match(text, end):
         return not _ADVERB.match(text, end)
-    return bool(_ARTICLE.search(text, max(0, start - 16), start) and _NOUN.match(text, end))
+    return bool(_ARTICLE.search(text, max(0, start - 20), start) and _NOUN.match(text, end))
 
 
 _NOUNS = re.compile(
@@ -332,9 +356,9 @@ _NOUNS = re.compile(
 )
 _ANGLES = re.compile(r" (?:angle|turn|view|bend|rotation|weather|heat|day|slope|lens)")
 _ADVERB = re.compile(r" (?:long|tall|wide|high|deep|thick|apart|away|across|below|above|in|x|he|she|it|i)\b")
-_ARTICLE = re.compile(r"(?i)\b(?:an?|each)\s(?:\d{1,3} ?(?:lb|ft|kg|h|hr|yr)s? )?\Z")
+_ARTICLE = re.compile(r"(?i)\b(?:an?|each)\s(?:[\d.]{1,5}[ -]?[a-zA-Z]{1,4},? )?\Z")
 _NOUN = re.compile(
-    r"\s(?:\d{1,3} ?[a-z]{1,3} )?(?!(?:of|or|and|to|in|per|is|was|from|for|at|on|by|with|above|below)\b)[a-zA-Z]"
+    r"\s(?:\d{1,3} ?[a-zA-Z]{1,3} )?(?!(?:of|or|and|to|in|per|is|was|from|for|at|on|by|with|above|below)\b)[a-zA-Z]"
 )
 _VOLTS = re.compile(r"\d ?[mk]?[VW],? (?:and |at )?\d*\Z")
 

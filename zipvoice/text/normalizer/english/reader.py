@@ -10,7 +10,17 @@ linear.
 import re
 from collections.abc import Iterator
 
-from zipvoice.text.normalizer.english import abbreviations, addresses, codes, dates, letters, roman, symbols
+from zipvoice.text.normalizer.english import (
+    abbreviations,
+    addresses,
+    codes,
+    dates,
+    formulas,
+    letters,
+    roman,
+    scripture,
+    symbols,
+)
 from zipvoice.text.normalizer.english.numbers import digit_by_digit
 from zipvoice.text.normalizer.reading import Reading, Rule, Said, spoken_text
 
@@ -65,7 +75,7 @@ _UNUSUAL = re.compile(r"[a-z]{0,2}(?:([a-z])\1{2,}[a-z]?|[bcdfghjklmnpqrstvwxz]{
 # A digit starts a number only if it does not stand within one.
 _CANDIDATE = re.compile(
     r"(?P<word>[^\W\d_⁰¹²³⁴-⁹]+)|(?P<digit>\d)|(?P<quantity>[$£€¥₹₩₽₺₪₫₴₱₿¢]|[~≈≃<>≤≥±+−–-]+\s?(?=[$£€¥₹₩~]?[-−–]?\.?\d)"
-    r"|\.(?=\d)|(?<![\w.)])[(]?\+?(?=\d))|(?P<quote>'(?=\d\d))|(?P<mark>[~.]{0,2}/(?=[\w.])|[^\w\s.,?\"'()\[\]{}…“”‘’]|[⁰¹²³⁴-⁹])"
+    r"|\.(?=\d)|(?<![\w.)])[(]?\+?(?=\d))|(?P<quote>'(?=\d\d))|(?P<mark>[\"'“‘](?=[^\w\s\"'“”‘’][\"'”’])|\}\{|[~.]{0,2}/(?=[\w.])|[^\w\s.,?\"'()\[\]{}…“”‘’]|[⁰¹²³⁴-⁹])"
 )
 
 
@@ -82,23 +92,33 @@ def _signed(text: str, start: int) -> Said | None:
     """A quantity that begins with a sign, unless the sign joins it to a word before."""
     if text[start - 1 : start].isalnum() or text[start - 1 : start] in (")", "]"):
         return None
+    if text[start] in "-–<" and (said := symbols.symbol(text, start)) and said.rule in ("range", "emoticon"):
+        return said
     return symbols.quantity(text, start)
 
 
 _NUMBER_RULES: list[Rule] = [
     addresses.address,
+    codes.identifier,
     codes.section,
     codes.hyphenated,
+    dates.hyphenated,
+    dates.season,
+    dates.military,
     dates.numeric,
     codes.serial,
     codes.telephone,
     symbols.sterling,
     dates.day_first,
-    symbols.scripture,
+    scripture.numbered_book,
+    scripture.verse,
     dates.duration,
     dates.time,
     codes.version,
+    symbols.coordinate,
+    symbols.beats,
     symbols.counted_ordinal,
+    symbols.old_ordinal,
     symbols.many,
     dates.decade,
     symbols.feet_and_inches,
@@ -116,24 +136,40 @@ _RULES: dict[str, list[Rule]] = {
         addresses.file_name,
         symbols.special_slash,
         symbols.language_name,
+        codes.identifier,
+        codes.offset,
         codes.ion,
+        formulas.chemical,
+        letters.variables,
+        codes.dotted_letter,
         codes.serial,
         dates.month_first,
         dates.weekday,
         dates.day_of_month,
+        scripture.book,
         roman.numeral,
+        abbreviations.direction,
         abbreviations.initials,
         abbreviations.abbreviation,
         symbols.quantity,
+        letters.stutter,
         letters.plural,
         letters.name,
         letters.at_clause_end,
         letters.interjection,
+        letters.shouted,
     ],
     "digit": _NUMBER_RULES,
     "quantity": [codes.telephone, codes.hyphenated, _signed, symbols.symbol],
     "quote": [dates.short_year],
-    "mark": [addresses.path, symbols.symbol],
+    "mark": [formulas.latex, addresses.path, symbols.quoted_sign, symbols.symbol],
 }
-_FOR_THE_ENGINE = (letters.plural, letters.name, letters.at_clause_end, letters.interjection)
+_FOR_THE_ENGINE = (
+    letters.stutter,
+    letters.shouted,
+    letters.plural,
+    letters.name,
+    letters.at_clause_end,
+    letters.interjection,
+)
 _WRITTEN_RULES = {kind: [rule for rule in rules if rule not in _FOR_THE_ENGINE] for kind, rules in _RULES.items()}

@@ -20,6 +20,8 @@ def readings(text: str) -> Iterator[Reading]:
 
 def numeral(text: str, start: int) -> Said | None:
     """Henry VIII, Chapter IV, World War II, the XIX century."""
+    if numbered := _ORDINAL.match(text, start):
+        return Said(numbered.end(), ordinal(str(_value(numbered[1]))), "roman numeral")
     found = _NUMERAL.match(text, start)
     if not found or not found[1]:
         return None
@@ -30,7 +32,10 @@ def numeral(text: str, start: int) -> Said | None:
         if found[1].isupper() and _SAID_ROMAN.fullmatch(capitals):
             return Said(start + len(found[1]), " ".join(capitals), "letters")
         return None
-    return Said(start + len(found[1]), words, "roman numeral")
+    end = start + len(found[1])
+    if (last := _RANGE.match(text, end)) and last[1].isupper() == found[1].isupper():
+        return Said(last.end(), f"{words} to {cardinal(str(_value(last[1].upper())))}", "roman numeral")
+    return Said(end + text.startswith(".'s", end), words, "roman numeral")
 
 
 def _in_context(text: str, start: int, found: re.Match[str], value: str) -> str | None:
@@ -83,6 +88,8 @@ def _value(capitals: str) -> int:
 _WORTH = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _FORM = r"(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
 _NUMERAL = re.compile(rf"({_FORM}|{_FORM.lower()})(?!\w|\.\w)")
+_ORDINAL = re.compile(rf"(?=[IVXLC]{{2}})({_FORM})(?:st|nd|rd|th|d|e)\b")
+_RANGE = re.compile(rf"\.?\s?[-–—]\s?(?=[IVXLCivxlc])({_FORM}|{_FORM.lower()})(?!\w)")
 _WRITTEN = re.compile(r"\b[IVXLC]+(?!\w|\.\w)")
 _SAID_ROMAN = re.compile(r"X{0,3}(?:IX|IV|VI{0,3}|I{2,3})|XL?(?:IX|IV|V?I{0,3})|XX")
 _BEFORE = re.compile(r"((?:[A-Za-z.'-]+ )?[A-Za-z.]+)[ ]\Z")
@@ -91,7 +98,7 @@ _HEADING = re.compile(r"\.(?:\s|\Z)|\s*\Z")
 _CENTURY = re.compile(r"\s(?:century|centuries|Century|Olympi(?:c|ad)|Congress|Corps|Dynasty|dynasty|Summit)")
 _PRONOUN = re.compile(
     r"\s(?:am|was not|think|thought|have|had|will|would|shall|should|can|could|do|did|know|knew|want|said|saw|see|love"
-    r"|like|need|never|really|went|got|feel|felt|mean|may|might|must|don't|didn't|just)\b|'(?:m|ve|d|ll)\b"
+    r"|like|need|never|really|went|got|feel|felt|mean|may|might|must|just|\w{2,6}n't|\w{3,8}ed)\b|'(?:m|ve|d|ll)\b"
 )
 _SURNAME = re.compile(r"\. (?!(?:The|He|She|It|In|At|They|His|Her|We|But|And|This|That)\b)[A-Z][a-z]")
 _WORDS = frozenset((
@@ -99,7 +106,8 @@ _WORDS = frozenset((
     "XL", "XXX", "IV", "VI", "CI", "CL", "CM", "LCD", "MID", "DIM",
 ))  # fmt: skip
 _COUNTED = frozenset((
-    "chapter", "chap", "ch", "part", "pt", "vol", "volume", "book", "bk", "act", "scene", "section", "sec", "article",
+    "chapter", "chap", "ch", "chaps", "chapters", "vols", "volumes", "parts", "books", "acts", "figs",
+    "part", "pt", "vol", "volume", "book", "bk", "act", "scene", "section", "sec", "article",
     "art", "war", "bowl", "phase", "type", "class", "level", "title", "appendix", "figure", "fig", "table", "apollo",
     "rocky", "fantasy", "mark", "stage", "grade", "unit", "canto", "psalm", "sonnet", "symphony", "opus", "op", "no",
     "plate", "schedule", "annex", "league", "division", "tier", "category", "cat", "group", "region", "zone", "corps",

@@ -4,9 +4,10 @@
 import re
 from collections.abc import Callable
 
+from zipvoice.text.normalizer.english.addresses import MARK_NAMES
 from zipvoice.text.normalizer.english.numbers import cardinal, ordinal
 from zipvoice.text.normalizer.english.quantities import parse
-from zipvoice.text.normalizer.english.saying import expression, power
+from zipvoice.text.normalizer.english.saying import expression, fraction, power
 from zipvoice.text.normalizer.reading import Said
 
 
@@ -46,11 +47,28 @@ def _superscript(found: re.Match[str]) -> str:
 _UNTIL = r"(?:noon|midnight|[Pp]resent|[Nn]ow|today|[Cc]urrent|date|ongoing)\b"
 _MONTH_NAME = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\b"
 
+_MATHS = {
+    "∞": "infinity", "∑": "sum", "∏": "product", "∫": "integral of", "∂": "partial", "∇": "nabla", "∈": "in",
+    "∉": "not in", "⊂|⊆": "is a subset of", "∪": "union", "∩": "intersection", "∅": "empty set", "∀": "for all",
+    "∃": "there exists", "∴": "therefore", "∝": "is proportional to", "≡": "is equivalent to", "≪": "much less than",
+    "≫": "much greater than", "∧": "and", "∨": "or", "¬": "not", "↑": "up", "↓": "down", "⟶": "to",
+    "⇔|↔": "if and only if",
+}  # fmt: skip
+"""Signs of mathematics that mean the same wherever they stand."""
+
 _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+    ("range", re.compile(rf"(?<=\d )[–—-]\s(?=\d{{1,2}}(?:st|nd|rd|th)? {_MONTH_NAME})"), "to"),
+    (
+        "factorial",
+        re.compile(r"!(?<=[\d)]!)(?=\s*[=+*/×]\s*[\w(])|!(?<=\b[a-z]!)(?=\s*[=+*/×])|!(?<=[-+][a-z\d]\)!)"),
+        "factorial",
+    ),
     ("emoticon", re.compile(r"(?<![\w/])(?:[:;=]-?[)(\]DPpO|*/\\]{1,4}|[:;]'\(|<3+(?= *(?:\Z|[.!?])))(?!\w)"), ""),
     ("arrow", re.compile(r"(?:<?[-=]{1,2}>|→|⇒)(?=\s|\w)"), "to"),
-    ("arithmetic", re.compile(r"\^\(?([-−+]?\d{1,3}|[a-z])\)?(?!\w)"), _power),
+    ("arithmetic", re.compile(r"\^[({]?([-−+]?\d{1,3}|[a-z])[)}]?(?!\w)"), _power),
     ("arithmetic", re.compile(r"(?<=[\w)])[⁻⁺]?[⁰¹²³⁴-⁹]{1,3}"), _superscript),
+    ("arithmetic", re.compile(r"\^\s?\\circ"), "degrees"),
+    ("arithmetic", re.compile(r"\^[({]"), "to the"),
     ("arithmetic", re.compile(r"²"), "two"),
     ("arithmetic", re.compile(r"³"), "three"),
     ("arithmetic", re.compile(r"===?"), "equals"),
@@ -58,6 +76,10 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
     ("arithmetic", re.compile(r"<=|≤"), "less than or equal to"),
     ("arithmetic", re.compile(r">=|≥"), "greater than or equal to"),
     ("arithmetic", re.compile(r"\+=(?=\s)"), "plus equals"),
+    ("arithmetic", re.compile(r"(?<=\w )-=(?=\s)"), "minus equals"),
+    ("arithmetic", re.compile(r"(?<=\w )\*=(?=\s)"), "times equals"),
+    ("arithmetic", re.compile(r"(?<=\w )/=(?=\s)"), "divide equals"),
+    ("arithmetic", re.compile(r"[-−](?<=[(=+*/^{\s][a-z]-)(?=[a-z\d][)}])"), "minus"),
     ("arithmetic", re.compile(r"(?<=[\w)\]%\s])=(?=[\s\w.$(√+-])"), "equals"),
     ("arithmetic", re.compile(r"\*\*(?=\s?\d)(?<=[\w\s)]\*\*)\s?(\d{1,3})(?!\w)"), _power),
     ("arithmetic", re.compile(r"(?<=[\d)])[*×·⋅]\s?(?=[\w(])|(?<=[\w)%] )[*×·⋅]\s(?=[\w(])"), "times"),
@@ -76,9 +98,20 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
         re.compile(r"(?<=[\d)²³] )[-−–]\s(?=\d{0,6}[a-z]\b|\d)|(?<=\b[a-zA-Z] )[-−]\s(?=\d+\b|[a-z]\b)|−\s?(?=[\w(])"),
         "minus",
     ),
+    (
+        "grade",
+        re.compile(r"[-−](?<=\b[A-F][-−])(?=[,.;:!?)]|\s*\Z|\s(?:grade|average|student|rating|and|or|in|on|for)\b)"),
+        "minus",
+    ),
+    (
+        "grade",
+        re.compile(r"\+(?<=\b[A-F]\+)(?=[,.;:!?)]|\s*\Z|\s(?:grade|average|student|rating|and|or|in|on|for)\b)"),
+        "plus",
+    ),
     ("arithmetic", re.compile(r"√\s?(?=[\w(])"), "square root of"),
-    ("arithmetic", re.compile(r"∞"), "infinity"),
-    ("arithmetic", re.compile(r"∑"), "sum"),
+    ("arithmetic", re.compile(r"∛\s?"), "cube root of"),
+    ("arithmetic", re.compile(r"\}\{"), "over"),
+    *(("arithmetic", re.compile(sign), words) for sign, words in _MATHS.items()),
     ("arithmetic", re.compile(r"≈"), "is about"),
     ("arithmetic", re.compile(r"±"), "plus or minus"),
     ("comparison", re.compile(r"(?<=\s)<(?=\s)|(?<=\w)<(?=\d)"), "less than"),
@@ -88,7 +121,8 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
     ("and", re.compile(r"&\s?(?=\w)"), "and"),
     ("hash", re.compile(r"#(?=[0-9A-Fa-f]{6}\b)(?=[A-Fa-f]*\d)"), "hash"),
     ("hash", re.compile(r"#(?=\d{1,9}(?!\w))"), "number"),
-    ("hash", re.compile(r"#(?=[A-Za-z]\w)"), "hashtag"),
+    ("hash", re.compile(r"#(?=[A-Za-z]\w|\d{1,9}[A-Za-z]{3})"), "hashtag"),
+    ("hash", re.compile(r"#(?=\s(?:of|is|was|on)\b|\s?\d)"), "number"),
     ("at", re.compile(r"@\s?(?=\w)"), "at"),
     ("option", re.compile(r"(?<!\S)--?(?=[a-zA-Z][\w-]*(?:[\s=.,)]|\Z))(?<=--)"), "dash dash"),
     ("option", re.compile(r"(?<=\w )-(?=[a-zA-Z](?:[\s.,)]|\Z))"), "dash"),
@@ -101,12 +135,26 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
     ("mark", re.compile(r"[★☆⭐]+"), "star"),
     ("mark", re.compile(r"[✓✔☑✅]"), "check"),
     ("mark", re.compile(r"[•◦▪■□●○◆◇▶►]"), ","),
+    ("omission", re.compile(r"(?<=[a-zA-Z])\*{2,}|\*{2,}(?=\s|\Z)|(?<!\S)\*{2,}(?=[A-Za-z])"), ""),
     ("omission", re.compile(r"(?<=[A-Za-z])-{3,}|-{3,}(?=[a-z])|(?<=\b[A-Z])—(?=\W)"), ""),
     ("range", re.compile(rf"[-–—]\s?(?={_UNTIL})(?<=[\w.][-–—])"), "to"),
     ("range", re.compile(rf"(?<=[\w.] )[-–—]\s(?={_UNTIL})"), "to"),
     ("range", re.compile(rf"(?<=\d )[–—-]\s(?={_MONTH_NAME})|(?<=\d)[–—](?={_MONTH_NAME})"), "to"),
     ("fraction", re.compile(r"(?<=\d)/(?=\d)"), "slash"),
 ]
+
+
+def quoted_sign(text: str, start: int) -> Said | None:
+    """The "+" and "-" buttons: a sign in quotation marks by its name."""
+    found = _QUOTED_SIGN.match(text, start)
+    if not found:
+        return None
+    is_minus = found[1] == "-" and "+" in text[max(0, start - 24) : start + 24]
+    return Said(found.end(), "minus" if is_minus else _SIGN_NAMES[found[1]], "sign")
+
+
+_SIGN_NAMES = {**MARK_NAMES, "<": "less than", ">": "greater than", "^": "caret"}
+_QUOTED_SIGN = re.compile(r"[\"'“‘]([-+./,:;&@#*_~|=%^$\\<>])[\"'”’]")
 
 
 def quantity(text: str, start: int) -> Said | None:
@@ -118,6 +166,18 @@ def quantity(text: str, start: int) -> Said | None:
     first = found.first
     kind = "money" if first.currency else "quantity" if first.unit else "number"
     return Said(end, expression(found), "range" if found.rest else kind)
+
+
+def beats(text: str, start: int) -> Said | None:
+    """6/8 time, in 3/4: the signature of a piece of music; 287/4 declared: the score of an innings."""
+    if score := _INNINGS.match(text, start):
+        return Said(score.end(), f"{cardinal(score[1])} for {cardinal(score[2])}", "score")
+    found = _BEATS.match(text, start)
+    return Said(found.end(), f"{cardinal(found[1])} {cardinal(found[2])}", "time signature") if found else None
+
+
+_INNINGS = re.compile(r"(\d{2,3})/(\d|10)(?=\s\(?(?:\d{1,3}(?:\.\d)? ?ov|dec|after|off|in \d{1,2} overs))")
+_BEATS = re.compile(r"(\d{1,2})/([248]|16)(?= (?:time|meter|metre|signature|beat|groove|rhythm|waltz|march)\b)")
 
 
 def counted_ordinal(text: str, start: int) -> Said | None:
@@ -136,10 +196,25 @@ _ORDINAL = re.compile(r"(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th|ST|ND|RD|TH)\b")
 _DASH = re.compile(r"\s?[-–]\s?(?=\d{1,9}(?:st|nd|rd|th)\b)")
 
 
+def old_ordinal(text: str, start: int) -> Said | None:
+    """The 3d inst., the 22d Regiment: ordinals of old books."""
+    found = _OLD_ORDINAL.match(text, start)
+    return Said(found.end(), ordinal(found[1]), "ordinal") if found else None
+
+
+_OLD_ORDINAL = re.compile(
+    r"(\d?[23])d(?= (?:inst|ult|prox|of [A-Z]|day|Reg|Bat|Cav|Inf|Div|Brig|Corps|Street|St\b|Cir|ed\b|edition))"
+)
+
+
 def many(text: str, start: int) -> Said | None:
     """100s of 1000s; 10x, 2-3x."""
     if found := _HUNDREDS.match(text, start):
-        return Said(found.end(), {"0": "tens", "00": "hundreds", "000": "thousands"}[found[1] or found[2]], "number")
+        return Said(
+            found.end(),
+            {"0": "tens", "00": "hundreds", "000": "thousands"}[next(filter(None, found.groups()))],
+            "number",
+        )
     if found := _OUT_OF.match(text, start):
         return Said(found.end(), f"{cardinal(found[1])} out of {cardinal(found[2])}", "score")
     if found := _TIMES.match(text, start):
@@ -150,7 +225,7 @@ def many(text: str, start: int) -> Said | None:
     return None
 
 
-_HUNDREDS = re.compile(r"1(0{1,3})'?s(?= of\b)|(?<=of )1(0{2,3})s\b")
+_HUNDREDS = re.compile(r"1(0{1,3})'?s(?= of\b)|(?<=of )1(0{2,3})s\b|(?<=the )1(00)s\b")
 _OUT_OF = re.compile(r"(\d{1,3})/(\d{1,3})(?=\s(?:stars?|points?|correct|would)\b)")
 _TIMES = re.compile(
     r"(?:(\d{1,4})\s?[-–]\s?)?(\d{1,4}(?:\.\d{1,3})?)[xX](?![\w^²³])(?!\s?[-+*/=]|\s\d)(?<![=+*/-] \dx)"
@@ -170,8 +245,15 @@ def feet_and_inches(text: str, start: int) -> Said | None:
     feet, inches = found[1], found[2] or found[3]
     if not inches and _OPEN_QUOTE.search(text, max(0, start - 100), start):
         return None
-    words = f"{cardinal(feet)} {'foot' if feet == '1' or inches else 'feet'}"
-    return Said(found.end(), words + (f" {cardinal(inches)}" if inches else ""), "length")
+    words = f"{cardinal(feet)} {'foot' if feet == '1' or inches else 'feet'}" + (
+        f" {cardinal(inches)}" if inches else ""
+    )
+    end = found.end()
+    if inches and (part := _PART_OF_INCH.match(text, end)):
+        words, end = f"{words} and {fraction(part[1], part[2])}", part.end()
+    if by := _BY_FEET.match(text, end):
+        return Said(by.end(), f"{words} by ", "length")
+    return Said(end, words, "length")
 
 
 _FEET_INCHES = re.compile(
@@ -182,7 +264,28 @@ _ONE = re.compile(r"(?i)\ba\s\Z")
 _THING = re.compile(r"\s(?!in\b)[a-z]{3}")
 _OPEN_QUOTE = re.compile(r"(?:\A|\s)'[^']*\Z")
 _FEET = re.compile(
-    r"(\d{1,3})(?:['′]\s?(\d{1,2})(?![\d'])(?:[\"″]|'')?|['′](?=\s[a-z]|\s(?:tall|long|wide|high|deep|x|by|of)\b|\s?[x×])|\s?ft\s?(\d{1,2})(?!\w))"
+    r"(\d{1,3})(?:['′][\s-]?(\d{1,2})(?![\d'])(?:[\"″]|'')?|['′](?=\s?[x×]\s?\d|\s[a-z]|\s(?:tall|long|wide|high|deep|x|by|of)\b|\s?[x×])|\s?ft\s?(\d{1,2})(?!\w))"
+)
+
+
+_PART_OF_INCH = re.compile(r"\s{1,2}(\d)/(\d{1,2}) ?(?:[\"″]|'')")
+_BY_FEET = re.compile(r"\s?[x×]\s?(?=\d{1,3}['′])")
+
+
+def coordinate(text: str, start: int) -> Said | None:
+    """52° 30′ N., 13°24'5" E: degrees, minutes and seconds of an angle."""
+    found = _COORDINATE.match(text, start)
+    if not found:
+        return None
+    degrees, minutes, seconds, side = found.groups()
+    parts = [(degrees, "degree"), (minutes, "minute"), (seconds, "second")]
+    words = [f"{cardinal(n)} {name}{'s' * (int(n) != 1)}" for n, name in parts if n]
+    return Said(found.end(), " ".join([*words, *([_SIDES[side]] if side else [])]), "angle")
+
+
+_SIDES = {"N": "north", "S": "south", "E": "east", "W": "west"}
+_COORDINATE = re.compile(
+    r"(\d{1,3})\s?[°º]\s?(\d{1,2})\s?['′’](?:\s?(\d{1,2})\s?(?:[\"″”]|''))?(?:\s?([NSEW])\b(?:\.(?=\s*[,;)]|\s+[a-z\d]))?)?"
 )
 
 
@@ -214,24 +317,6 @@ def book_size(text: str, start: int) -> Said | None:
 
 _BOOK_SIZE = re.compile(r"(4(?=to)|8(?=vo)|12|16|18|24|32)(?:[mv]o|to)\b(?:\.(?!\s*\Z))?")
 _OF_A_BOOK = re.compile(r"\A\Z|\b(?:vols?|pp|ed|edn|edition|cloth|calf|boards)\b[.,\s]{1,4}\Z")
-
-
-def scripture(text: str, start: int) -> Said | None:
-    """John 3:16: chapter and verse."""
-    found = _VERSE.match(text, start)
-    if not found or not _BOOK.search(text, max(0, start - 18), start):
-        return None
-    last = f" to {cardinal(found[3])}" if found[3] else ""
-    return Said(found.end(), f"{cardinal(found[1])} {cardinal(found[2])}{last}", "scripture")
-
-
-_VERSE = re.compile(r"(\d{1,3}):(\d{1,3})(?:[-–](\d{1,3}))?(?![\d:])")
-_BOOK = re.compile(
-    r"\b(?:Genesis|Exodus|Leviticus|Numbers|Deuteronomy|Joshua|Judges|Ruth|Samuel|Kings|Chronicles|Ezra|Nehemiah|Esther|Job"
-    r"|Psalms?|Proverbs|Ecclesiastes|Isaiah|Jeremiah|Ezekiel|Daniel|Hosea|Joel|Amos|Micah|Matthew|Mark|Luke|John|Acts"
-    r"|Romans|Corinthians|Galatians|Ephesians|Philippians|Colossians|Thessalonians|Timothy|Titus|Hebrews|James|Peter"
-    r"|Jude|Revelation|Gen\.|Rev\.|Matt\.|Cor\.|Rom\.|Ps\.|Surah|Quran) \Z"
-)
 
 
 def special_slash(text: str, start: int) -> Said | None:

@@ -111,7 +111,7 @@ _UNITS = {
     "ºC": "degree Celsius", "ºF": "degree Fahrenheit", "°N": "degree north", "°S": "degree south",
     "°E": "degree east", "°W": "degree west", "°": "degree", "Å": "angstrom", "IU": "I U",
     "mmol/L": "millimole per liter",
-    "kcal": "kilocalorie", "Cal": "calorie", "dL": "deciliter", "deg": "degree",
+    "kcal": "kilocalorie", "mcg": "microgram", "gtt": "drop", "Cal": "calorie", "dL": "deciliter", "deg": "degree",
 }  # fmt: skip
 
 UNITS: dict[str, str] = {
@@ -141,6 +141,8 @@ def plural_unit(name: str) -> str:
     """Mile per hour -> miles per hour; square foot -> square feet; degree Celsius -> degrees Celsius."""
     head = _HEAD.match(name)
     if head is None or name.endswith(_NO_PLURAL):
+        return name
+    if head[1].endswith(_NO_PLURAL):
         return name
     return _plural(head[1]) + name[head.end() :]
 
