@@ -291,6 +291,18 @@ def test_chance_is_that_of_the_signs():
     assert difference(first, second, "sim_o").p_value == pytest.approx(2 / 2**6, abs=0.01)
 
 
+def test_intervals_and_chances_are_those_of_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    random = np.random.default_rng(3)
+    a, b = random.random(12), random.random(12) + 0.15
+    first, second = (folder(name, [{"sim_o": Score(value)} for value in one]) for name, one in (("a", a), ("b", b)))
+    found = difference(first, second, "sim_o")
+    tested = stats.permutation_test((a, b), lambda x, y: np.mean(y - x), permutation_type="samples", n_resamples=np.inf)
+    assert found.p_value == pytest.approx(tested.pvalue, abs=0.02)
+    drawn = stats.bootstrap((b - a,), np.mean, method="percentile", n_resamples=5000, rng=random).confidence_interval
+    assert (found.low, found.high) == pytest.approx((drawn.low, drawn.high), abs=0.02)
+
+
 # ---------------------------------------------------------------- folders
 
 
