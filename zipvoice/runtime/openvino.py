@@ -49,6 +49,7 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": num_threads or available_threads(),
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # other processes want the cores too
+            "CPU_RUNTIME_CACHE_CAPACITY": 0,  # it keeps something for each new length, 8 MB and more, and saves no time
         }
 
     def open(self, path: Path, name: str) -> "OpenVinoGraph":
