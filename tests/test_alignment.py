@@ -342,3 +342,9 @@ def test_speech_with_times_of_words_is_the_same_speech(tmp_path, options):
     times = [time for word in timed.words for time in (word.start, word.end)]
     assert times == sorted(times)
     assert 0 <= times[0] <= times[-1] <= timed.seconds
+
+
+def test_what_cannot_be_read_is_told_with_what_to_do_here():
+    with pytest.raises(ValueError, match=r"cannot speak '漢'.*; write it with letters of its language") as told:
+        text_words("漢字です", "ja")
+    assert "--skip-unknown" not in str(told.value)

@@ -17,6 +17,7 @@ from zipvoice.config.text import TokenizerConfig
 from zipvoice.evaluation.aligner import FRAME_SECONDS, SILENCE, Aligner, builtin_aligner
 from zipvoice.evaluation.level import require_sound
 from zipvoice.evaluation.sounds import sounds
+from zipvoice.text.characters import UnspeakableError
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.words import SpokenWord, spoken_words, tokens_of_words
 
@@ -48,7 +49,10 @@ def text_words(text: str, language: str = LANGUAGE) -> list[SpokenWord]:
     """The words of a text and their tokens. A text in capitals alone is read in small letters, not spelt."""
     config = TokenizerConfig() if language in ("en", "zh") else TokenizerConfig(type="espeak", language=language)
     tokenizer = build_tokenizer(config, ())
-    return spoken_words(tokens_of_words(tokenizer, text.lower() if text.isupper() else text))
+    try:
+        return spoken_words(tokens_of_words(tokenizer, text.lower() if text.isupper() else text))
+    except UnspeakableError as error:
+        raise ValueError(f"{error.fault}; write it with letters of its language, which --language names") from None
 
 
 def align_words(audio: Audio, words: Sequence[SpokenWord], aligner: Aligner | None = None) -> tuple[Word, ...]:

@@ -55,6 +55,18 @@ def is_surrogate(character: str) -> bool:
 OTHER_LANGUAGE = ", --tokenizer espeak --language CODE reads another language, for a model trained so"
 
 
+class UnspeakableError(ValueError):
+    """A text has characters that cannot be spoken.
+
+    Attributes:
+        fault: the message without what to do, where that is another thing than on the commands that speak.
+    """
+
+    def __init__(self, fault: str, remedy: str) -> None:
+        super().__init__(f"{fault}; {remedy}")
+        self.fault = fault
+
+
 def only_speakable(
     text: str,
     speakable: Speakable,
@@ -70,7 +82,7 @@ def only_speakable(
         speakable: tells whether a character has a sound.
         speaker: who cannot speak it, for the message.
         where: position of `text` in the whole input.
-        skip_unknown: leave unspeakable characters out, with a warning, instead of raising ValueError.
+        skip_unknown: leave unspeakable characters out, with a warning, instead of raising UnspeakableError.
         has_sound: tells which characters must be speakable, by default letters and digits.
     """
     bad = {c for c in set(text) if is_surrogate(c) or (has_sound(c) and not speakable(c))}
@@ -79,7 +91,8 @@ def only_speakable(
     message = _unspeakable_message(text, bad, speaker, where)
     if not skip_unknown:
         is_language = any(c.isalpha() for c in bad)
-        raise ValueError(f"{message}; --skip-unknown leaves out such characters{OTHER_LANGUAGE if is_language else ''}")
+        remedy = f"--skip-unknown leaves out such characters{OTHER_LANGUAGE if is_language else ''}"
+        raise UnspeakableError(message, remedy)
     logger.warning("%s; left out", message)
     return "".join(" " if c in bad else c for c in text)
 
