@@ -91,7 +91,9 @@ def interjection(text: str, start: int) -> Said | None:
         return None
     if word in _INTERJECTIONS:
         return Said(found.end(), _INTERJECTIONS[word], "interjection")
-    return next((Said(found.end(), words, "interjection") for p, words in _STRETCHED if p.fullmatch(word)), None)
+    if not _STRETCHED_WORD.fullmatch(word):
+        return None
+    return next(Said(found.end(), words, "interjection") for p, words in _STRETCHED if p.fullmatch(word))
 
 
 _PLURAL = re.compile(r"(PhD|[A-Z]{2,5})s(?!\w|'\w)")
@@ -195,6 +197,7 @@ _STRETCHED = tuple(
         (r"wo{2,}w+|wo+w{2,}", "wow"),
     )
 )
+_STRETCHED_WORD = re.compile("|".join(pattern.pattern for pattern, _ in _STRETCHED))
 
 LOWER_WORDS = frozenset(_INTERJECTIONS)
 """Words in lower case that are interjections."""

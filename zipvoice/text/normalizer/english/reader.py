@@ -52,8 +52,11 @@ def readings(text: str, for_engine: bool = True) -> Iterator[Reading]:
 def _said(text: str, found: re.Match[str], rules: dict[str, list[Rule]]) -> Said | None:
     start = found.start()
     kind = found.lastgroup
-    if kind == "word" and not _is_notable(text, found):
-        return None
+    if kind == "word":
+        if not _is_notable(text, found):
+            return None
+        if _is_capitalised(text, found):
+            kind = "capitalised"
     for rule in rules[str(kind)]:
         if (said := rule(text, start)) and said.end > start:
             return said
@@ -68,7 +71,13 @@ def _is_notable(text: str, found: re.Match[str]) -> bool:
     return word[0].isupper() or _UNUSUAL.fullmatch(word) is not None
 
 
+def _is_capitalised(text: str, found: re.Match[str]) -> bool:
+    """True for a word like Jones or Dec that nothing but a space follows, which few rules read."""
+    return text[found.end() : found.end() + 1] in _PLAIN_AFTER and found[0][1:].islower()
+
+
 _NOTABLE_AFTER = frozenset(".@/:#+_-&0123456789\\")
+_PLAIN_AFTER = frozenset(("", *' ,;!?)"”'))
 _NOTABLE_WORDS = abbreviations.LOWER_WORDS | letters.LOWER_WORDS
 _UNUSUAL = re.compile(r"[a-z]{0,2}(?:([a-z])\1{2,}[a-z]?|[bcdfghjklmnpqrstvwxz]{2,})|[ivxlc]{1,7}")
 
@@ -164,6 +173,17 @@ _RULES: dict[str, list[Rule]] = {
     "quote": [dates.short_year],
     "mark": [formulas.latex, addresses.path, symbols.quoted_sign, symbols.symbol],
 }
+_RULES["capitalised"] = [
+    dates.month_first,
+    dates.weekday,
+    dates.day_of_month,
+    scripture.book,
+    roman.numeral,
+    abbreviations.abbreviation,
+    symbols.quantity,
+    letters.name,
+    letters.interjection,
+]
 _FOR_THE_ENGINE = (
     letters.stutter,
     letters.shouted,
