@@ -18,8 +18,8 @@ _ELEMENTS = (
     "|Ir|Kr|La|Li|Lu|Mg|Mn|Mo|Na|Nb|Nd|Ne|Ni|Np|Os|Pa|Pb|Pd|Pm|Po|Pr|Pt|Pu|Ra|Rb|Re|Rh|Rn|Ru|Sb|Sc|Se|Si|Sm|Sn|Sr|Ta|Tb"
     "|Tc|Te|Th|Ti|Tl|Tm|Xe|Yb|Zn|Zr|B|C|F|H|I|K|N|O|P|S|U|V|W|Y"
 )
-_ATOMS = rf"(?:{_ELEMENTS})[1-9]?\d?"
-_FORMULA = re.compile(rf"(?:{_ATOMS}|\((?:{_ATOMS}){{1,4}}\)[1-9]?\d?){{2,12}}(?![\w'-])")
+_ATOMS = rf"(?:{_ELEMENTS})(?:[1-9]\d?)?"
+_FORMULA = re.compile(rf"(?:{_ATOMS}|\((?:{_ATOMS}){{1,4}}\)(?:[1-9]\d?)?){{2,12}}(?![\w'-])")
 _PARTS = re.compile(r"[A-Za-z]|\d+")
 _NO_FORMULAS = frozenset(("NaN", "PoC", "PoS", "CoC", "NoC", "CoS", "CoP", "CoV", "NoHo", "SoHo", "BiP", "PaC"))
 
