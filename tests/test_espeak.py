@@ -6,6 +6,7 @@ import pytest
 
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.text.g2p import espeak
+from zipvoice.text.g2p.numerals import with_numerals
 from zipvoice.text.tokenizers import build_tokenizer
 
 
@@ -264,3 +265,17 @@ def test_emoji_without_a_name_are_errors_in_english_too():
     assert tokenizer.tokens("Hi 😀") == tokenizer.tokens("Hi grinning face")
     with pytest.raises(ValueError, match="cannot speak '⌘'"):
         tokenizer.tokens("Press ⌘ now")
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("de", "am 3. Oktober um 14:30 Uhr", "am dritten Oktober um 14 Uhr 30"),
+        ("de", "Ludwig XIV. war im XX. Jahrhundert", "Ludwig der vierzehnte war im zwanzigsten Jahrhundert"),
+        ("de", "Ich habe 3. Und du?", "Ich habe 3. Und du?"),
+        ("fr", "au XIXe siècle, le 21e à 14h30", "au dix-neuvième siècle, le vingt et unième à 14 heures 30"),
+        ("en-us", "am 3. Oktober", "am 3. Oktober"),
+    ],
+)
+def test_ordinals_and_times(language, text, expected):
+    assert with_numerals(text, language) == expected
