@@ -49,8 +49,8 @@ class Machine:
     device: str | None = None
     """cpu, cuda, cuda:1, mps; by default the best there is, and under torchrun a GPU for each process."""
     dtype: str | None = None
-    """Arithmetic of the model: float32, bfloat16 or float16; by default the first, but for openvino bfloat16 on a
-    processor that is made for it. --json tells which it was."""
+    """Arithmetic of the model: float32, bfloat16, float16, int8 (torch on a CPU), or auto: what the device computes
+    fastest; by default the first, but for openvino auto. --json tells which it was."""
     skip_unknown: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Leave out what the model cannot speak, with a warning, rather than refuse the text."""
 

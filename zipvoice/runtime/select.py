@@ -44,15 +44,18 @@ def load_model(
 
     "auto" takes the best that is installed: PyTorch on an accelerator, for half precision and where there is no graph,
     else graphs, which start sooner and take less memory; OpenVINO where graphs are for that alone. `device` is by
-    default the best there is, `dtype` the arithmetic of the model: float32, and for OpenVINO what the processor is
-    made for. The other arguments are those of `zipvoice.pretrained.load_network`. Raises ImportError
+    default the best there is, `dtype` the arithmetic of the model, "auto" what the device computes fastest with the
+    runtime: by default float32, and for OpenVINO what the processor is made for. The other arguments are those of
+    `zipvoice.pretrained.load_network`. Raises ImportError
     with the install command where the runtime's library is missing, ValueError for names that are not known.
 
     Example:
         >>> model = load_model(read_directory("zipvoice_small"), "torch", device="cpu")
     """
     if runtime == "auto":
-        runtime = _best(directory, device, dtype, weights, variant)
+        runtime = _best(directory, device, None if dtype == "auto" else dtype, weights, variant)
+    if runtime != "torch" and dtype == "auto":
+        dtype = None  # graphs have little choice, and make it themselves
     module = _module(runtime)
     model: AcousticModel = module.load_model(directory, device=device, dtype=dtype, weights=weights, variant=variant)
     return model

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The PyTorch runtime: the networks on one device, in float32 or half precision."""
+"""The PyTorch runtime: the networks on one device, in float32, half precision or with products in 8 bits."""
 
 import contextlib
 import os
@@ -13,12 +13,13 @@ from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import suggestion
 from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.guidance import guided_velocity
+from zipvoice.model.kernels.int8 import HAS_VNNI, round_layers
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import ModelDirectory, load_network
 from zipvoice.runtime.base import ComputedBy, Floats, Integers, ModelDescription
 from zipvoice.vocoder.other_vocos import load_any_vocos
 
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16", "int8", "auto")
 
 # On a CPU torch and oneDNN keep the code made for each new shape, 1024 pieces each, which grew to 700 MB over texts of
 # all lengths. The limits are read when the caches are first used.
@@ -33,7 +34,11 @@ class TorchModel:
         network: any variant; it is moved to the device, put into evaluation mode, and its weights rounded to the dtype.
         file: the model.json that goes with it.
         device: cpu, cuda, cuda:1, mps; by default the best there is.
-        dtype: arithmetic of products, one of `DTYPES`; what needs float32 stays in it.
+        dtype: arithmetic of products, one of `DTYPES`; what needs float32 stays in it. "auto" is `best_dtype`, and
+            "int8", of the decoder's layers, is for a CPU.
+
+    Raises:
+        ValueError: a dtype or a device that is not known, or int8 elsewhere than on a CPU.
 
     Example:
         >>> model = TorchModel(load_network(read_directory("exp/run")), ModelFile(), device="cuda", dtype="bfloat16")
@@ -44,9 +49,15 @@ class TorchModel:
             raise ValueError(f"dtype {dtype!r} is not known{suggestion(dtype, DTYPES)}")
         self.description = ModelDescription.of(file, network.variant, network.vocabulary)
         self.device = find_device(device)
+        dtype = best_dtype(self.device) if dtype == "auto" else dtype
         self.computed_by = ComputedBy("torch", str(self.device), dtype)
-        self.dtype: torch.dtype = getattr(torch, dtype)
         self.network = network.to(self.device).eval()
+        if dtype == "int8":
+            if self.device.type != "cpu":
+                raise ValueError(f"dtype int8 is for a CPU, and this is {self.device}; take bfloat16 or --device cpu")
+            round_layers(self.network.fm_decoder.encoders)
+            dtype = "float32"
+        self.dtype: torch.dtype = getattr(torch, dtype)
         for layer in self.network.modules():
             if isinstance(layer, nn.Linear | nn.Conv1d):
                 layer.to(self.dtype)  # once, where autocast would do it at every step
@@ -117,6 +128,20 @@ def load_model(
 def load_vocoder(folder: str | os.PathLike[str], *, device: str | None = None) -> TorchVocoder:
     """Vocos from a folder, of any layout; see `zipvoice.vocoder.other_vocos.load_any_vocos`."""
     return TorchVocoder(load_any_vocos(folder), device)
+
+
+def best_dtype(device: torch.device) -> str:
+    """The fastest of `DTYPES` that a device computes with by itself, float32 if there is no other.
+
+    bfloat16 on GPUs and processors that multiply it (AMX, AVX512-BF16), else int8 on processors with VNNI.
+    """
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    if device.type != "cpu":
+        return "float32"
+    if any(getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("amx_tile", "avx512_bf16")):
+        return "bfloat16"
+    return "int8" if HAS_VNNI else "float32"
 
 
 def find_device(name: str | None = None) -> torch.device:

@@ -63,7 +63,7 @@ def combinations(runtimes: Sequence[str], dtypes: Sequence[str]) -> list[tuple[s
         (runtime, dtype)
         for runtime in runtimes or installed()
         for dtype in dtypes
-        if dtype in DTYPES_OF_GRAPHS.get(runtime, (dtype,))
+        if dtype in ("auto", *DTYPES_OF_GRAPHS.get(runtime, (dtype,)))
     ]
     if not pairs:
         raise ValueError("graphs have float32 only; --runtime torch computes in other dtypes")

@@ -373,8 +373,8 @@ def load(
         runtime: what computes: "torch", "onnx" for ONNX Runtime on a CPU, "openvino", or "auto": PyTorch on a GPU, for
             half precision and where there is no graph, else "onnx". `Synthesizer.model.computed_by` tells which it is.
         device: cpu, cuda, cuda:1, mps; by default the best there is.
-        dtype: arithmetic of the model: "float32", "bfloat16" or "float16"; by default the first, but for OpenVINO
-            bfloat16 on a processor that is made for it.
+        dtype: arithmetic of the model: "float32", "bfloat16", "float16", "int8" or "auto"; by default the first, but
+            for OpenVINO bfloat16 on a processor that is made for it.
         weights: see `zipvoice.pretrained.load_network`.
         variant: see `zipvoice.pretrained.load_network`.
         tokenizer: instead of the one that the model directory names.

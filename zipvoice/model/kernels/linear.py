@@ -18,8 +18,10 @@ MKL_IS_FASTER = torch.backends.mkl.is_available() and torch.backends.cpu.get_cpu
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """X Wᵀ + b, in float32 by the faster library; oneDNN also spares a copy of the bias."""
+    """X Wᵀ + b in the weight's precision, in float32 by the faster library; oneDNN also spares a copy of the bias."""
     autocast = torch.is_autocast_enabled(x.device.type)
+    if not autocast:
+        x = x.to(weight.dtype)  # from what computes in float32 within a network of half precision
     if MKL_IS_FASTER or not (HAS_ONEDNN and by_hand(x)) or autocast or x.dtype != torch.float32:
         return F.linear(x, weight, bias)
     return _Linear.apply(x, weight, bias) if torch.is_grad_enabled() else _by_onednn(x, weight, bias)
