@@ -31,7 +31,7 @@ import numpy as np
 
 from zipvoice import Prompt, builtin
 
-TEXTS = ("Yes, please.", "Not today.", "Who is there?", "Good morning.", "I see.", "Come in, and sit down.")
+TEXTS = ("Yes.", "Not today.", "Who is there?", "Good morning.", "I see.", "Come in.")
 MALFORMED = (
     b"{",
     b"[]",

@@ -18,7 +18,7 @@ def server(tmp_path_factory) -> Iterator["object"]:
     """One speech server for all tests that do it no harm."""
     import server_process
 
-    running = server_process.start(tmp_path_factory.mktemp("server"), "--queue-seconds", "600", "--wyoming", "0")
+    running = server_process.start(tmp_path_factory.mktemp("server"), *server_process.PATIENT, "--wyoming", "0")
     yield running
     running.end()
 

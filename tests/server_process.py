@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HELLO = "Hello, this is a test."
+PATIENT = ("--queue-seconds", "600", "--burst-seconds", "0")
+"""Refuse nothing, however slow the machine."""
 
 
 @dataclass

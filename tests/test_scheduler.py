@@ -479,6 +479,21 @@ def test_the_rate_follows_what_is_measured():
         assert measured.per_second == pytest.approx(rate, rel=1e-3)
 
 
+@pytest.mark.parametrize(("load", "waits"), [(0.5, 1.9), (4.0, 0.1)])
+def test_under_overload_that_lasts_a_request_is_let_in_only_if_it_can_begin_at_once(monkeypatch, load, waits):
+    """Requests of 0.2 s each, at the given load: how long the last of a minute may wait at most."""
+    clock = itertools.count(0.0, 0.2 / load)
+    monkeypatch.setattr("zipvoice.server.admission.time.monotonic", lambda: next(clock))
+    admission = Admission(SchedulerLimits(queue_seconds=1.9, burst_seconds=5.0))
+    admission.steps.observe(1000, 1.0)
+    own = {"own_work": 200.0}
+    assert admitted(admission, Line(1899, 0, 1, 0, **own)) is None  # a burst may wait
+    for _ in range(round(60 * load / 0.2)):
+        admitted(admission, Line(0, 0, 1, 0, **own))
+    assert admitted(admission, Line(1000 * waits - 1, 0, 1, 0, **own)) is None
+    assert admitted(admission, Line(1000 * waits + 1, 0, 1, 0, **own)) == 1
+
+
 def test_open_requests_are_bounded_for_all_and_for_each_key():
     admission = Admission(SchedulerLimits(max_requests=3, requests_per_key=2))
     assert admitted(admission, Line(0, 0, 2, 1)) is None

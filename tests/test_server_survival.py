@@ -24,7 +24,7 @@ from zipvoice.server.containers import FLAC_LENGTH_AT, whole_file
 KEY = {"Authorization": "Bearer sesame"}
 SENTENCE = "Nobody knows why the quick brown fox should jump again and again. "
 GIGABYTE = 1 << 30
-QUICK_LIMITS = ("--receive-seconds", "3", "--send-seconds", "3", "--queue-seconds", "600")
+QUICK_LIMITS = ("--receive-seconds", "3", "--send-seconds", "3", *server_process.PATIENT)
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +271,7 @@ def test_a_killed_server_cuts_its_answers_off_and_starts_again(tmp_path):
 
 @pytest.mark.slow
 def test_a_text_of_a_hundred_thousand_characters_streams_in_bounded_memory(tmp_path):
-    running = server_process.start(tmp_path, "--max-characters", "200000", "--queue-seconds", "600")
+    running = server_process.start(tmp_path, "--max-characters", "200000", *server_process.PATIENT)
     text = SENTENCE * (100_000 // len(SENTENCE))
     body = {"input": text, "num_steps": 1, "response_format": "pcm"}
     with httpx.stream("POST", f"{running.url}/v1/audio/speech", json=body, timeout=120) as answer:

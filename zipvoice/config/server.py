@@ -2,8 +2,11 @@
 """How the speech server listens, whom it serves, and what it refuses."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,14 @@ class ServerOptions:
     allow_anyone: bool = False
     """Serve everybody who can reach the address: listen beyond this machine without a key, or by Wyoming."""
     allow_origin: tuple[str, ...] = ()
-    """Web pages from elsewhere that may use the server, as in https://chat.example.org; those of the server itself may
-    always."""
+    """Web pages from elsewhere that may use the server, as in https://chat.example.org, or "*" for all; those of the
+    server itself may always."""
     allow_host: tuple[str, ...] = ()
     """Names by which the server may be called without a key, besides its address and localhost. This keeps web pages
     from reaching it by a name that they make point here."""
-    voices: Path | None = None
-    """Folder of the voices that clients upload; by default that of `zipvoice voice`."""
+    voices: str | None = None
+    """Folder of the voices that clients upload, here or, as in s3://bucket/voices, wherever fsspec reaches; by default
+    that of `zipvoice voice`."""
     voice_alias: tuple[str, ...] = ()
     """Other names of voices, as in alloy=kathleen."""
     max_characters: int = 10_000
@@ -77,6 +81,11 @@ class ServerOptions:
                 f"Wyoming knows no keys, and at {self.host} everybody in the network could use it: add --allow-anyone "
                 "if that is what you want"
             )
+        for origin in self.allow_origin:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"--allow-origin takes the beginning of an address, as in https://chat.example.org, not {origin!r}"
+                )
         for alias in self.voice_alias:
             if not all(alias.partition("=")):
                 raise ValueError(f"--voice-alias takes NAME=VOICE, not {alias!r}")

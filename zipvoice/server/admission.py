@@ -9,6 +9,9 @@ import os
 import time
 from dataclasses import dataclass, field
 
+OVERLOAD = 1.5
+"""Seconds of work that come in a second, from which on a queue is not let grow: chance alone brings one or so."""
+
 
 @dataclass(frozen=True)
 class SchedulerLimits:
@@ -22,6 +25,9 @@ class SchedulerLimits:
     """Utterances share an evaluation if at most this share of it is padding."""
     queue_seconds: float = 2.0
     """A request is refused while those before it take longer than this by prediction."""
+    burst_seconds: float = 5.0
+    """Requests may come faster than they are spoken for about so long, and wait. While more go on coming, waiting would
+    only make all late: a request is refused unless it can begin almost at once. 0 lets all wait."""
     max_requests: int = 64
     """Requests that are open at the same time, spoken, waiting or being read."""
     requests_per_key: int | None = None
@@ -64,6 +70,10 @@ class Line:
     """Open requests."""
     num_of_key: int
     """Of these, those of its key."""
+    own_work: float = 0.0
+    """Frames to be evaluated for itself, by prediction."""
+    own_frames: float = 0.0
+    """Frames to be vocoded for itself."""
 
 
 @dataclass
@@ -79,6 +89,22 @@ class Rate:
 
 
 @dataclass
+class Offered:
+    """How much is asked for, let in or not, beside what can be done."""
+
+    load: float = 0.0
+    """Seconds of work that come in a second, averaged over the last `burst_seconds`."""
+    typical: float = 0.0
+    """Seconds of work of a request, averaged over the last ten or so."""
+    when: float = 0.0
+
+    def observe(self, seconds: float, now: float, burst_seconds: float) -> None:
+        self.load = self.load * math.exp((self.when - now) / burst_seconds) + seconds / burst_seconds
+        self.typical += (seconds - self.typical) / (10 if self.typical else 1)
+        self.when = now
+
+
+@dataclass
 class Admission:
     """Lets requests in as far as the limits allow; not for several threads at once."""
 
@@ -87,12 +113,13 @@ class Admission:
     """Of frames evaluated."""
     vocoding: Rate = field(default_factory=Rate)
     """Of frames vocoded."""
+    offered: Offered = field(default_factory=Offered)
     _arrivals: dict[str, "_Allowance"] = field(default_factory=dict)
 
     def admit(self, line: Line, key: str = "", deadline_seconds: float | None = None) -> None:
         """Raise Busy unless a request of `key` may join the line."""
         limits, wait = self.limits, self.wait(line)
-        longest = min(limits.queue_seconds, math.inf if deadline_seconds is None else deadline_seconds)
+        longest = min(self._longest_wait(line), math.inf if deadline_seconds is None else deadline_seconds)
         if wait > longest:
             raise Busy(f"the requests before this one take about {wait:.1f} s", wait - longest)
         if line.num_requests >= limits.max_requests:
@@ -104,7 +131,20 @@ class Admission:
 
     def wait(self, line: Line) -> float:
         """Seconds until a request at the end of the line is begun: steps and vocoding go on side by side."""
-        return max(line.work / self.steps.per_second, line.frames / self.vocoding.per_second)
+        return self._seconds(line.work, line.frames)
+
+    def _seconds(self, work: float, frames: float) -> float:
+        return max(work / self.steps.per_second, frames / self.vocoding.per_second)
+
+    def _longest_wait(self, line: Line) -> float:
+        """Seconds that a request may wait: under overload no longer than until the present one is half done."""
+        limits = self.limits
+        if limits.burst_seconds <= 0:
+            return limits.queue_seconds
+        own = self._seconds(line.own_work, line.own_frames)
+        self.offered.observe(own, time.monotonic(), limits.burst_seconds)
+        is_overloaded = self.offered.load > OVERLOAD
+        return min(limits.queue_seconds, self.offered.typical / 2) if is_overloaded else limits.queue_seconds
 
     def _count(self, key: str, per_minute: float) -> None:
         now = time.monotonic()

@@ -31,8 +31,8 @@ def build_app(speaker: Speaker, keys: Sequence[str] = ()) -> FastAPI:
             CORSMiddleware,
             allow_origins=list(speaker.options.allow_origin),
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["X-Model", "X-Ignored-Fields", "Retry-After"],
+            allow_headers=["*"],  # OpenAI's client sends many of its own
+            expose_headers=["X-Model", "X-Ignored-Fields", "X-Word-Timestamps", "Retry-After"],
         )
     return app
 

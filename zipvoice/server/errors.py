@@ -26,7 +26,7 @@ class ApiError(HTTPException):
         self, status: int, message: str, code: str, param: str | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(status, message, dict(headers or {}))
-        self.message, self.code, self.param = message, code, param
+        self.message, self.code, self.param = _whole(message), code, None if param is None else _whole(param)
 
     @property
     def body(self) -> dict[str, Any]:
@@ -34,6 +34,11 @@ class ApiError(HTTPException):
 
     def response(self) -> JSONResponse:
         return JSONResponse({"error": self.body}, self.status_code, self.headers)
+
+
+def _whole(text: str) -> str:
+    """A text that can be sent: halves of characters, which JSON knows, are written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def error_type(status: int) -> str:
@@ -52,7 +57,8 @@ def busy(message: str, retry_after_seconds: float, code: str) -> ApiError:
 
 def of_validation(errors: list[dict[str, Any]]) -> ApiError:
     """The error of a body that is not what the schema says: the first of pydantic's complaints, and how many more."""
-    first, place = errors[0], [str(part) for part in errors[0]["loc"] if part != "body"]
+    first, place = errors[0], [str(part) for part in errors[0]["loc"]]
+    place = place[place[:1] in (["body"], ["query"], ["path"]) :]
     if first["type"] == "json_invalid":
         return invalid(f"the body is not valid JSON: {first['ctx']['error']}", code="invalid_json")
     if first["type"] == "model_attributes_type" and not place:

@@ -57,16 +57,21 @@ class Guard:
             return
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
+        elif scope["method"] == "HEAD":  # what GET gives, of which the connection, which knows, sends the head alone
+            await self.app({**scope, "method": "GET"}, body.receive, body.closing(send))
         else:
             await self.app(scope, body.receive, body.closing(send))
 
     def _check_origin(self, headers: Headers) -> None:
         """Keep other people's web pages out, which a browser on this machine may have open."""
-        host = urlsplit(f"//{headers.get('host', '')}")
-        if not self.digests and not self.options.allow_anyone and host.hostname not in self.hosts:
-            raise ApiError(403, f"this server is not called {host.hostname!r}; --allow-host allows it", "wrong_host")
+        place = headers.get("host", "")
+        name = _hostname(place)
+        if not self.digests and not self.options.allow_anyone and name not in self.hosts:
+            raise ApiError(403, f"this server is not called {name[:80]!r}; --allow-host allows it", "wrong_host")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host.netloc and origin not in self.options.allow_origin:
+        if origin is None or origin.partition("://")[2] == place:
+            return
+        if not {"*", origin} & set(self.options.allow_origin):
             raise ApiError(
                 403, f"pages of {origin[:80]!r} may not use this server; --allow-origin allows it", "wrong_origin"
             )
@@ -150,6 +155,14 @@ class _Body:
             await asyncio.wait_for(drain(), LINGER_SECONDS)
         except asyncio.TimeoutError:
             return
+
+
+def _hostname(place: str) -> str:
+    """The name in a Host header; empty for what is none."""
+    try:
+        return urlsplit(f"//{place}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _sent_key(scope: Scope, headers: Headers) -> str:

@@ -19,6 +19,9 @@ from zipvoice.server.admission import SchedulerLimits
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+LOOK_BACK_SECONDS = 10.0
+"""Open requests are averaged over so long."""
+
 
 @dataclass(frozen=True)
 class RaySettings:
@@ -31,17 +34,22 @@ class RaySettings:
     device: str | None = None
     """cpu, cuda."""
     voices: str | None = None
-    """Folder of uploaded voices that all machines share."""
+    """Folder of uploaded voices that all machines share: a mounted one, or an address such as s3://bucket/voices."""
     api_key_file: str | None = None
     """File of keys, one on each line; without one the proxies of Ray serve everybody who can reach them."""
-    queue_seconds: float = SchedulerLimits.queue_seconds
-    """A replica refuses a request while those before it take longer than this."""
+    queue_seconds: float = 30.0
+    """A replica refuses a request while those before it take longer than this: longer than for a server that is alone,
+    as replicas are added for requests that wait, and not for those that were refused."""
     min_replicas: int = 1
     """Replicas that are always there."""
     max_replicas: int = 8
     """Replicas that are made at most."""
-    requests_per_replica: int = 8
-    """Open requests of a replica on average; replicas are added while there are more."""
+    requests_per_replica: float = 4.0
+    """Open requests of a replica on average, spoken or waiting; replicas are added while there are more."""
+    upscale_seconds: float = 10.0
+    """Replicas are added when there were too many requests for so long."""
+    downscale_seconds: float = 300.0
+    """And taken away when there were too few for so long."""
     num_cpus: float = 1
     """Processors of a replica."""
     num_gpus: float = 0
@@ -68,6 +76,10 @@ def build(arguments: dict[str, str]) -> Any:
             "min_replicas": settings.min_replicas,
             "max_replicas": settings.max_replicas,
             "target_ongoing_requests": settings.requests_per_replica,
+            "upscale_delay_s": settings.upscale_seconds,
+            "downscale_delay_s": settings.downscale_seconds,
+            "metrics_interval_s": min(settings.upscale_seconds, LOOK_BACK_SECONDS) / 2,
+            "look_back_period_s": min(settings.upscale_seconds, LOOK_BACK_SECONDS),
         },
         max_ongoing_requests=SchedulerLimits.max_requests,
         graceful_shutdown_timeout_s=ServerOptions.drain_seconds,
@@ -81,16 +93,17 @@ def application(settings: RaySettings) -> "FastAPI":
     from zipvoice.server.app import build_app
     from zipvoice.server.scheduler import Scheduler
     from zipvoice.server.speaker import Speaker
+    from zipvoice.server.voice_folders import folder_at
     from zipvoice.server.voice_store import VoiceStore
     from zipvoice.synthesis import voices
     from zipvoice.synthesis.synthesizer import load
 
     keys = Path(settings.api_key_file) if settings.api_key_file else None
-    folder = Path(settings.voices) if settings.voices else voices.folder()
-    options = ServerOptions(host="0.0.0.0", api_key_file=keys, allow_anyone=keys is None, voices=folder)
+    options = ServerOptions(host="0.0.0.0", api_key_file=keys, allow_anyone=keys is None)
     synthesizer = load(settings.model, runtime=settings.runtime, device=settings.device)
-    scheduler = Scheduler(synthesizer, SchedulerLimits(queue_seconds=settings.queue_seconds))
-    speaker = Speaker(synthesizer, scheduler, VoiceStore(folder), Path(settings.model).name, options)
+    scheduler = Scheduler(synthesizer, SchedulerLimits(queue_seconds=settings.queue_seconds, burst_seconds=0))
+    store = VoiceStore(folder_at(settings.voices or voices.folder()))
+    speaker = Speaker(synthesizer, scheduler, store, Path(settings.model).name, options)
     return build_app(speaker, options.keys())
 
 

@@ -3,8 +3,10 @@
 
 import asyncio
 import logging
+import math
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -17,6 +19,7 @@ from zipvoice.server.app import build_app
 from zipvoice.server.connections import connection_class
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.speaker import Speaker
+from zipvoice.server.voice_folders import folder_at
 from zipvoice.server.voice_store import VoiceStore
 from zipvoice.server.wyoming import MAX_LINE_BYTES, WyomingServer
 from zipvoice.synthesis import voices
@@ -47,7 +50,7 @@ def serve(
         if options.wyoming is not None:
             wyoming = stack.enter_context(listening(options.host, options.wyoming))
         scheduler = stack.enter_context(Scheduler(synthesizer, limits))
-        store = VoiceStore(options.voices or voices.folder(), options.aliases(), options.max_voices)
+        store = VoiceStore(folder_at(options.voices or voices.folder()), options.aliases(), options.max_voices)
         speaker = Speaker(synthesizer, scheduler, store, model, options)
         say(
             f"{model} speaks at http://{address(http)}"
@@ -58,7 +61,7 @@ def serve(
 
 async def _serve(speaker: Speaker, keys: tuple[str, ...], http: socket.socket, wyoming: socket.socket | None) -> None:
     options = speaker.options
-    server = _Server(uvicorn.Config(build_app(speaker, keys), **_uvicorn_settings(options)))
+    server = _Server(uvicorn.Config(build_app(speaker, keys), **_uvicorn_settings(options)), speaker)
     home = WyomingServer(speaker)
     with _ended_by_signals(server) as received:
         if wyoming is None:
@@ -100,7 +103,20 @@ def _ended_by_signals(server: uvicorn.Server) -> Iterator[list[int]]:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to `_serve`."""
+    """Leaves signals to `_serve`, and speaks to the end before it ends connections, which uvicorn does first."""
+
+    def __init__(self, config: uvicorn.Config, speaker: Speaker) -> None:
+        super().__init__(config)
+        self.speaker = speaker
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in self.servers:
+            listener.close()
+        until = time.monotonic() + self.speaker.options.drain_seconds
+        while not (self.force_exit or self.speaker.scheduler.drain(0) or time.monotonic() > until):
+            await asyncio.sleep(0.05)
+        self.config.timeout_graceful_shutdown = math.ceil(max(1.0, until - time.monotonic()))
+        await super().shutdown(sockets)
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         return nullcontext()

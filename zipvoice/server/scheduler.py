@@ -29,12 +29,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from zipvoice.audio.files import Audio
-from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.config.synthesis import EVALUATIONS, ResolvedOptions
 from zipvoice.server.admission import Admission, Busy, Line, SchedulerLimits
 from zipvoice.server.counters import SchedulerMetrics
 from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, SpeechRequest
-from zipvoice.server.tasks import ChunkWork, Task, next_batch
+from zipvoice.server.tasks import ChunkWork, Task, first_frames, next_batch
 from zipvoice.server.text_feed import TextFeed
 from zipvoice.synthesis.chunk_planner import Clauses, SpeechChunk
 from zipvoice.synthesis.crossfade import ChunkAudio
@@ -71,14 +70,17 @@ class Scheduler:
 
     # ------------------------------------------------------------ for servers
 
-    def submit(self, request: SpeechRequest) -> SpeechJob:
-        """Begin to speak. Raises Busy when there is no room, or the scheduler is closing."""
+    def submit(self, request: SpeechRequest, *, goes_on: bool = False) -> SpeechJob:
+        """Begin to speak. Raises Busy when there is no room, or the scheduler is closing.
+
+        What `goes_on` is a part of something whose beginning was let in: draining lets it in too.
+        """
         task = self._task(request)
         with self._changed:
             try:
-                if self._is_draining:
+                if self._is_closed or (self._is_draining and not goes_on):
                     raise Busy("the server is shutting down", 5.0)
-                self._admission.admit(self._line(request.key), request.key, request.deadline_seconds)
+                self._admission.admit(self._line(request.key, task), request.key, request.deadline_seconds)
             except Busy:
                 self._metrics.refused += 1
                 raise
@@ -154,7 +156,8 @@ class Scheduler:
         text = Clauses(request.text) if isinstance(request.text, TextFeed) else request.text
         yield from self.synthesizer.plan(text, request.prompt, options, request.name)
 
-    def _line(self, key: str) -> Line:
+    def _line(self, key: str, own: Task | None = None) -> Line:
+        """What is before a request of a key."""
         soon = time.monotonic() + self.limits.queue_seconds
         tasks = self._tasks.values()
         return Line(
@@ -162,6 +165,8 @@ class Scheduler:
             frames=sum(task.frames_before(soon) for task in tasks) / self.limits.vocoders,
             num_requests=len(tasks),
             num_of_key=sum(task.request.key == key for task in tasks),
+            own_work=own.work_before(soon) if own else 0.0,
+            own_frames=own.frames_before(soon) / self.limits.vocoders if own else 0.0,
         )
 
     # ------------------------------------------------------------ plan
@@ -386,12 +391,3 @@ def has_accelerator(synthesizer: Synthesizer) -> bool:
     """Whether the model computes elsewhere than on the CPU; runtimes that tell no device compute there."""
     device = getattr(synthesizer.model, "device", None)
     return getattr(device, "type", "cpu") != "cpu"
-
-
-def first_frames(request: SpeechRequest, options: ResolvedOptions) -> float:
-    """Frames of the first chunk, predicted from the numbers of characters."""
-    prompt, longest = request.prompt, options.first_chunk_seconds or options.max_chunk_seconds
-    seconds = options.duration or longest
-    if isinstance(request.text, str) and options.duration is None:
-        seconds = prompt.seconds * len(request.text) / max(1, len(prompt.text)) / options.speed
-    return min(seconds, longest) * SAMPLING_RATE / HOP

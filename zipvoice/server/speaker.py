@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 from functools import partial
+from urllib.parse import quote
 
 from zipvoice.config.server import ServerOptions
 from zipvoice.server import recordings
@@ -45,25 +46,34 @@ class Speaker:
         """What the model speaks, as far as it is known."""
         return list(spoken_languages(self.synthesizer.tokenizer_config))
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Sent with all speech."""
+        return {"X-Model": quote(self.model, safe=" !#$&'()*+,/:;=?@[]")}
+
     # ------------------------------------------------------------ speech
 
-    async def speak(self, speech: Speech, key: str) -> SpeechJob:
-        """Begin to speak. Raises ApiError for what cannot be done, or not now."""
+    async def speak(self, speech: Speech, key: str, *, goes_on: bool = False) -> SpeechJob:
+        """Begin to speak. Raises ApiError for what cannot be done, or not now; what `goes_on` waits instead."""
         self.check(speech)
         self.check_length(speech.input)
         prompt = await self.prompt_of(speech)
         if self.options.log_texts:
             logger.info("%s: %r", speech.voice or "default voice", speech.input)
+        if goes_on:
+            return await self.submit_later(speech.input, prompt, speech, key)
         return self.submit(speech.input, prompt, speech, key)
 
-    def submit(self, text: str | TextFeed, prompt: Prompt, manner: Manner, key: str) -> SpeechJob:
+    def submit(
+        self, text: str | TextFeed, prompt: Prompt, manner: Manner, key: str, *, goes_on: bool = False
+    ) -> SpeechJob:
         """Begin to speak a text in a voice."""
         seconds = min(manner.timeout_seconds or self.options.request_seconds, self.options.request_seconds)
         try:
             options = manner.options()
             stream = manner.stream is not False and options.duration is None
             request = SpeechRequest(text, prompt, options, stream=stream, deadline_seconds=seconds, key=key)
-            return self.scheduler.submit(request)
+            return self.scheduler.submit(request, goes_on=goes_on)
         except (ValueError, Busy) as error:
             raise told(error) from None
 
@@ -72,7 +82,7 @@ class Speaker:
         until = time.monotonic() + self.options.request_seconds
         while True:
             try:
-                return self.submit(text, prompt, manner, key)
+                return self.submit(text, prompt, manner, key, goes_on=True)
             except ApiError as error:
                 if error.status_code != 429 or time.monotonic() > until:
                     raise
@@ -107,9 +117,13 @@ class Speaker:
     async def prompt_of(self, speech: Speech | LiveSettings) -> Prompt:
         """The voice that a request names or brings along."""
         if speech.ref_audio is None or speech.ref_text is None:
-            return self.voices.get(speech.voice)
+            return await self.voice(speech.voice)
         recording = recordings.of_data_url(speech.ref_audio, self.options.max_upload_bytes)
         return await self.prompt(recording, speech.ref_text)
+
+    async def voice(self, name: str | None) -> Prompt:
+        """A voice by its name, wherever its file is. Raises ApiError if there is none of the name."""
+        return await asyncio.to_thread(self.voices.get, name)
 
     async def prompt(self, recording: bytes, text: str) -> Prompt:
         """A voice of a recording and its transcript; kept in memory for a while."""

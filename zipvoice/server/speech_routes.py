@@ -94,7 +94,7 @@ async def _answer(
         for job in jobs:
             job.cancel()
 
-    headers = {"X-Model": speaker.model}
+    headers = speaker.headers
     if manner.ignored:
         headers["X-Ignored-Fields"] = ", ".join(manner.ignored)
     name = manner.response_format
@@ -126,7 +126,7 @@ async def batch(body: Batch, request: Request, speaker: Speaking) -> dict[str, A
     async def spoken(index: int, item: dict[str, Any]) -> dict[str, Any]:
         async with turnstile:
             try:
-                return {"index": index, "status": "success", **await _item(item, speaker, caller(request))}
+                return {"index": index, "status": "success", **await _item(item, speaker, caller(request), index > 0)}
             except ApiError as error:
                 return {"index": index, "status": "error", "error": error.body}
 
@@ -146,8 +146,8 @@ async def batch(body: Batch, request: Request, speaker: Speaking) -> dict[str, A
     }
 
 
-async def _item(item: dict[str, Any], speaker: Speaker, key: str) -> dict[str, Any]:
-    """The sound of one item of a batch. Raises ApiError."""
+async def _item(item: dict[str, Any], speaker: Speaker, key: str, goes_on: bool) -> dict[str, Any]:
+    """The sound of one item of a batch; one that `goes_on` waits for the others. Raises ApiError."""
     try:
         speech = Speech.model_validate({**item, "stream": False})
     except ValidationError as error:
@@ -155,7 +155,7 @@ async def _item(item: dict[str, Any], speaker: Speaker, key: str) -> dict[str, A
     if speech.stream_format == "sse":
         raise invalid("a batch is answered as a whole; leave out stream_format", "stream_format")
     try:
-        async with await speaker.speak(speech, key) as job:
+        async with await speaker.speak(speech, key, goes_on=goes_on) as job:
             sound = joined([part async for part in job])
             data = await asyncio.to_thread(whole_file, speech.response_format, sound)
     except Exception as error:

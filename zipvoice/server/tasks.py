@@ -169,3 +169,12 @@ def next_batch(ready: Sequence[ChunkWork], max_frames: int, max_padding_share: f
             batch.append(work)
             longest, total = max(longest, work.frames), total + work.frames
     return batch
+
+
+def first_frames(request: SpeechRequest, options: ResolvedOptions) -> float:
+    """Frames of the first chunk, predicted from the numbers of characters."""
+    prompt, longest = request.prompt, options.first_chunk_seconds or options.max_chunk_seconds
+    seconds = options.duration or longest
+    if isinstance(request.text, str) and options.duration is None:
+        seconds = prompt.seconds * len(request.text) / max(1, len(prompt.text)) / options.speed
+    return min(seconds, longest) * SAMPLING_RATE / HOP

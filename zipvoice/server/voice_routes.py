@@ -81,8 +81,8 @@ def delete(name: str, speaker: Speaking) -> dict[str, Any]:
 async def preview(name: str, request: Request, speaker: Speaking, response_format: Format = "mp3") -> Response:
     """A sentence in the voice."""
     job = await speaker.speak(Speech(input=PREVIEW, voice=name, response_format=response_format), caller(request))
-    sound, headers = encoded(job, response_format), {"X-Model": speaker.model}
-    return Stream(sound, job.cancel, media_type(response_format), headers, speaker.options.send_seconds)
+    sound, kind = encoded(job, response_format), media_type(response_format)
+    return Stream(sound, job.cancel, kind, speaker.headers, speaker.options.send_seconds)
 
 
 def _shown(name: str, details: VoiceDetails | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 """The voices that a server speaks in: those of the package and those that clients gave it, as files of one folder."""
 
 import json
+import logging
 import re
 import threading
 import time
@@ -10,17 +11,21 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 
 from zipvoice import builtin
 from zipvoice.config.strict_json import from_dict, suggestion, to_dict
 from zipvoice.files import write_text
 from zipvoice.server.errors import ApiError, invalid
+from zipvoice.server.voice_folders import VoiceFolder
 from zipvoice.synthesis.prompt import Prompt
 
 SUFFIX = ".safetensors"
 CACHED_PROMPTS = 64
+LONGEST_NAME = 150
+"""Bytes: file systems take 255, of which the rest is for what stands around it while a file is written."""
 _NAME = re.compile(r"\w[\w.-]{0,63}")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class VoiceStore:
         max_voices: uploaded voices kept at most.
     """
 
-    folder: Path
+    folder: VoiceFolder
     aliases: Mapping[str, str] = field(default_factory=dict)
     max_voices: int = 1000
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
@@ -65,19 +70,34 @@ class VoiceStore:
         return list(dict.fromkeys([builtin.VOICE, *builtin.voices(), *self._saved()]))
 
     def get(self, name: str | None) -> Prompt:
-        """A voice. Raises ApiError naming the nearest of those there are: no other voice speaks in its place."""
-        asked = builtin.VOICE if name is None else name
-        path = self._path(self.aliases.get(asked, asked))
-        if path is None:
-            known = [*self.names(), *self.aliases]
-            raise ApiError(
-                404, f"there is no voice {asked[:80]!r}{suggestion(asked, known)}", "voice_not_found", "voice"
-            )
+        """A voice. Raises ApiError naming the nearest of those there are: no other voice speaks in its place.
+
+        What is asked for is looked up among what is there, never made a path.
+        """
+        asked = builtin.VOICE if name is None else unicodedata.normalize("NFC", name)
+        own = self.aliases.get(asked, asked)
         try:
-            key = path, path.stat().st_mtime_ns
-            return self.remembered(key) or self.remember(key, Prompt.load(path))
-        except FileNotFoundError:  # removed meanwhile
+            if own in self._saved():
+                return self._prompt(f"{own}{SUFFIX}")
+            if own in builtin.voices():
+                path = builtin.voices()[own]
+                return self.remembered(path) or self.remember(path, Prompt.load(path))
+        except FileNotFoundError:
             raise ApiError(404, f"there is no voice {asked!r} any more", "voice_not_found", "voice") from None
+        except ValueError as error:
+            logger.error("a voice cannot be read: %s", error)
+            message = f"the file of the voice {asked!r} is damaged; upload the voice again"
+            raise ApiError(500, message, "voice_damaged", "voice") from None
+        known = [*self.names(), *self.aliases]
+        raise ApiError(404, f"there is no voice {asked[:80]!r}{suggestion(asked, known)}", "voice_not_found", "voice")
+
+    def _prompt(self, file: str) -> Prompt:
+        """Of a saved voice. Raises FileNotFoundError if it was removed meanwhile."""
+        key = self.folder.version(file)
+        if (known := self.remembered(key)) is not None:
+            return known
+        with self.folder.reading(file) as path:
+            return self.remember(key, Prompt.load(path))
 
     def remembered(self, key: object) -> Prompt | None:
         """A prompt that was used not long ago."""
@@ -97,7 +117,7 @@ class VoiceStore:
     def check_name(self, name: str) -> str:
         """The name under which a voice can be uploaded. Raises ApiError for one that cannot be."""
         name = unicodedata.normalize("NFC", name)
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or len(name.encode()) > LONGEST_NAME:
             raise invalid(
                 f"{name[:80]!r} is no name for a voice; use up to 64 letters, digits, dots, dashes and underscores",
                 "name",
@@ -113,30 +133,29 @@ class VoiceStore:
         """Keep a voice; an uploaded one of the same name is replaced."""
         with self._lock:
             name = self.check_name(name)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_text(self.folder / f"{name}.json", json.dumps(to_dict(details), ensure_ascii=False))
-            prompt.save(self.folder / f"{name}{SUFFIX}")
+            with self.folder.writing(f"{name}.json") as path:
+                write_text(path, json.dumps(to_dict(details), ensure_ascii=False))
+            with self.folder.writing(f"{name}{SUFFIX}") as path:
+                prompt.save(path)
 
     def remove(self, name: str) -> None:
         """Forget an uploaded voice. Raises ApiError if there is none of the name."""
+        name = unicodedata.normalize("NFC", name)
         with self._lock:
             if name in builtin.voices() and name not in self._saved():
                 raise ApiError(403, f"the voice {name!r} comes with the server and stays", "voice_is_fixed", "name")
             if name not in self._saved():
                 raise ApiError(404, f"there is no uploaded voice {name[:80]!r}", "voice_not_found", "name")
-            (self.folder / f"{name}{SUFFIX}").unlink(missing_ok=True)
-            (self.folder / f"{name}.json").unlink(missing_ok=True)
+            self.folder.remove(f"{name}{SUFFIX}")
+            self.folder.remove(f"{name}.json")
 
-    def _path(self, name: str) -> Path | None:
-        """The file of a voice. What is asked for is looked up among what is there, never made a path."""
-        return self._saved().get(name) or builtin.voices().get(name)
-
-    def _saved(self) -> dict[str, Path]:
-        return {path.stem: path for path in sorted(self.folder.glob(f"*{SUFFIX}")) if not path.name.startswith(".")}
+    def _saved(self) -> list[str]:
+        return self.folder.names(SUFFIX)
 
     def _details(self, name: str) -> VoiceDetails | None:
         try:
-            return from_dict(VoiceDetails, json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8")))
+            with self.folder.reading(f"{name}.json") as path:
+                return from_dict(VoiceDetails, json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return None
 
