@@ -29,12 +29,16 @@ T = TypeVar("T")
 async def encoded(parts: AsyncIterator[Audio], name: Format) -> AsyncIterator[bytes]:
     """The parts of a sound as the bytes of a file, as they come."""
     file: Container | None = None
-    async for part in parts:
-        file = file or container(name, part.sampling_rate, part.num_channels)
-        if data := await asyncio.to_thread(file.add, part):
+    try:
+        async for part in parts:
+            file = file or container(name, part.sampling_rate, part.num_channels)
+            if data := await asyncio.to_thread(file.add, part):
+                yield data
+        if file and (data := await asyncio.to_thread(file.end)):
             yield data
-    if file and (data := await asyncio.to_thread(file.end)):
-        yield data
+    finally:
+        if file:
+            file.close()
 
 
 async def as_events(

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 import zipvoice
 from zipvoice.server import live_routes, service_routes, speech_routes, voice_routes
-from zipvoice.server.errors import ApiError, of_validation
+from zipvoice.server.errors import ApiError, invalid, of_validation
 from zipvoice.server.guard import Guard
 from zipvoice.server.speaker import Speaker, told
 
@@ -47,9 +47,20 @@ def _of_http(request: Request, error: Exception) -> Response:
     if isinstance(error, ApiError):
         return error.response()
     codes = {404: "unknown_url", 405: "method_not_allowed"}
-    message = {404: f"there is no {request.url.path[:80]!r} here"}.get(error.status_code, str(error.detail))
+    message = {
+        404: f"there is no {request.url.path[:80]!r} here",
+        405: f"{request.url.path[:80]!r} takes other methods than {request.method[:20]}, see the header Allow",
+    }.get(error.status_code, str(error.detail))
+    if error.__cause__ is not None and error.status_code == 400 and "parsing the body" in message:  # FastAPI's words
+        return invalid(f"the body cannot be read as JSON: {_reason(error.__cause__)}", code="invalid_json").response()
     code = codes.get(error.status_code, "bad_request")
     return ApiError(error.status_code, message, code, headers=error.headers).response()
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _of_anything(request: Request, error: Exception) -> Response:

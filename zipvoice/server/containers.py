@@ -6,6 +6,7 @@ has lost nothing but the rest. Waves are (channels, N).
 """
 
 import struct
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,6 +34,10 @@ class Container(Protocol):
         """The rest: what the codec still held, and the end of the file."""
         ...
 
+    def close(self) -> None:
+        """Let go what the codec holds, at the end or before it."""
+        ...
+
 
 def media_type(name: Format) -> str:
     """The content type of a format's bytes."""
@@ -55,6 +60,7 @@ def whole_file(name: Format, audio: Audio) -> bytes:
     """The file of a sound that is there as a whole; unlike those of streams, wav and flac tell its length."""
     file = container(name, audio.sampling_rate, audio.num_channels)
     data = bytearray(file.add(audio) + file.end())
+    file.close()
     if name == "wav":
         data[4:8] = struct.pack("<I", len(data) - 8)
         data[WAV_HEADER_BYTES - 4 : WAV_HEADER_BYTES] = struct.pack("<I", len(data) - WAV_HEADER_BYTES)
@@ -76,6 +82,9 @@ class PlainContainer:
 
     def end(self) -> bytes:
         return self.header
+
+    def close(self) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -114,19 +123,29 @@ class CodedContainer:
             stream.bit_rate = coding.bit_rate * num_channels
         self._stream = stream
         self._frame: Callable[..., Any] = av.AudioFrame.from_ndarray
+        self._lock = threading.Lock()
         self._layout, self._time, self._count = layout, Fraction(1, sampling_rate), 0
 
     def add(self, part: Audio) -> bytes:
-        frame = self._frame(pcm16(part).reshape(1, -1), format="s16", layout=self._layout)
-        frame.sample_rate, frame.time_base, frame.pts = part.sampling_rate, self._time, self._count
-        self._count += part.num_samples
-        self._file.mux(self._stream.encode(frame))
-        return self._sink.taken()
+        if not part.num_samples:  # FFmpeg refuses such a frame for want of memory
+            return b""
+        with self._lock:
+            frame = self._frame(pcm16(part).reshape(1, -1), format="s16", layout=self._layout)
+            frame.sample_rate, frame.time_base, frame.pts = part.sampling_rate, self._time, self._count
+            self._count += part.num_samples
+            self._file.mux(self._stream.encode(frame))
+            return self._sink.taken()
 
     def end(self) -> bytes:
-        self._file.mux(self._stream.encode(None))
-        self._file.close()
-        return self._sink.taken()
+        with self._lock:
+            self._file.mux(self._stream.encode(None))
+            self._file.close()
+            return self._sink.taken()
+
+    def close(self) -> None:
+        with self._lock:  # what is cancelled may still be adding
+            self._file.close()
+            self._stream = self._file = None  # threads of the codec end with it
 
 
 class _Sink:

@@ -51,8 +51,8 @@ async def stream(websocket: WebSocket) -> None:
 class Utterance:
     """What is spoken in one go: its text may still be coming."""
 
-    def __init__(self, index: int, feed: TextFeed, job: SpeechJob) -> None:
-        self.index, self.feed, self.job = index, feed, job
+    def __init__(self, index: int, feed: TextFeed, job: SpeechJob, settings: LiveSettings) -> None:
+        self.index, self.feed, self.job, self.settings = index, feed, job, settings
         self.text = ""
 
     def write(self, text: str) -> None:
@@ -90,7 +90,8 @@ class LiveSession:
                 raise invalid(f"unknown type {kind!r}", "type", "unknown_type")
             await getattr(self, f"_{kind.replace('.', '_')}")(message)
         except ApiError as error:
-            await self._send("error", message=error.message, error=error.body)
+            wait = {"retry_after": int(seconds)} if (seconds := (error.headers or {}).get("Retry-After")) else {}
+            await self._send("error", message=error.message, error=error.body, **wait)
         return True
 
     async def _received(self) -> tuple[str, dict[str, Any]]:
@@ -136,7 +137,7 @@ class LiveSession:
         prompt = self.prompt or self.speaker.voices.get(None)
         job = self.speaker.submit(feed, prompt, self.settings, self.key)
         self.num_utterances += 1
-        return Utterance(self.num_utterances - 1, feed, job)
+        return Utterance(self.num_utterances - 1, feed, job, self.settings)
 
     async def _input_done(self, message: dict[str, Any]) -> None:
         if self.is_open:
@@ -168,7 +169,7 @@ class LiveSession:
     async def _send_all(self) -> None:
         while self.waiting:
             utterance = self.waiting[0]
-            await self._send_sound(utterance, self.settings)
+            await self._send_sound(utterance, utterance.settings)
             await self._send("session.done", utterance_index=utterance.index, total_sentences=1)
             self.waiting.remove(utterance)
 
@@ -190,6 +191,9 @@ class LiveSession:
             raise
         except Exception as problem:
             error = told(problem).body
+        finally:
+            if file:
+                file.close()
         await self._send("audio.done", **where, total_bytes=total, error=error)
 
     async def _send_bytes(self, data: bytes) -> int:

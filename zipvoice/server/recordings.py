@@ -33,7 +33,7 @@ MEDIA_TYPES = {"mp3": "audio/mpeg", "matroska": "audio/webm", "mov": "audio/mp4"
 """Where they are not audio/NAME."""
 NAMES = "wav, mp3, flac, ogg (Opus or Vorbis), aac, webm and mp4"
 
-_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+=[^;,]*)*;base64,", re.ASCII)
+_DATA_URL = re.compile(r"data:(?:[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*;base64,", re.ASCII | re.IGNORECASE)
 
 
 def demuxer_of(data: bytes) -> str:

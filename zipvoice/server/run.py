@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 
 from zipvoice.config.server import ServerOptions
+from zipvoice.server import memory
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.app import build_app
 from zipvoice.server.connections import connection_class
@@ -44,6 +45,7 @@ def serve(
     Raises OSError where it cannot listen.
     """
     keys = options.keys()
+    memory.bound_heaps()
     with ExitStack() as stack:
         http = stack.enter_context(listening(options.host, options.port))
         wyoming = None
@@ -63,6 +65,9 @@ async def _serve(speaker: Speaker, keys: tuple[str, ...], http: socket.socket, w
     options = speaker.options
     server = _Server(uvicorn.Config(build_app(speaker, keys), **_uvicorn_settings(options)), speaker)
     home = WyomingServer(speaker)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it tells what clients send
+    counts = speaker.scheduler.metrics
+    tidying = asyncio.create_task(memory.give_back_at_rest(lambda: counts().admitted, lambda: counts().open == 0))
     with _ended_by_signals(server) as received:
         if wyoming is None:
             await server.serve(sockets=[http])
@@ -72,6 +77,7 @@ async def _serve(speaker: Speaker, keys: tuple[str, ...], http: socket.socket, w
             listener.close()
         if signal.SIGINT not in received:
             await home.drain(options.drain_seconds)
+    tidying.cancel()
     if signal.SIGINT in received:
         raise KeyboardInterrupt
 

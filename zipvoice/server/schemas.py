@@ -29,9 +29,17 @@ WITHOUT_EFFECT = frozenset(
 
 
 class Body(BaseModel):
-    """An object whose unknown keys are errors, but for those of other servers that have no effect here."""
+    """An object whose unknown keys are errors, but for those of other servers that have no effect here.
+
+    A field that is null is as one that is left out.
+    """
 
     model_config = ConfigDict(strict=True, extra="allow", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
 
     @model_validator(mode="after")
     def _no_unknown_keys(self) -> "Body":
@@ -159,10 +167,9 @@ class LiveSettings(Manner):
     stream_audio: bool = Field(default=True, description="false sends the sound of an utterance in one message.")
 
 
-class Turn(BaseModel):
+class Turn(Body):
     """What one speaker says."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
     voice: VoiceName | None = None
     text: str = Field(min_length=1, validation_alias=AliasChoices("text", "input"))
 
@@ -171,7 +178,9 @@ class Dialogue(Manner):
     """Turns of several voices, spoken one after the other."""
 
     turns: list[Turn] = Field(min_length=1, max_length=200)
-    pause_between_turns: float = Field(default=0.3, ge=0, le=10, description="Seconds.")
+    pause_between_turns: float | None = Field(
+        default=None, ge=0, le=10, description="Seconds, 0.3 by default; a dialogue model sets the pauses itself."
+    )
 
 
 class Batch(BaseModel):

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from zipvoice.server.errors import ApiError
 from zipvoice.server.metrics import CONTENT_TYPE, exposition
 from zipvoice.server.openapi_page import openapi_page
+from zipvoice.server.speaker import Speaker
 from zipvoice.server.speech_routes import Speaking
 
 PAGE = Path(__file__).parent / "page"
@@ -27,7 +28,7 @@ router = APIRouter(tags=["server"])
 @router.get("/v1/models", tags=["models"])
 def models(speaker: Speaking) -> dict[str, Any]:
     """The model that is served."""
-    return {"object": "list", "data": [_model(speaker.model)]}
+    return {"object": "list", "data": [_model(speaker)]}
 
 
 @router.get("/v1/models/{model}", tags=["models"])
@@ -37,11 +38,12 @@ def model(model: str, speaker: Speaking) -> dict[str, Any]:
         raise ApiError(
             404, f"there is no model {model[:80]!r}; this server has {speaker.model}", "model_not_found", "model"
         )
-    return _model(speaker.model)
+    return _model(speaker)
 
 
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": STARTED, "owned_by": "zipvoice"}
+def _model(speaker: Speaker) -> dict[str, Any]:
+    known = {"id": speaker.model, "object": "model", "created": STARTED, "owned_by": "zipvoice"}
+    return {**known, "variant": speaker.synthesizer.model.description.variant}
 
 
 @router.get("/health")
@@ -69,20 +71,22 @@ def openapi(request: Request) -> HTMLResponse:
     return HTMLResponse(openapi_page(request.app.openapi()))
 
 
-def _page(name: str) -> FileResponse:
-    return FileResponse(PAGE / name, headers={"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"})
+def _page(name: str) -> Response:
+    kind = {"html": "text/html", "css": "text/css", "js": "text/javascript"}[name.rpartition(".")[2]]
+    headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    return Response((PAGE / name).read_bytes(), headers=headers, media_type=kind)
 
 
 @router.get("/", include_in_schema=False)
-def index() -> FileResponse:
+def index() -> Response:
     return _page("index.html")
 
 
 @router.get("/app.css", include_in_schema=False)
-def style() -> FileResponse:
+def style() -> Response:
     return _page("app.css")
 
 
 @router.get("/app.js", include_in_schema=False)
-def script() -> FileResponse:
+def script() -> Response:
     return _page("app.js")

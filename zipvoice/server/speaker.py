@@ -4,6 +4,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from zipvoice.server.voice_store import VoiceStore, recording_key
 from zipvoice.synthesis.batch import check_language, spoken_languages
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.synthesis.synthesizer import Synthesizer
+from zipvoice.text.token_table import SPEAKER_TAGS
 
 OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 """Names that clients of OpenAI are fixed to; the model that is served speaks for them, and X-Model names it."""
@@ -112,12 +114,27 @@ class Speaker:
                 "text_too_long",
             )
 
+    def check_turns(self, texts: Sequence[str]) -> None:
+        """Raise ApiError for the first of several texts that cannot be spoken, before any of them is."""
+        for number, text in enumerate(texts):
+            try:
+                self.synthesizer.check_text(text)
+            except ValueError as error:
+                raise invalid(str(error), f"turns.{number}.text", "invalid_text") from None
+
     # ------------------------------------------------------------ voices
 
     async def prompt_of(self, speech: Speech | LiveSettings) -> Prompt:
         """The voice that a request names or brings along."""
         if speech.ref_audio is None or speech.ref_text is None:
-            return await self.voice(speech.voice)
+            voice = await self.voice(speech.voice)
+            if self.synthesizer.is_dialogue and not all(tag in voice.text for tag in SPEAKER_TAGS):
+                message = (
+                    "this server has a dialogue model: /v1/audio/dialogue takes two voices like this one; for other "
+                    "routes upload one of two speakers, whose transcript has [S1] and [S2]"
+                )
+                raise invalid(message, "voice", "one_speaker")
+            return voice
         recording = recordings.of_data_url(speech.ref_audio, self.options.max_upload_bytes)
         return await self.prompt(recording, speech.ref_text)
 

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request
 from pydantic import ValidationError
 from starlette.requests import HTTPConnection
@@ -15,6 +14,7 @@ from starlette.responses import Response
 
 from zipvoice.audio.files import Audio
 from zipvoice.audio.words import Word
+from zipvoice.server import dialogues
 from zipvoice.server.answers import (
     EVENTS,
     Stream,
@@ -32,9 +32,6 @@ from zipvoice.server.schemas import Batch, Dialogue, Manner, Speech
 from zipvoice.server.speaker import Speaker, told
 from zipvoice.server.speech_job import SpeechJob
 from zipvoice.synthesis.synthesizer import joined
-
-IN_FLIGHT = 2
-"""Turns of a dialogue, or items of a batch, that are spoken at the same time."""
 
 router = APIRouter(prefix="/v1/audio", tags=["speech"])
 
@@ -62,27 +59,17 @@ async def speech(body: Speech, request: Request, speaker: Speaking) -> Response:
 
 @router.post("/dialogue", response_class=Response, responses={200: {"content": {"audio/mpeg": {}, EVENTS: {}}}})
 async def dialogue(body: Dialogue, request: Request, speaker: Speaking) -> Response:
-    """Speak turns, each in its voice, one after the other."""
-    texts = [turn.text for turn in body.turns]
-    speaker.check_length("".join(texts), "turns")
+    """Speak turns, each in its voice: one after the other, or in one where the model is one for dialogues."""
+    speaker.check_length("".join(turn.text for turn in body.turns), "turns")
     speaker.check(body)
-    for turn in body.turns:
-        speaker.voices.get(turn.voice)
+    voices = [await speaker.voice(turn.voice) for turn in body.turns]
+    if speaker.synthesizer.is_dialogue:
+        job = dialogues.in_one(body, voices, speaker, caller(request))
+        return await _answer(body, job, [job], request, speaker)
+    await asyncio.to_thread(speaker.check_turns, [turn.text for turn in body.turns])
     jobs: list[SpeechJob] = []
-    return await _answer(body, _turns(body, speaker, caller(request), jobs), jobs, request, speaker)
-
-
-async def _turns(body: Dialogue, speaker: Speaker, key: str, jobs: list[SpeechJob]) -> AsyncIterator[Audio]:
-    """The parts of all turns and the pauses between them; `jobs` gets the jobs, the next one while one is heard."""
-    for number in range(len(body.turns)):
-        for turn in body.turns[len(jobs) : number + IN_FLIGHT]:
-            asked = turn.text, speaker.voices.get(turn.voice), body, key
-            jobs.append(await speaker.submit_later(*asked) if jobs else speaker.submit(*asked))
-        async for part in jobs[number]:
-            yield part
-        if number < len(body.turns) - 1:
-            silence = np.zeros((part.num_channels, round(body.pause_between_turns * part.sampling_rate)), np.float32)
-            yield Audio(silence, part.sampling_rate)
+    turns = dialogues.one_by_one(body, voices, speaker, caller(request), jobs)
+    return await _answer(body, turns, jobs, request, speaker)
 
 
 async def _answer(
@@ -121,7 +108,7 @@ def _about(jobs: Sequence[SpeechJob], words: Sequence[Word]) -> dict[str, Any]:
 @router.post("/speech/batch")
 async def batch(body: Batch, request: Request, speaker: Speaking) -> dict[str, Any]:
     """Speak several texts; what cannot be spoken is an error of its item, not of the request."""
-    turnstile = asyncio.Semaphore(IN_FLIGHT)
+    turnstile = asyncio.Semaphore(dialogues.IN_FLIGHT)
 
     async def spoken(index: int, item: dict[str, Any]) -> dict[str, Any]:
         async with turnstile:

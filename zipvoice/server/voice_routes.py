@@ -16,6 +16,8 @@ from zipvoice.server.schemas import Speech
 from zipvoice.server.speech_routes import Speaking, caller
 from zipvoice.server.voice_store import VoiceDetails, details_of
 
+NO_CONSENT = ("0", "false", "n", "no", "none", "null", "off", "refused", "undefined")
+"""What forms send where there is none."""
 PREVIEW = "The quick brown fox jumps over the lazy dog."
 FIELDS = ("audio_sample", "consent", "name", "ref_text", "speaker_description")
 
@@ -59,10 +61,14 @@ async def upload(request: Request, speaker: Speaking) -> dict[str, Any]:
     async with request.form(max_files=1, max_fields=len(FIELDS)) as form:
         recording = await _recording(form, speaker.options.max_upload_bytes)
         name, consent, text = (_text(form, field) for field in ("name", "consent", "ref_text"))
+        if consent.casefold().rstrip(".!") in NO_CONSENT:
+            raise invalid("without the consent of the speaker no voice is kept", "consent", "no_consent")
         description = _text(form, "speaker_description") if "speaker_description" in form else None
         for field in form:
             if field not in FIELDS:
                 raise invalid(f"unknown field {field!r}; known: {', '.join(FIELDS)}", field, "unknown_field")
+            if len(form.getlist(field)) > 1:
+                raise invalid(f"{field} is there twice; send it once", field, "given_twice")
     name = speaker.voices.check_name(name)
     prompt = await speaker.prompt(recording, text)
     details = details_of(recording, recorded_type(recording), consent, text, description)

@@ -8,8 +8,10 @@ number of them, beginning with the first speaker, or the voices would be swapped
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio
+from zipvoice.audio.mel import FLOOR
 from zipvoice.synthesis.chunk_planner import check_turns, merged_turns
 from zipvoice.text.token_table import SPEAKER_TAGS
 
@@ -62,3 +64,13 @@ def joined_recordings(recordings: Sequence[Audio], num_channels: int) -> Audio:
     left = np.pad(first.samples, ((0, 1), (0, 0)))  # (2, N)
     right = np.pad(second.samples, ((1, 0), (0, 0)))  # (2, M)
     return Audio(np.concatenate([left, right], axis=1), rate)
+
+
+def joined_features(first: NDArray[np.float32], second: NDArray[np.float32], num_channels: int) -> NDArray[np.float32]:
+    """Log-mel features (T, F) of two voices, the first speaker's first; for two channels (T, 2 F) as for recordings."""
+    if num_channels == 1:
+        return np.concatenate([first, second])
+    features = np.full((len(first) + len(second), 2 * first.shape[1]), np.log(np.float32(FLOOR)), np.float32)
+    features[: len(first), : first.shape[1]] = first
+    features[len(first) :, first.shape[1] :] = second
+    return features

@@ -149,6 +149,18 @@ class Synthesizer:
         said = [self._transcript(*one) for one in zip(sounds, texts, names, strict=True)]
         return self._prompt(audio, dialogue.joined_transcripts(said), " with ".join(names), target_rms, raw)
 
+    def dialog_of(self, first: Prompt, second: Prompt) -> Prompt:
+        """The voices of a dialogue of two voices, each made of one speaker, the first being `[S1]`.
+
+        Raises ValueError for a voice that has two speakers already.
+        """
+        for voice in (first, second):
+            if voice.features.shape[1] != NUM_MELS:
+                raise ValueError("a voice that has two channels is of two speakers already")
+        text = dialogue.joined_transcripts([first.text, second.text])
+        features = dialogue.joined_features(first.features, second.features, self.num_channels)
+        return Prompt(features, self._transcript_tokens(text, raw=False), text, 1.0, self.tokenizer_config)
+
     def shortened(self, audio: Audio, text: str, name: str) -> tuple[Audio, str]:
         """A recording that is too long and its transcript, cut at a pause, which is logged; others as they are."""
         if self.is_dialogue or not (cut := cut_at_pause(audio, text, SUITS)):

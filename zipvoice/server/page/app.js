@@ -457,6 +457,10 @@ const connect = told(async () => {
   await listVoices();
   const { data } = await (await ask("v1/models")).json();
   $("server").textContent = data[0].id;
+  if (data[0].variant.startsWith("zipvoice_dialog")) {
+    $("tab-text").hidden = true;
+    choose($("tab-dialogue"));
+  }
   $("key-form").hidden = true;
 });
 
@@ -465,7 +469,8 @@ tabs.forEach((tab, i) => {
   tab.addEventListener("keydown", ({ key }) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
     if (!step) return;
-    const next = tabs[(i + step + tabs.length) % tabs.length];
+    let next = tabs[(i + step + tabs.length) % tabs.length];
+    if (next.hidden) next = tabs[(i + 2 * step + tabs.length) % tabs.length];
     choose(next);
     next.focus();
   });

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dialogues through the server, by a model of two voices; and voices in a storage that machines share."""
+
+import asyncio
+from dataclasses import replace
+
+import fsspec
+import httpx
+import numpy as np
+import pytest
+from tiny_models import FAST, make_synthesizer, tone
+
+from zipvoice.audio.files import pcm16
+from zipvoice.config.server import ServerOptions
+from zipvoice.server.app import build_app
+from zipvoice.server.errors import ApiError
+from zipvoice.server.scheduler import Scheduler
+from zipvoice.server.speaker import Speaker
+from zipvoice.server.voice_folders import folder_at
+from zipvoice.server.voice_store import VoiceStore, details_of
+
+LOW, HIGH = tone(0.6, hertz=150), tone(0.5, hertz=330)
+TURNS = [{"voice": "low", "text": "one two."}, {"voice": "high", "text": "three."}, {"voice": "low", "text": "four."}]
+
+
+def store_at(where) -> VoiceStore:
+    return VoiceStore(folder_at(where))
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    return make_synthesizer(tmp_path_factory.mktemp("single"))
+
+
+@pytest.fixture(scope="module", params=["zipvoice_dialog", "zipvoice_dialog_stereo"])
+def speaker(request, single, tmp_path_factory):
+    """A server of a dialogue model, with two voices of one speaker each."""
+    synthesizer = make_synthesizer(tmp_path_factory.mktemp("dialog"), request.param)
+    store = store_at(tmp_path_factory.mktemp("voices"))
+    for name, sound in (("low", LOW), ("high", HIGH)):
+        store.add(name, single.prompt(sound, f"a {name} tone"), details_of(b"", "audio/wav", "yes", name, None))
+    with Scheduler(synthesizer) as scheduler:
+        yield Speaker(synthesizer, scheduler, store, "модель", ServerOptions())
+
+
+def ask(speaker, path, **body):
+    async def asked():
+        transport = httpx.ASGITransport(build_app(speaker))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            fields = {"num_steps": 2, "guidance_scale": 1.0, "seed": 7, "response_format": "pcm"}
+            return await client.post(path, json={**fields, **body})
+
+    return asyncio.run(asked())
+
+
+def test_a_dialogue_model_speaks_all_turns_as_one(speaker):
+    answer = ask(speaker, "/v1/audio/dialogue", turns=TURNS)
+    assert answer.status_code == 200, answer.text
+    synthesizer, voices = speaker.synthesizer, speaker.voices
+    prompt = synthesizer.dialog_of(voices.get("low"), voices.get("high"))
+    text = "[S1] one two. [S2] three. [S1] four."
+    parts = synthesizer.stream(text, prompt, replace(FAST, num_steps=2, guidance_scale=1.0, seed=7))
+    expected = np.concatenate([pcm16(part).astype("<i2").ravel() for part in parts])
+    np.testing.assert_allclose(np.frombuffer(answer.content, "<i2"), expected, atol=4)
+    assert answer.headers["x-model"].startswith("%D0%BC")  # headers know no Cyrillic
+
+
+def test_the_voices_of_a_dialogue_are_those_of_its_recordings(speaker):
+    synthesizer, voices = speaker.synthesizer, speaker.voices
+    made = synthesizer.dialog_of(voices.get("low"), voices.get("high"))
+    heard = synthesizer.dialog_prompt([LOW, HIGH], ["a low tone", "a high tone"])
+    assert made.text == heard.text and made.tokens == heard.tokens
+    assert made.features.shape[1] == heard.features.shape[1]
+    np.testing.assert_allclose(made.features[:40], heard.features[:40], atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("turns", "code"),
+    [
+        ([{"text": "one [S2] two."}], "invalid_value"),
+        ([*TURNS, {"voice": "heart", "text": "five."}], "too_many_voices"),
+        ([{"voice": "nobody", "text": "five."}], "voice_not_found"),
+    ],
+)
+def test_what_a_dialogue_model_cannot_speak_is_named(speaker, turns, code):
+    assert ask(speaker, "/v1/audio/dialogue", turns=turns).json()["error"]["code"] == code
+
+
+def test_one_voice_cannot_speak_a_text_by_a_dialogue_model(speaker):
+    error = ask(speaker, "/v1/audio/speech", input="[S1] one. [S2] two.", voice="low").json()["error"]
+    assert error["code"] == "one_speaker" and "/v1/audio/dialogue" in error["message"]
+
+
+# ---------------------------------------------------------------- shared voices
+
+
+@pytest.fixture
+def shared():
+    yield "memory://voices"
+    fsspec.filesystem("memory").store.clear()
+
+
+def test_machines_that_share_a_storage_share_their_voices(single, shared):
+    here, there = store_at(shared), store_at(shared)
+    assert here.uploaded() == {}
+    prompt, other = single.prompt(LOW, "a low tone"), single.prompt(HIGH, "a high tone")
+    details = details_of(b"abc", "audio/wav", "yes", "a low tone", None)
+    here.add("me", prompt, details)
+    assert there.uploaded() == {"me": details} and "me" in there.names()
+    np.testing.assert_array_equal(there.get("me").features, prompt.features)
+    here.add("me", other, details)
+    np.testing.assert_array_equal(there.get("me").features, other.features)
+    there.remove("me")
+    with pytest.raises(ApiError, match="there is no voice 'me'"):
+        here.get("me")
+    assert fsspec.filesystem("memory").find("/voices") == []
+
+
+def test_a_damaged_voice_is_named_without_its_place(tmp_path, caplog):
+    store = store_at(f"file://{tmp_path}")
+    (tmp_path / "me.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(ApiError, match="the voice 'me' is damaged") as caught:
+        store.get("me")
+    assert caught.value.status_code == 500 and str(tmp_path) not in caught.value.message
+
+
+def test_a_name_is_found_however_it_is_written(single, tmp_path):
+    store = store_at(tmp_path)
+    store.add("cafe\u0301", single.prompt(LOW, "a low tone"), details_of(b"", "audio/wav", "yes", "a", None))
+    assert store.get("caf\u00e9") is store.get("cafe\u0301")
+    store.remove("cafe\u0301")
+    assert list(tmp_path.iterdir()) == []
