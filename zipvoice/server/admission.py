@@ -9,8 +9,10 @@ import os
 import time
 from dataclasses import dataclass, field
 
-OVERLOAD = 1.5
-"""Seconds of work that come in a second, from which on a queue is not let grow: chance alone brings one or so."""
+OVERLOAD = 1.1
+"""Seconds of work that come in a second, from which on a queue is not let grow."""
+OVERLOAD_WAIT = 0.75
+"""Of a request's own time, what it may wait then: less leaves the server idle between requests, more makes all late."""
 
 
 @dataclass(frozen=True)
@@ -137,14 +139,16 @@ class Admission:
         return max(work / self.steps.per_second, frames / self.vocoding.per_second)
 
     def _longest_wait(self, line: Line) -> float:
-        """Seconds that a request may wait: under overload no longer than until the present one is half done."""
+        """Seconds that a request may wait: under overload less than one takes."""
         limits = self.limits
         if limits.burst_seconds <= 0:
             return limits.queue_seconds
         own = self._seconds(line.own_work, line.own_frames)
         self.offered.observe(own, time.monotonic(), limits.burst_seconds)
         is_overloaded = self.offered.load > OVERLOAD
-        return min(limits.queue_seconds, self.offered.typical / 2) if is_overloaded else limits.queue_seconds
+        return (
+            min(limits.queue_seconds, OVERLOAD_WAIT * self.offered.typical) if is_overloaded else limits.queue_seconds
+        )
 
     def _count(self, key: str, per_minute: float) -> None:
         now = time.monotonic()

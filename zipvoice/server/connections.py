@@ -18,6 +18,7 @@ class Connection(H11Protocol):
     max_connections = 1000
     head_seconds = 10.0
     is_refused = False
+    is_websocket = False
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -40,7 +41,7 @@ class Connection(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         super().handle_websocket_upgrade(event)
-        self._end_head_timer()
+        self.is_websocket = True
 
     def send_400_response(self, msg: str) -> None:
         """In the shape of all errors."""
@@ -61,10 +62,7 @@ class Connection(H11Protocol):
 
     def _watch_head(self) -> None:
         """Between requests, a begun head must be whole in time."""
-        is_upgraded = (
-            self.conn.their_state is h11.SWITCHED_PROTOCOL or self.conn.their_state is h11.MIGHT_SWITCH_PROTOCOL
-        )
-        if is_upgraded or (self.cycle is not None and not self.cycle.response_complete):
+        if self.is_websocket or (self.cycle is not None and not self.cycle.response_complete):
             self._end_head_timer()
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.head_seconds, self.transport.abort)
