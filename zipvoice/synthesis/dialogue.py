@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio
-from zipvoice.audio.mel import FLOOR
+from zipvoice.audio.mel import FLOOR, NUM_MELS
 from zipvoice.synthesis.chunk_planner import check_turns, merged_turns
 from zipvoice.text.token_table import SPEAKER_TAGS
 
@@ -67,7 +67,12 @@ def joined_recordings(recordings: Sequence[Audio], num_channels: int) -> Audio:
 
 
 def joined_features(first: NDArray[np.float32], second: NDArray[np.float32], num_channels: int) -> NDArray[np.float32]:
-    """Log-mel features (T, F) of two voices, the first speaker's first; for two channels (T, 2 F) as for recordings."""
+    """Log-mel features (T, F) of two voices, the first speaker's first; for two channels (T, 2 F) as for recordings.
+
+    Raises ValueError for a voice of two channels.
+    """
+    if {first.shape[1], second.shape[1]} != {NUM_MELS}:
+        raise ValueError("a voice that has two channels is of two speakers already")
     if num_channels == 1:
         return np.concatenate([first, second])
     features = np.full((len(first) + len(second), 2 * first.shape[1]), np.log(np.float32(FLOOR)), np.float32)

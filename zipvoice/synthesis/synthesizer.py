@@ -154,9 +154,6 @@ class Synthesizer:
 
         Raises ValueError for a voice that has two speakers already.
         """
-        for voice in (first, second):
-            if voice.features.shape[1] != NUM_MELS:
-                raise ValueError("a voice that has two channels is of two speakers already")
         text = dialogue.joined_transcripts([first.text, second.text])
         features = dialogue.joined_features(first.features, second.features, self.num_channels)
         return Prompt(features, self._transcript_tokens(text, raw=False), text, 1.0, self.tokenizer_config)
