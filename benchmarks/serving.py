@@ -28,7 +28,7 @@ from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.speech_job import SpeechRequest
-from zipvoice.synthesis.synthesizer import batches, for_stream
+from zipvoice.synthesis.chunk_planner import batches, for_stream
 
 LENGTHS = (18, 24, 31, 40, 46, 55, 61, 72, 80, 95, 110, 130, 150, 190, 240, 320)
 """Characters of requests: sixteen quantiles from a word or two to a paragraph."""

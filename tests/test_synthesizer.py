@@ -20,8 +20,8 @@ from zipvoice.model.condition import Condition
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.runtime.torch import TorchModel
 from zipvoice.seeds import standard_normal, synthesis_seed
-from zipvoice.synthesis.sampling import sample
-from zipvoice.synthesis.synthesizer import batches, initial_noise, joined
+from zipvoice.synthesis.sampling import initial_noise, sample
+from zipvoice.synthesis.synthesizer import batches, joined
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import zipvoice
 from zipvoice import builtin
 from zipvoice.config.export import ExportOptions
 from zipvoice.export.onnx import export_onnx
-from zipvoice.synthesis.synthesizer import initial_noise
+from zipvoice.synthesis.sampling import initial_noise
 from zipvoice.synthesis.voices import default
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "web"

@@ -243,7 +243,7 @@ class _Speech:
 
 
 def _speak(speech: _Speech, result: Result) -> None:
-    from zipvoice.synthesis.synthesizer import for_stream
+    from zipvoice.synthesis.chunk_planner import for_stream
 
     delivery, synthesizer = Delivery(result), speech.synthesizer
     options = delivery.words.options(speech.options)

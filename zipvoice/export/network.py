@@ -20,7 +20,6 @@ from zipvoice.model.activations import SLOPE, Swoosh, SwooshR, swoosh_l, swoosh_
 from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention
 from zipvoice.model.decoder import GUIDANCE_SINUSOID_DIM, VelocityDecoder, sinusoid
 from zipvoice.model.duration import upsample
-from zipvoice.model.kernels.linear import Linear
 from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward
 from zipvoice.model.relative_positions import MASKED_SCORE, offset_features
 from zipvoice.model.zipformer import Downsample, DownsampledStack, EncoderLayer, Stack, Zipformer
@@ -105,7 +104,7 @@ class TracedZipformer(nn.Module):
     def __init__(self, network: nn.Module, in_dim: int) -> None:
         super().__init__()
         assert isinstance(network, Zipformer)
-        self.in_proj, self.out_proj = map(_traced, network._stream(in_dim))
+        self.in_proj, self.out_proj = network._stream(in_dim)
         self.stacks = nn.ModuleList(map(_traced, network.encoders))
 
     def forward(self, x: Tensor, padding_mask: Tensor, time: Tensor | None = None) -> Tensor:
@@ -200,7 +199,7 @@ class TracedAttentionWeights(nn.Module):
     def __init__(self, weights: AttentionWeights) -> None:
         super().__init__()
         self.num_heads, self.widths = weights.num_heads, weights.widths
-        self.in_proj, self.linear_pos = _traced(weights.in_proj), weights.linear_pos
+        self.in_proj, self.linear_pos = weights.in_proj, weights.linear_pos
 
     def forward(self, x: Tensor, positions: Tensor, highest: Tensor) -> Tensor:
         query, key, position = (self._heads(part) for part in self.in_proj(x).split(self.widths, dim=-1))
@@ -238,7 +237,7 @@ class TracedSelfAttention(nn.Module):
     def __init__(self, attention: SelfAttention) -> None:
         super().__init__()
         self.num_heads = attention.num_heads
-        self.in_proj, self.out_proj = _traced(attention.in_proj), _traced(attention.out_proj)
+        self.in_proj, self.out_proj = attention.in_proj, attention.out_proj
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         value = self.in_proj(x).reshape(x.shape[0], x.shape[1], self.num_heads, -1).transpose(1, 2)
@@ -250,7 +249,7 @@ class TracedNonlinAttention(nn.Module):
 
     def __init__(self, attention: NonlinAttention) -> None:
         super().__init__()
-        self.in_proj, self.out_proj = _traced(attention.in_proj), _traced(attention.out_proj)
+        self.in_proj, self.out_proj = attention.in_proj, attention.out_proj
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         gate, value, second_gate = self.in_proj(x).chunk(3, dim=-1)
@@ -265,7 +264,7 @@ class TracedFeedForward(nn.Module):
         self.in_proj, self.out_proj = module.in_proj, module.out_proj
 
     def forward(self, x: Tensor) -> Tensor:
-        z = _linear(x, self.in_proj.weight, _before_swoosh(swoosh_l, self.in_proj))
+        z = F.linear(x, self.in_proj.weight, _before_swoosh(swoosh_l, self.in_proj))
         return _after_swoosh(swoosh_l, z, self.out_proj)
 
 
@@ -274,8 +273,7 @@ class TracedConvolution(nn.Module):
 
     def __init__(self, module: Convolution) -> None:
         super().__init__()
-        self.in_proj, self.out_proj = _traced(module.in_proj), module.out_proj
-        self.depthwise_conv = module.depthwise_conv
+        self.in_proj, self.depthwise_conv, self.out_proj = module.in_proj, module.depthwise_conv, module.out_proj
 
     def forward(self, x: Tensor, kept: Tensor) -> Tensor:
         x = F.glu(self.in_proj(x), dim=-1) * kept
@@ -283,24 +281,6 @@ class TracedConvolution(nn.Module):
         padding, bias = conv.weight.shape[-1] // 2, _before_swoosh(swoosh_r, conv)
         z = F.conv1d(x.transpose(1, 2), conv.weight, bias, padding=padding, groups=conv.groups).transpose(1, 2)
         return _after_swoosh(swoosh_r, z, self.out_proj)
-
-
-class TracedLinear(nn.Module):
-    """As `nn.Linear`, of x (B, T, D)."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _linear(x, self.weight, self.bias)
-
-
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A product and its bias in one operation, which graphs have for two axes only."""
-    if bias is None or x.dim() != 3:
-        return F.linear(x, weight, bias)
-    return F.linear(x.flatten(0, 1), weight, bias).reshape(x.shape[0], x.shape[1], -1)
 
 
 def _before_swoosh(swoosh: Swoosh, layer: nn.Module) -> Tensor:
@@ -313,7 +293,7 @@ def _after_swoosh(swoosh: Swoosh, z: Tensor, after: nn.Module) -> Tensor:
     """A linear layer of the Swoosh of z plus its shift; the constants of Swoosh go into the bias, once."""
     assert isinstance(after.bias, Tensor) and isinstance(after.weight, Tensor)
     bias = after.bias - after.weight.sum(dim=1) * (swoosh.offset + SLOPE * swoosh.shift)
-    return _linear(_folded_swoosh(z), after.weight, bias)
+    return F.linear(_folded_swoosh(z), after.weight, bias)
 
 
 def _folded_swoosh(z: Tensor) -> Tensor:
@@ -367,8 +347,6 @@ FORMS: dict[type[nn.Module], type[nn.Module]] = {
     NonlinAttention: TracedNonlinAttention,
     SelfAttention: TracedSelfAttention,
     Stack: TracedStack,
-    Linear: TracedLinear,
-    nn.Linear: TracedLinear,
 }
 """What each part of a network is traced as."""
 

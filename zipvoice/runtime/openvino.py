@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenVINO: graphs on a CPU, in bfloat16 where the processor has it. Needs the packages openvino and onnx."""
 
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +16,6 @@ from zipvoice.runtime.weightless import WeightlessGraph, check_marks, fitting
 
 if TYPE_CHECKING:
     import openvino
-
-logger = logging.getLogger(__name__)
 
 DEVICE = "CPU"
 DTYPES = {"float32": "f32", "bfloat16": "bf16"}
@@ -136,9 +133,6 @@ def load_model(
 
     Raises ValueError for what graphs cannot do, FileNotFoundError where there is no graph for the model.
     """
-    logger.warning(
-        "OpenVINO is on trial: it was seen to speak a long text wrongly after shorter ones; see docs/runtimes.md"
-    )
     if device not in (None, "cpu"):
         raise ValueError(f"OpenVINO computes on the CPU here: --device cpu, or --runtime torch for {device}")
     return graphs.load_model(directory, OpenVinoEngine(dtype, num_threads), weights, variant)

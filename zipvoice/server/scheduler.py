@@ -35,9 +35,9 @@ from zipvoice.server.counters import SchedulerMetrics
 from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, SpeechRequest
 from zipvoice.server.tasks import ChunkWork, Task, first_frames, next_batch
 from zipvoice.server.text_feed import TextFeed
-from zipvoice.synthesis.chunk_planner import Clauses, SpeechChunk
+from zipvoice.synthesis.chunk_planner import Clauses, SpeechChunk, for_stream
 from zipvoice.synthesis.crossfade import ChunkAudio
-from zipvoice.synthesis.synthesizer import Synthesizer, for_stream
+from zipvoice.synthesis.synthesizer import Synthesizer
 
 NUM_PLANNERS = 2
 """Threads that plan texts which are there; a text that is still being written has a thread of its own."""

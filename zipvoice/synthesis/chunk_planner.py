@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
-from zipvoice.config.synthesis import ResolvedOptions
+from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
 from zipvoice.model.duration import MIN_FRAMES, SHORT_SECONDS, predicted_frames, short_text_floor
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.text.chunking import Chunk, chunks
@@ -38,6 +38,8 @@ PARAGRAPH_SECONDS = 0.7
 """Silence after a paragraph: at a blank line."""
 CHAPTER_SECONDS = 1.5
 """Silence after a chapter: at two or more blank lines."""
+FIRST_CHUNK_SECONDS = 3.0
+"""Of a stream, unless the options say otherwise."""
 LEAST_ROOM = 0.2
 """Share of a chunk that text gets however long the prompt is."""
 GROWTH = 2
@@ -225,6 +227,11 @@ def batches(chunks: Iterable[SpeechChunk], max_seconds: float) -> Iterator[list[
 
 
 # ---------------------------------------------------------------- sizes of chunks
+
+
+def for_stream(options: SynthesisOptions) -> SynthesisOptions:
+    """The options with a short first chunk."""
+    return replace(options, first_chunk_seconds=options.first_chunk_seconds or FIRST_CHUNK_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ import numpy as np
 from zipvoice.model.condition import Condition
 from zipvoice.pretrained import WEIGHT_FILES, ModelDirectory, pytorch_arrays, read_directory
 from zipvoice.runtime.select import available_threads, installed
-from zipvoice.synthesis.synthesizer import Synthesizer, initial_noise, load
+from zipvoice.synthesis.sampling import initial_noise
+from zipvoice.synthesis.synthesizer import Synthesizer, load
 from zipvoice.synthesis.voices import default
 
 TEXT = "The museum opens at nine, but the garden behind it never closes. Come and see the roses while they last."

@@ -20,8 +20,15 @@ from zipvoice.model.duration import check_frames
 from zipvoice.model.guidance import scale_at
 from zipvoice.model.solver import SOLVERS, Past, Velocity, solve, times_of
 from zipvoice.runtime.base import AcousticModel, Floats
+from zipvoice.seeds import standard_normal, synthesis_seed
+from zipvoice.synthesis.chunk_planner import SpeechChunk
 
 Tokens = Sequence[Sequence[int]]
+
+
+def initial_noise(chunk: SpeechChunk) -> Floats:
+    """The state (T, C) that sampling starts from, the same on all runtimes and devices."""
+    return standard_normal((chunk.total_frames, chunk.voice.prompt.features.shape[1]), synthesis_seed(*chunk.seed))
 
 
 @dataclass(eq=False)

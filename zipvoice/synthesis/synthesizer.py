@@ -21,13 +21,20 @@ from zipvoice.model.duration import text_length
 from zipvoice.pretrained import read_directory
 from zipvoice.runtime.base import AcousticModel, Floats, Vocoder
 from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
-from zipvoice.seeds import standard_normal, synthesis_seed
 from zipvoice.synthesis import dialogue
-from zipvoice.synthesis.chunk_planner import ChunkPlanner, EncodedPrompt, SpeechChunk, Text, batches, punctuated
+from zipvoice.synthesis.chunk_planner import (
+    ChunkPlanner,
+    EncodedPrompt,
+    SpeechChunk,
+    Text,
+    batches,
+    for_stream,
+    punctuated,
+)
 from zipvoice.synthesis.crossfade import BareJoiner, ChunkAudio, Crossfader, ExactJoiner, Joiner, cut_to, joined
 from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
 from zipvoice.synthesis.recordings import Recording, audible, cut_at_pause, name_of, opened
-from zipvoice.synthesis.sampling import Trajectory, advance, begin, sample
+from zipvoice.synthesis.sampling import Trajectory, advance, begin, initial_noise, sample
 from zipvoice.synthesis.transcripts import heard_transcript, transcript_complaints
 from zipvoice.synthesis.turns import Voices, spoken_turns
 from zipvoice.synthesis.voices import Voice, find_prompt
@@ -36,8 +43,6 @@ from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.words import tokens_of_words
 
-FIRST_CHUNK_SECONDS = 3.0
-"""Of a stream, unless the options say otherwise."""
 SUITS, SUITS_DIALOGUE = 10.0, 20.0
 """Seconds of a recording that suit a model."""
 
@@ -150,10 +155,7 @@ class Synthesizer:
         return self._prompt(audio, dialogue.joined_transcripts(said), " with ".join(names), target_rms, raw)
 
     def dialog_of(self, first: Prompt, second: Prompt) -> Prompt:
-        """The voices of a dialogue of two voices, each made of one speaker, the first being `[S1]`.
-
-        Raises ValueError for a voice that has two speakers already.
-        """
+        """Two voices of a speaker each as that of a dialogue, `[S1]` first. Raises ValueError for voices of two."""
         text = dialogue.joined_transcripts([first.text, second.text])
         features = dialogue.joined_features(first.features, second.features, self.num_channels)
         return Prompt(features, self._transcript_tokens(text, raw=False), text, 1.0, self.tokenizer_config)
@@ -241,9 +243,7 @@ class Synthesizer:
     def dialog(
         self, text: Text, voice: Voices = None, options: SynthesisOptions | None = None, **changes: Any
     ) -> Audio:
-        """As `synthesize`, a dialogue `[S1] … [S2] …` in a voice of two; the stereo model puts `[S1]` on the left.
-        A model of one voice speaks turn by turn, see `spoken_turns`.
-        """
+        """As `synthesize`, `[S1] … [S2] …` in a voice of two, or turn by turn (`spoken_turns`) by a model of one."""
         if not self.is_dialogue:
             return joined(spoken_turns(self, text, voice, options, **changes))
         return self.synthesize(text, cast(Voice, voice), options, **changes)
@@ -398,13 +398,3 @@ def load(
     tokenizer = directory.tokenizer(model.description.variant, tokenizer, skip_unknown)
     vocoder = vocoder or default_vocoder(source, directory, runtime)
     return Synthesizer(model, load_vocoder(vocoder, runtime, device=device), tokenizer, directory.table)
-
-
-def for_stream(options: SynthesisOptions) -> SynthesisOptions:
-    """The options with a short first chunk."""
-    return replace(options, first_chunk_seconds=options.first_chunk_seconds or FIRST_CHUNK_SECONDS)
-
-
-def initial_noise(chunk: SpeechChunk) -> Floats:
-    """The state (T, C) that sampling starts from, the same on all runtimes and devices."""
-    return standard_normal((chunk.total_frames, chunk.voice.prompt.features.shape[1]), synthesis_seed(*chunk.seed))
