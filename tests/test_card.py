@@ -65,6 +65,14 @@ def test_sixty_different_sentences_are_held_out():
     assert len(sentences) == len({script("list_corpora").letters(sentence) for sentence in sentences}) == 60
 
 
+def test_sixty_sentences_of_three_kinds_are_different():
+    sentences = (RECIPE / "conf" / "unseen_sentences.txt").read_text(encoding="utf-8").splitlines()
+    letters = {script("list_corpora").letters(sentence) for sentence in sentences}
+    held_out = (RECIPE / "conf" / "heldout_sentences.txt").read_text(encoding="utf-8").splitlines()
+    assert len(sentences) == len(letters) == 60
+    assert len(letters & {script("list_corpora").letters(sentence) for sentence in held_out}) <= 20
+
+
 def test_every_voice_of_the_package_says_every_sentence_and_readers_are_not_compared_with_their_prompts(tmp_path):
     module = script("list_evaluation")
     takes = {"kathleen": ["One two.", "Three four."], "ljspeech": [f"Text {n}." for n in "abcd"]}
@@ -77,9 +85,15 @@ def test_every_voice_of_the_package_says_every_sentence_and_readers_are_not_comp
         (tmp_path / corpus).mkdir(exist_ok=True)
         (tmp_path / corpus / "utterances.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (tmp_path / "said.txt").write_text("Three four.\nOne two.\n", encoding="utf-8")
-    module.main(tmp_path / "said.txt", tmp_path, tmp_path / "data", tmp_path / "results")
+    (tmp_path / "kinds.txt").write_text("Five.\n", encoding="utf-8")
+    module.main(tmp_path / "said.txt", tmp_path / "kinds.txt", tmp_path, tmp_path / "data", tmp_path / "results")
 
-    for voice in voices():
+    assert json.loads((tmp_path / "data" / "voice_heart.jsonl").read_text()) == {
+        "id": "s01",
+        "text": "Five.",
+        "voice": "heart",
+    }
+    for voice in {*voices()} - {"heart"}:
         lines = (tmp_path / "data" / f"voice_{voice}.jsonl").read_text(encoding="utf-8").splitlines()
         assert list(map(json.loads, lines)) == [
             {"id": "s01", "text": "Three four.", "voice": voice},

@@ -97,7 +97,7 @@ if stage 7 "put the models into the package"; then
 fi
 
 if stage 8 "have the models of the package speak, score them, and write their card"; then
-  run python local/list_evaluation.py "$sentences" "$corpora" data results
+  run python local/list_evaluation.py "$sentences" conf/unseen_sentences.txt "$corpora" data results
   run python ../vocos/local/copy_recordings.py data/copies.tsv results/kathleen griffin-lim vocos_small
   for path in "$models"/voices/*.safetensors; do
     voice=$(basename "$path" .safetensors)

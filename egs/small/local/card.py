@@ -15,7 +15,8 @@ from zipvoice.files import write_text
 
 START, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 ORDER = ("recordings", "griffin-lim", "vocos_small", "zipvoice_small", "zipvoice_small_distill")
-VOICE = """English sentences that no model has heard, in the voice `{name}` of the package{real}. In brackets the
+KINDS = {"heart": ", 20 of CMU ARCTIC, 20 Harvard sentences (IEEE, 1969), 20 as in a dialogue"}
+VOICE = """English sentences that no model has heard{kinds}, in the voice `{name}` of the package{real}. In brackets the
 interval of 95 %, by drawing recordings."""
 REAL = "; real recordings of the same sentences by the same\nreader; copies of these by the vocoders"
 READERS = """Such sentences in the voices of readers, most of whom no model has heard, some with the accent of Mandarin
@@ -37,7 +38,11 @@ def part(folder: Path) -> str:
     ordered = [name for name in ORDER if name in names] + sorted(names - set(ORDER))
     found = {name: read_results(folder / f"{name}.jsonl") for name in ordered}
     real = REAL if "recordings" in names else ""
-    about = READERS if folder.name == "voices" else VOICE.format(name=folder.name, real=real)
+    about = (
+        READERS
+        if folder.name == "voices"
+        else VOICE.format(name=folder.name, real=real, kinds=KINDS.get(folder.name, ""))
+    )
     return f"{about}\n\n{table(found)}\nJudged by\n\n{judged_by(found)}"
 
 

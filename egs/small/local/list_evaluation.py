@@ -6,14 +6,16 @@ recordings of the same sentences, for the vocoders to copy. voices.tsv asks for 
 readers; the recordings are others of the same readers, which say something else: they show how alike a voice is to
 itself.
 
-usage: python local/list_evaluation.py SENTENCES CORPORA DATA RESULTS
+The voice of the teacher, who can say anything, is asked for other sentences, of three kinds.
+
+usage: python local/list_evaluation.py SENTENCES OF_THREE_KINDS CORPORA DATA RESULTS
 """
 
 import csv
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -28,6 +30,7 @@ from zipvoice.files import write_text
 PER_READER = 2
 PROMPT_SECONDS = (3.0, 8.0)
 KATHLEEN = "kathleen"
+HEART = "heart"
 CORPORA = ("kathleen", "ljspeech", "librispeech", "librispeech_other", "speechocean_adult")
 
 
@@ -52,15 +55,16 @@ class Task:
     real: Path
 
 
-def main(sentences: Path, corpora: Path, data: Path, results: Path) -> None:
+def main(sentences: Path, of_three_kinds: Path, corpora: Path, data: Path, results: Path) -> None:
     texts = sentences.read_text(encoding="utf-8").splitlines()
     readers = defaultdict(list)
     for corpus in CORPORA:
         for recording in recordings(corpora / corpus):
             readers[recording.reader].append(recording)
-    named = {f"s{number:02}": text for number, text in enumerate(texts, start=1)}
+    named = numbered(texts)
     for voice in voices():
-        lines = (json.dumps({"id": name, "text": text, "voice": voice}) + "\n" for name, text in named.items())
+        asked_of = numbered(of_three_kinds.read_text(encoding="utf-8").splitlines()) if voice == HEART else named
+        lines = (json.dumps({"id": name, "text": text, "voice": voice}) + "\n" for name, text in asked_of.items())
         write_text(data / f"voice_{voice}.jsonl", "".join(lines))
     real = {letters(item.text): item for items in readers.values() for item in items if item.reader == KATHLEEN}
     lines = (f"{name}\t{text}\t{real[letters(text)].path.resolve()}\n" for name, text in named.items())
@@ -72,6 +76,11 @@ def main(sentences: Path, corpora: Path, data: Path, results: Path) -> None:
     for task in many:
         sound = resample(read(task.real).mono(), SAMPLING_RATE)
         write(results / "voices" / "recordings" / f"{task.name}.flac", sound)
+
+
+def numbered(texts: Sequence[str]) -> dict[str, str]:
+    """Sentences by names."""
+    return {f"s{number:02}": text for number, text in enumerate(texts, start=1)}
 
 
 def recordings(corpus: Path) -> Iterator[Recording]:
@@ -95,6 +104,6 @@ def of_reader(items: list[Recording], texts: Iterator[str]) -> Iterator[Task]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
+    if len(sys.argv) != 6:
         sys.exit(__doc__)
     main(*map(Path, sys.argv[1:]))

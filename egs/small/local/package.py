@@ -6,7 +6,8 @@ usage: python local/package.py RUN FOLDER [NUM_STEPS GUIDANCE_SCALE T_SHIFT TEMP
        python local/package.py --released FOLDER
 
 The second makes a vocoder, weights in half precision. The third writes the graphs of the released models, which take
-their weights from the files of the hub. Made again from the same files, everything is the same to the last bit.
+their weights from the files of the hub. Made again from the same files, everything is the same to the last bit, but for
+the names of constants in graphs.
 """
 
 import sys
