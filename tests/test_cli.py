@@ -492,7 +492,7 @@ def test_all_rows_whose_voice_is_missing_are_named(folder, capsys):
         (["dialog", "hi", *TWO, *MACHINE], 1, "a dialogue begins with [S1], not with 'hi'"),
         (["say", "hello", "--voice", "kathleen", "--voice-text", "x", *MACHINE], 1, "knows what its recording says"),
         (["voice", "save", "me", "me.wav", "low", "--voice-text", "low", *MACHINE], 1, "give the transcript once"),
-        (["align", "silent.wav", "hello"], 1, "the recording is silent"),
+        (["align", "silent.wav", "hello"], 1, "the recording of 1.00 s is silent"),
         (["align", "me.wav", "--file", "latin.txt"], 1, "latin.txt is not UTF-8 text"),
         (["dub", "latin.txt", *MACHINE], 1, "latin.txt is not UTF-8 text"),
         (["evaluate", "list.tsv", "results", "--suite", "foo"], 1, "there is no suite 'foo'; known: offline"),

@@ -318,7 +318,7 @@ def test_a_file_that_breaks_off_is_an_error_that_names_the_utterance(corpus, tmp
     options = corpus("u\ttext\ta.wav", features=True)
     (cut,) = cuts_of(prepare(replace(options, features=False)))
     (tmp_path / "a.wav").write_bytes(whole[:20000])
-    with pytest.raises(ValueError, match=r"a\.wav ends 0\.4\d\d s after 0\.000 s, 1\.000 s were expected"):
+    with pytest.raises(ValueError, match=r"a\.wav breaks off, or is damaged: it has 0\.42 of 1\.00 s"):
         load_audio(cut)
 
 

@@ -508,10 +508,12 @@ def test_a_key_has_so_many_requests_a_minute():
 
 
 def test_a_full_scheduler_refuses_and_counts(make, model, prompt):
-    scheduler = make(max_requests=1)
+    scheduler = make(max_requests=2)
     scheduler.submit(request(WORDS, prompt))
-    with pytest.raises(Busy, match="1 open") as refused:
+    model.wait_for_step()
+    scheduler.submit(request(WORDS, prompt))  # waits until that step is taken
+    with pytest.raises(Busy, match="2 open") as refused:
         scheduler.submit(request(WORDS, prompt))
     assert refused.value.retry_after_seconds == 1
     counts = scheduler.metrics()
-    assert (counts.admitted, counts.refused, counts.open, counts.queued) == (1, 1, 1, 1)
+    assert (counts.admitted, counts.refused, counts.open, counts.queued) == (2, 1, 2, 1)

@@ -20,7 +20,7 @@ def require_sound(audio: Audio) -> Audio:
         raise ValueError("the recording has samples that are not finite; write it anew from its source")
     centred = audio.samples - audio.samples.mean(axis=1, keepdims=True) if audio.num_samples else audio.samples
     if np.abs(centred).max(initial=0.0) < SILENT:
-        raise ValueError(f"the recording of {audio.seconds:.2f} s is silent; there is nothing to judge")
+        raise ValueError(f"the recording of {audio.seconds:.2f} s is silent; there is nothing to hear")
     return audio
 
 
@@ -28,5 +28,5 @@ def evened(audio: Audio) -> Audio:
     """The recording (channels, N) at -26 dBFS, made louder or softer as needed. Raises ValueError for silence."""
     rms = float(np.sqrt(np.square(audio.samples, dtype=np.float64).mean())) if audio.num_samples else 0.0
     if rms == 0.0:
-        raise ValueError(f"the recording of {audio.seconds:.2f} s is silent; there is nothing to judge")
+        raise ValueError(f"the recording of {audio.seconds:.2f} s is silent; there is nothing to hear")
     return Audio((audio.samples * np.float64(JUDGED_RMS / rms)).astype(np.float32), audio.sampling_rate)
