@@ -129,18 +129,18 @@ fi
 
 if stage 10 "train on, mostly on its speech, and distil"; then
   train conf/heart.json
-  train conf/heart.json --num-steps 3560 --optim.base-lr 0.002
-  train conf/heart.json --num-steps 3760 --optim.base-lr 0.0007 --save-every 20
+  train conf/heart.json --num-steps 5420 --optim.base-lr 0.002
+  train conf/heart.json --num-steps 5720 --optim.base-lr 0.0007 --save-every 20
   run zipvoice average --exp-dir exp/heart --num 2
   run python local/move_distilled.py exp/voice exp/heart exp/distill exp/heart_start
   train conf/heart_distill.json
-  train conf/heart_distill.json --num-steps 500 --optim.base-lr 0.001
+  train conf/heart_distill.json --num-steps 660 --optim.base-lr 0.001
   run zipvoice average --exp-dir exp/heart_distill --num 2
 fi
 
 if stage 11 "put these models into the package instead, and voices"; then
   run python local/package.py exp/heart "$models/zipvoice_small" 6 1 0.5 0.2
-  run python local/package.py exp/heart_distill "$models/zipvoice_small_distill" 4 0.5 0.5 0.2
+  run python local/package.py exp/heart_distill "$models/zipvoice_small_distill" 4 1 0.5 0.2
   said="The evening train was late again, so we walked home along the river."
   run python local/teacher_voice.py data/heart.wav "$said"
   export ZIPVOICE_VOICES=$models/voices
