@@ -208,4 +208,4 @@ def test_graphs_of_trained_models_give_their_numbers(tmp_path, name):
 def test_the_graphs_of_the_package_in_8_bits_are_small_and_close(tmp_path):
     velocity = export_onnx(ExportOptions(builtin.MODELS[0], str(tmp_path), int8=True))[1]
     assert velocity.megabytes < 8
-    assert 1e-3 < velocity.difference < 0.05
+    assert 1e-3 < velocity.difference < 0.06
