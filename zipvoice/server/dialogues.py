@@ -11,18 +11,18 @@ from zipvoice.server.schemas import Dialogue
 from zipvoice.server.speaker import Speaker
 from zipvoice.server.speech_job import SpeechJob
 from zipvoice.synthesis.prompt import Prompt
+from zipvoice.synthesis.turns import TURN_SECONDS
 from zipvoice.text.token_table import SPEAKER_TAGS
 
 IN_FLIGHT = 2
 """Turns of a dialogue, or items of a batch, that are spoken at the same time."""
-PAUSE_SECONDS = 0.3
 
 
 async def one_by_one(
     body: Dialogue, voices: list[Prompt], speaker: Speaker, key: str, jobs: list[SpeechJob]
 ) -> AsyncIterator[Audio]:
     """The parts of all turns and the pauses between them; `jobs` gets the jobs, the next one while one is heard."""
-    pause = PAUSE_SECONDS if body.pause_between_turns is None else body.pause_between_turns
+    pause = TURN_SECONDS if body.pause_between_turns is None else body.pause_between_turns
     for number in range(len(body.turns)):
         for turn, voice in list(zip(body.turns, voices, strict=True))[len(jobs) : number + IN_FLIGHT]:
             asked = turn.text, voice, body, key
