@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests as other processors and Pythons would, and keeps the result in CONTRIBUTING.md: make test-portable.
 
-Settings that are given by name are run, else all of them: python tests/portable.py "two threads". Python 3.10 and 3.13
-get environments of their own; where an interpreter is missing the run says so and fails. With --fast the slow tests are
-left out, which the table tells.
+Settings that are given by name are run, else all of them: python tests/portable.py "two threads". The others keep the
+row of their last run. Python 3.10 and 3.13 get environments of their own; where an interpreter is missing the run says
+so and fails. With --fast the slow tests are left out, which the table tells.
 """
 
 import os
@@ -49,23 +49,32 @@ def interpreter(setting: Setting) -> Path:
     return ROOT / folder / "bin" / "python"
 
 
-def row(setting: Setting, arguments: list[str]) -> str:
+def row(setting: Setting, fast: bool) -> str:
     """Run the tests; one line of the table."""
     print(f"== {setting.name}", flush=True)
     begin = time.monotonic()
-    command = [str(interpreter(setting)), "-m", "pytest", *PARALLEL, "-p", "no:cacheprovider", *arguments]
+    marks = ["-m", "not slow"] if fast else []
+    command = [str(interpreter(setting)), "-m", "pytest", *PARALLEL, "-p", "no:cacheprovider", *marks]
     run = subprocess.run(command, cwd=ROOT, env=os.environ | setting.environment, stdout=subprocess.PIPE, text=True)
     print(run.stdout[-4000:])
     counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", run.stdout.strip().splitlines()[-1])
-    return f"| {setting.name} | {', '.join(counts) or 'did not run'} | {(time.monotonic() - begin) / 60:.0f} min |"
+    scope = "without the slow ones" if fast else "all"
+    minutes = (time.monotonic() - begin) / 60
+    cells = setting.name, time.strftime("%Y-%m-%d"), scope, ", ".join(counts) or "did not run", f"{minutes:.0f} min"
+    return f"| {' | '.join(cells)} |"
 
 
-def kept(table: str) -> None:
-    """Put the table into CONTRIBUTING.md."""
+def kept(rows: dict[str, str]) -> None:
+    """Put the rows into CONTRIBUTING.md, in place of those of the same settings."""
     page = ROOT / "CONTRIBUTING.md"
     before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
-    after = rest.split(MARKS[1])[1]
-    page.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}", encoding="utf-8")
+    table, after = rest.split(MARKS[1])
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in table.splitlines() if line.startswith("|")} | rows
+    processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    head = f"The last runs, on {processor[1] if processor else 'an unknown processor'}:"
+    lines = [head, "", "| setting | date | tests | result | time |", "| --- | --- | --- | --- | --- |"]
+    lines += [rows[setting.name] for setting in SETTINGS if setting.name in rows]
+    page.write_text("\n".join([f"{before}{MARKS[0]}", *lines, f"{MARKS[1]}{after}"]), encoding="utf-8")
 
 
 def main() -> None:
@@ -73,13 +82,12 @@ def main() -> None:
     unknown = set(names) - {setting.name for setting in SETTINGS}
     if unknown:
         sys.exit(f"no such setting: {', '.join(unknown)}; there are {', '.join(s.name for s in SETTINGS)}")
-    fast = "--fast" in sys.argv
-    rows = [row(s, ["-m", "not slow"] if fast else []) for s in SETTINGS if not names or s.name in names]
-    scope = "without the slow tests" if fast else "all tests"
-    processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    head = f"{time.strftime('%Y-%m-%d')}, {scope}, {processor[1] if processor else 'unknown processor'}:"
-    kept("\n".join([head, "", "| setting | result | time |", "| --- | --- | --- |", *rows]))
-    if not all(re.search(r"\d passed", line) and not re.search(r"failed|error", line) for line in rows):
+    rows = {}
+    for setting in SETTINGS:
+        if not names or setting.name in names:
+            rows[setting.name] = row(setting, "--fast" in sys.argv)
+            kept(rows)
+    if not all(re.search(r"\d passed", line) and not re.search(r"failed|error", line) for line in rows.values()):
         sys.exit(1)
 
 

@@ -63,6 +63,13 @@ def test_the_batches_of_a_round_come_from_one_bucket():
         assert len({sound.duration for batch in pair for sound in batch}) == 1
 
 
+def test_a_bucket_is_drawn_as_often_as_it_has_seconds():
+    """A fifth of the seconds are in utterances of 1 s, the rest in those of 4 s."""
+    stream, buckets = sounds(*[1.0] * 40, *[4.0] * 40), BucketSampler([1.0, 4.0], 8.0, 80)
+    first = [next(buckets.batches(stream, 1, Random(seed)))[0].duration for seed in range(400)]
+    assert first.count(1.0) / len(first) == pytest.approx(0.2, abs=0.06)  # three deviations
+
+
 def test_the_last_round_is_divided_evenly():
     assert list(rounds([[1, 2, 3], [4, 5, 6, 7, 8, 9]], 1)) == [[[1, 2, 3]], [[4, 5, 6, 7, 8, 9]]]
     assert list(rounds([[1, 2, 3, 4, 5, 6]], 3)) == [[[1, 4], [2, 5], [3, 6]]]

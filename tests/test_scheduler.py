@@ -469,6 +469,7 @@ def test_work_in_line_is_predicted_at_the_measured_rate():
     assert admitted(admission, Line(1999, 0, 1, 0), deadline_seconds=1.0) == 1
     admission.vocoding.observe(100, 1.0)
     assert admitted(admission, Line(0, 750, 1, 0)) == 6
+    assert admitted(admission, Line(1999, 199, 1, 0)) is None  # steps and vocoding go on side by side
 
 
 def test_the_rate_follows_what_is_measured():
