@@ -50,6 +50,14 @@ def test_a_whole_file_tells_its_length(name):
         assert file.duration == 300_000
 
 
+def test_the_header_of_a_whole_wav_counts_what_follows_it():
+    """RIFF, and its bytes behind this number; data, and its bytes."""
+    data = whole_file("wav", tone(0.3))
+    assert data[:4] + data[36:40] == b"RIFFdata"
+    assert int.from_bytes(data[4:8], "little") == len(data) - 8
+    assert int.from_bytes(data[40:44], "little") == len(data) - 44
+
+
 def test_sound_beyond_full_scale_is_clipped():
     loud = Audio(np.full((1, 2400), 3, np.float32), 24000)
     assert set(whole_file("pcm", loud)) == {0xFF, 0x7F}
