@@ -166,6 +166,15 @@ def test_detail_does_not_depend_on_the_level():
     assert detail(audio).in_time > 0.5
 
 
+def test_frames_that_are_not_voiced_have_no_detail():
+    """The soft frames ripple over the bins, the loud ones are a plane."""
+    frames, bins = np.ogrid[:60, :100]
+    soft = (frames >= 45) * (-5.0 + 0.3 * (-1.0) ** bins)
+    assert mel_detail((0.1 * np.minimum(frames, 44) + soft).astype(np.float32)).in_frequency == pytest.approx(
+        0, abs=1e-5
+    )
+
+
 def test_blurring_a_spectrogram_takes_its_detail():
     mel = np.random.default_rng(0).standard_normal((80, 100))
     smooth = (mel[:-2] + mel[1:-1] + mel[2:]) / 3

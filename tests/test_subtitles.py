@@ -92,6 +92,7 @@ def test_cues_come_in_the_order_of_their_times_with_the_lines_of_the_file(tmp_pa
         ("1\nhello\n", "has no cues"),
         ("1\n00:01 --> 00:02\nhello\n", "line 2: cannot read the times"),
         ("00:02,0 --> 00:01,0\nhello\n", "line 1: the cue ends at 1 s, not after its start at 2 s"),
+        ("00:02,0 --> 00:02,0\nhello\n", "line 1: the cue ends at 2 s, not after its start at 2 s"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_line(tmp_path, content, message):
