@@ -6,6 +6,7 @@ OMP_NUM_THREADS=1 python benchmarks/runtimes.py [sentence] [small] [full] [memor
 Ratios of processor time, by turns in one run. `small` and `full` measure the velocity of the package's model and of a
 random one of the released size, `memory` what the package's model takes over texts of changing lengths. --fresh is the
 bin folder of an environment with the package and without PyTorch; its command then stands for the ONNX runtime.
+--before is a checkout of an older commit, whose command is then what the others are compared with.
 """
 
 import argparse
@@ -41,13 +42,16 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=["sentence", "small"], metavar="PART")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--fresh", type=Path, help="bin folder of an environment without PyTorch")
+    parser.add_argument("--before", type=Path, help="checkout of an older commit")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         graphs = Path(folder) / "int8"
         if {"sentence", "small"} & {*arguments.parts}:
             export_onnx(ExportOptions(SMALL, str(graphs), int8=True))
         if "sentence" in arguments.parts:
-            one_sentence(arguments.fresh or Path(sys.executable).parent, graphs, arguments.repetitions)
+            programs = arguments.fresh or Path(sys.executable).parent
+            one_sentence(programs, arguments.before, graphs, arguments.repetitions)
+            when_loaded(programs, graphs)
         for frames in (300, 1218) if "small" in arguments.parts else ():
             small = read_directory(SMALL)
             velocities(f"{SMALL}, {frames} frames", small, read_directory(graphs), frames, arguments.repetitions)
@@ -66,24 +70,28 @@ def main() -> None:
 # ---------------------------------------------------------------- one sentence
 
 
-def one_sentence(programs: Path, graphs: Path, repetitions: int) -> None:
-    """Processor time and peak memory of `zipvoice say`."""
-    say = [SENTENCE, "-o", "out.wav"]
-    commands = {
-        "torch": [str(Path(sys.executable).parent / "zipvoice"), "say", *say, "--runtime", "torch"],
-        "onnx": [str(programs / "zipvoice"), "say", *say, "--runtime", "onnx"],
-        "onnx, int8": [str(programs / "zipvoice"), "say", *say, "--model", str(graphs), "--vocoder", "griffin-lim"],
-    }
+def one_sentence(programs: Path, before: Path | None, graphs: Path, repetitions: int) -> None:
+    """Processor time and peak memory of `zipvoice say`, the first command standing for 100 %."""
     with tempfile.TemporaryDirectory() as folder:
-        for command in commands.values():
-            command[command.index("-o") + 1] = str(Path(folder) / "out.wav")
-        measured = {name: [used(command) for _ in range(repetitions)] for name, command in commands.items()}
+        say = ["say", SENTENCE, "-o", str(Path(folder) / "out.wav")]
+        here, there = str(Path(sys.executable).parent / "zipvoice"), str(programs / "zipvoice")
+        old = {"before": ["env", f"PYTHONPATH={before}", sys.executable, "-m", "zipvoice", *say]}
+        commands = (old if before else {}) | {
+            "torch": [here, *say, "--runtime", "torch"],
+            "onnx": [there, *say, "--runtime", "onnx"],
+            "onnx, int8": [there, *say, "--model", str(graphs), "--vocoder", "griffin-lim"],
+        }
+        measured: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        for _ in range(repetitions):
+            for name, command in commands.items():
+                measured[name].append(used(command))
     seconds, peaks = (
         {name: statistics.median(row[i] for row in rows) for name, rows in measured.items()} for i in (0, 1)
     )
-    print(f"{'one sentence':<44}{'CPU s':>8}{'of torch':>10}{'peak MB':>9}{'of torch':>10}")
+    first = next(iter(commands))
+    print(f"{'one sentence':<44}{'CPU s':>8}{'of ' + first:>11}{'peak MB':>9}{'of ' + first:>11}")
     for name in commands:
-        parts = f"{seconds[name] / seconds['torch']:>10.0%}{peaks[name]:>9.0f}{peaks[name] / peaks['torch']:>10.0%}"
+        parts = f"{seconds[name] / seconds[first]:>11.0%}{peaks[name]:>9.0f}{peaks[name] / peaks[first]:>11.0%}"
         print(f"{name:<44}{seconds[name]:>8.2f}{parts}")
 
 
@@ -96,6 +104,25 @@ def used(command: list[str]) -> tuple[float, float]:
     done = subprocess.run([sys.executable, "-c", program, *command], check=True, capture_output=True, text=True)
     seconds, kibibytes = map(float, done.stdout.split())
     return seconds, kibibytes * 1024 / 1e6
+
+
+LOADED = """
+import sys, time
+from pathlib import Path
+import zipvoice
+synthesizer = zipvoice.load(*sys.argv[1:], vocoder="griffin-lim", runtime="onnx")
+resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+loaded = time.process_time()
+next(synthesizer.stream("Hello there. This is what comes after it."))
+print(f"{resident:.0f} MB resident when loaded, after {loaded:.2f} CPU s; first sound after {time.process_time():.2f}")
+"""
+
+
+def when_loaded(programs: Path, graphs: Path) -> None:
+    """Resident memory of a process that has loaded the package's model, and what its first sound takes."""
+    for name, model in (("onnx", []), ("onnx, int8", [str(graphs)])):
+        done = subprocess.run([programs / "python", "-c", LOADED, *model], check=True, capture_output=True, text=True)
+        print(f"{name}: {done.stdout.strip()}")
 
 
 # ---------------------------------------------------------------- velocity

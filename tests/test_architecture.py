@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "audio": {"config", "files"},
     "model": {"config"},
     "vocoder": {"audio", "config", "weights"},
-    "pretrained": {"builtin", "config", "files", "weights", "text", "model"},
+    "hub": {"weights"},
+    "pretrained": {"builtin", "config", "files", "hub", "weights", "text", "model"},
     "runtime": {"audio", "builtin", "config", "model", "pretrained", "vocoder"},
     "data": {"config", "files", "seeds", "text", "audio"},
     "training": {
@@ -98,7 +99,7 @@ WITH_TORCH = {"model", "vocoder", "data", "export", "training", "weights", "runt
     f"evaluation/{name}.py" for name in ("efficientnet", "fairseq_weights", "utmos", "utmosv2", "wavlm_ecapa")
 }
 """Rooms and files that need PyTorch; those below import it in functions at most, all others not at all."""
-WITH_TORCH_WHEN_CALLED = {"evaluation", "pretrained"}
+WITH_TORCH_WHEN_CALLED = {"evaluation", "hub", "pretrained"}
 TORCH_FREE = (
     *(f"zipvoice.model.{name}." for name in ("arrays", "condition", "duration", "guidance", "solver")),
     "zipvoice.vocoder.vocos_files.",

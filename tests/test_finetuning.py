@@ -99,7 +99,7 @@ def test_what_is_left_open_is_as_in_the_model_to_start_from(base, adapted):
 
 
 def test_released_models_are_known_by_name(base, manifest, tmp_path, monkeypatch):
-    monkeypatch.setattr("zipvoice.pretrained._download", lambda repository, folder, *rest: base)
+    monkeypatch.setattr("zipvoice.pretrained.download", lambda repository, folder, *rest: base)
     frozen = OptimizerConfig(freeze=("fm_decoder", "text_encoder"))
     train(run_config("zipvoice", manifest, tmp_path, optim=frozen, num_steps=1))
     before, after = load_file(base / "model.safetensors"), load_file(tmp_path / "model.safetensors")

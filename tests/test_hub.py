@@ -12,9 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from tiny_models import make_model, make_vocoder
 
-from zipvoice.pretrained import HUB_MODELS, HUB_VOCODER, find_model, find_vocoder, load_pretrained
+from zipvoice.pretrained import HUB_MODELS, HUB_VOCODER, find_model, find_vocoder, load_pretrained, read_directory
+from zipvoice.runtime import select
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OLDER = "fedcba9876543210fedcba9876543210fedcba98"
@@ -163,6 +166,44 @@ def test_weights_in_the_other_format_are_found_and_stay_found_without_a_connecti
     assert len(hub.requests) == before
 
 
+@pytest.fixture
+def of_pytorch(hub, tmp_path):
+    """The hub, with weights of model and vocoder in the form that only PyTorch reads; their names and tensors."""
+    hub.root = tmp_path / "hub"
+    make_model(hub.root / HUB_MODELS / "zipvoice")
+    make_vocoder(hub.root / HUB_VOCODER)
+    weights = {}
+    for name, key in ((f"{HUB_MODELS}/zipvoice/model.pt", "model"), (f"{HUB_VOCODER}/pytorch_model.bin", None)):
+        path = (hub.root / name).with_name("model.safetensors")
+        saved = load_file(path)
+        first, *others = (n for n, value in saved.items() if n.endswith("bias") and value.shape == (16,))
+        saved |= dict.fromkeys(others, saved[first])  # in the same memory
+        torch.save({key: saved} if key else saved, hub.root / name)
+        weights[name] = saved
+        path.unlink()
+    return weights
+
+
+def test_weights_that_only_pytorch_reads_are_kept_as_safetensors_too(of_pytorch):
+    for find, weights in zip((find_model, find_vocoder), of_pytorch.values(), strict=True):
+        path = find("zipvoice") / "model.safetensors"
+        kept = load_file(path)
+        assert kept.keys() == weights.keys() and all(torch.equal(kept[name], weights[name]) for name in kept)
+        os.utime(path, (0, 0))
+        assert find("zipvoice") == path.parent and path.stat().st_mtime == 0
+
+
+def test_without_pytorch_what_was_downloaded_names_both_ways(of_pytorch, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zipvoice.weights", None)  # importing it raises ImportError
+    monkeypatch.setattr(select, "_has_pytorch", lambda: False)
+    directory = read_directory("zipvoice")
+    assert not (directory.path / "model.safetensors").exists()
+    with pytest.raises(
+        ImportError, match=r"model\.pt: pip install 'zipvoice-tts\[torch\]', or make graphs .* zipvoice export"
+    ):
+        select.load_model(directory)
+
+
 def test_without_a_connection_the_cache_serves_and_what_it_lacks_is_named(hub, monkeypatch):
     from huggingface_hub import constants
 
@@ -205,7 +246,7 @@ def test_a_server_that_is_busy_is_asked_once(hub, monkeypatch):
 def test_a_server_that_never_answers_is_given_up(hub, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         waits = offline(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr("zipvoice.pretrained.PATIENCE", 0.2)
+        monkeypatch.setattr("zipvoice.hub.PATIENCE", 0.2)
         with pytest.raises(OSError, match=r"could not download .*: (no answer within 0.2 s|.*timed out).*HF_ENDPOINT"):
             find_model("zipvoice")
     assert waits == []
@@ -216,7 +257,7 @@ def test_a_name_that_is_looked_up_for_ever_is_given_up(hub, monkeypatch):
     found = threading.Event()
     offline(monkeypatch, "http://hub.invalid")
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found.wait())
-    monkeypatch.setattr("zipvoice.pretrained.PATIENCE", 0.2)
+    monkeypatch.setattr("zipvoice.hub.PATIENCE", 0.2)
     with pytest.raises(OSError, match=r"could not download .*: no answer within 0.2 s \(HF_HUB_ETAG_TIMEOUT"):
         find_model("zipvoice")
     found.set()

@@ -2,7 +2,13 @@
 """sherpa-onnx speaks exported models as synthesis here does."""
 
 import logging
+import os
+import runpy
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +17,7 @@ import torch
 from tiny_models import make_model, make_vocoder, sequence, tone
 
 import zipvoice
+from zipvoice.audio.files import read as read_sound
 from zipvoice.audio.mel import HOP, log_mel
 from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions, SherpaOptions, sherpa_name
@@ -21,6 +28,7 @@ from zipvoice.model.solver import time_grid
 from zipvoice.pretrained import load_network, read_directory
 from zipvoice.synthesis import voices
 
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "c"
 SENTENCE = "Hello there, I paid 25 dollars for this old book in 1984."
 
 
@@ -121,6 +129,34 @@ def test_sherpa_speaks_a_dialogue_of_tokens(dialogue):
         assert distance(there, here) < 0.3
     with pytest.raises(ValueError, match=r"a dialogue begins with \[S1\]"):
         texts.tokens("Hello", voice)
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs a compiler: apt-get install gcc")
+def test_the_example_in_c_speaks_a_dialogue_of_tokens(dialogue, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, origin in (("speech_sherpa", dialogue / "sherpa"), ("speak.c", EXAMPLE / "speak.c")):
+        (tmp_path / name).symlink_to(origin)
+    recording, transcript, text = (
+        sequence(tone(1.5), tone(1.5, 0.2, hertz=330)),
+        "[S1]One.[S2]Two.",
+        "[S1]He, you.[S2]Hi.",
+    )
+    recording.save("me.wav")
+    runpy.run_path(str(EXAMPLE / "request.py"))["main"]("speech_sherpa", "me.wav", transcript, text)
+
+    commands = (
+        (EXAMPLE / "README.md").read_text(encoding="utf-8").partition("request.txt, voice.wav\n")[2].partition("```")[0]
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-ec", commands], env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    there = read_sound("out.wav").samples[0]
+    assert done.stdout == f"{len(there) / 24000:.2f} s\n"
+    voice = zipvoice.sherpa("speech_sherpa").voice(recording, transcript)
+    synthesizer = zipvoice.load(dialogue / "model", vocoder=dialogue / "vocos", runtime="torch", device="cpu")
+    here = spoken_here(synthesizer, text, voice)
+    assert len(there) == len(here)
+    assert distance(there, here) < 0.3
 
 
 def test_marks_do_not_part_a_text_and_pauses_are_told(dialogue, caplog):

@@ -1,19 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model directory <-> objects: reading, checking and writing weights, the hub, and weight surgery.
+"""A model directory <-> objects: reading, checking and writing weights, and weight surgery.
 
 A model directory holds `model.safetensors` or `model.pt`, `model.json` and `tokens.txt`. PyTorch is imported by those
 functions alone that make networks of weights or weights of others.
 """
 
-import hashlib
 import os
-import re
-from collections.abc import Container, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from zipvoice import builtin
@@ -21,6 +16,7 @@ from zipvoice.config.model import Variant
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json, suggestion, to_dict, write_json
 from zipvoice.config.text import TokenizerConfig
+from zipvoice.hub import download
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import Tokenizer, build_tokenizer
 
@@ -36,8 +32,6 @@ RELEASED: tuple[Variant, ...] = ("zipvoice", "zipvoice_distill", "zipvoice_dialo
 HUB_MODELS = "k2-fsa/ZipVoice"
 HUB_VOCODER = "charactr/vocos-mel-24khz"
 WEIGHT_FILES = ("model.safetensors", "model.pt")
-PATIENCE = 5.0
-"""Seconds in which the hub must have answered, where HF_HUB_ETAG_TIMEOUT sets no others."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +154,7 @@ def find_model(source: str | os.PathLike[str], revision: str | None = None) -> P
     if str(source) in builtin.MODELS:
         return builtin.folder(str(source))
     if is_released:
-        return _download(HUB_MODELS, str(source), ("model.json", "tokens.txt"), WEIGHT_FILES, revision)
+        return download(HUB_MODELS, str(source), ("model.json", "tokens.txt"), WEIGHT_FILES, revision)
     if directory.exists():
         raise ValueError(f"{source} is a file; give the directory that holds model.json, tokens.txt and the weights")
     raise ValueError(
@@ -175,109 +169,12 @@ def find_vocoder(model: str | os.PathLike[str]) -> str | Path:
     """
     if str(model) in builtin.MODELS:
         return builtin.MODELS_VOCODER
-    return _download(HUB_VOCODER, "", ("config.yaml",), ("model.safetensors", "pytorch_model.bin"))
+    return download(HUB_VOCODER, "", ("config.yaml",), ("model.safetensors", "pytorch_model.bin"))
 
 
 def vocoder_folder(source: str | os.PathLike[str]) -> Path:
     """Where a vocoder is: that of the package by its name, else the folder itself."""
     return builtin.folder(builtin.VOCODER) if source == builtin.VOCODER else Path(source)
-
-
-def _download(
-    repository: str, folder: str, files: tuple[str, ...], either: tuple[str, ...], revision: str | None = None
-) -> Path:
-    """Fetch `files` and the first of `either` that the repository has; returns the local folder."""
-    prefix = f"{folder}/" if folder else ""
-    try:
-        paths = [_fetch(repository, prefix + name, revision) for name in files]
-        _fetch_first(repository, [prefix + name for name in either], revision)
-    except ImportError:
-        raise
-    except Exception as error:  # the client lets errors of the connection through, of whatever library it uses
-        wanted = f"{repository}/{folder}".rstrip("/") + (f" at revision {revision}" if revision else "")
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise OSError(
-            f"could not download {wanted}: {reason}. Check the connection (HF_ENDPOINT names a mirror), "
-            "or give a local directory instead"
-        ) from error
-    return paths[0].parent
-
-
-def _fetch_first(repository: str, names: Sequence[str], revision: str | None) -> None:
-    """Have the first file that the repository has in the cache; what is there already is not asked for again."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError
-
-    for name in names:
-        if isinstance(try_to_load_from_cache(repository, name, revision=revision), str):
-            return
-    for name in names[:-1]:
-        with suppress(EntryNotFoundError):
-            _fetch(repository, name, revision)
-            return
-    _fetch(repository, names[-1], revision)
-
-
-def _fetch(repository: str, name: str, revision: str | None) -> Path:
-    """A file in the hub's cache, fetched once; one that was downloaded just now is checked against its name there.
-
-    The hub is not asked whether there is a newer one: a released model stays what it was when it was downloaded.
-    """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-
-    cached = try_to_load_from_cache(repository, name, revision=revision)
-    if isinstance(cached, str):
-        return Path(cached)
-    _require_answer(repository, name, revision)
-    path = Path(hf_hub_download(repository, name, revision=revision))
-    _check_download(path)
-    return path
-
-
-def _require_answer(repository: str, name: str, revision: str | None) -> None:
-    """Raise at once what keeps the hub from answering; its client would try for half a minute before it tells.
-
-    Asked in a thread, because to look up a name and to try all addresses of a host can take longer than any limit.
-    """
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError
-
-    seconds = constants.HF_HUB_ETAG_TIMEOUT if "HF_HUB_ETAG_TIMEOUT" in os.environ else PATIENCE
-    answer: Queue[Exception | None] = Queue()
-
-    def ask() -> None:
-        try:
-            get_hf_file_metadata(hf_hub_url(repository, name, revision=revision), timeout=seconds)
-            answer.put(None)
-        except Exception as error:
-            answer.put(error)
-
-    Thread(target=ask, daemon=True).start()
-    try:
-        error = answer.get(timeout=seconds)
-    except Empty:
-        raise TimeoutError(f"no answer within {seconds} s (HF_HUB_ETAG_TIMEOUT=60 waits longer)") from None
-    if error is not None and not isinstance(error, EntryNotFoundError):
-        raise error
-
-
-def _check_download(path: Path) -> None:
-    """Remove the file and raise OSError unless its content is what the hub's identifier says.
-
-    The cache keeps a file under its identifier: SHA-256 for large files, for others that of git, SHA-1 with a header.
-    """
-    blob = path.resolve()
-    header = b"" if len(blob.name) == 64 else b"blob %d\0" % blob.stat().st_size
-    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
-        return
-    digest = hashlib.sha1(header) if header else hashlib.sha256()
-    with blob.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != blob.name:
-        path.unlink()
-        blob.unlink(missing_ok=True)
-        raise OSError(f"{path.name} arrived damaged and was removed; try again")
 
 
 def pytorch_arrays(path: Path) -> dict[str, "NDArray[np.float32]"]:
