@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,13 @@ from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.duration import predicted_frames
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.solver import euler, time_grid
-from zipvoice.synthesis.sampling import advance, begin, sample
+from zipvoice.synthesis.sampling import advance, begin, evaluations, sample, share_steps
+from zipvoice.synthesis.synthesizer import load
 
 NOISE = np.random.default_rng(0).standard_normal((20, 20), np.float32)
 ONES = np.ones((8, 20), np.float32)
+NOISE_100 = np.random.default_rng(1).standard_normal((20, 100), np.float32)
+ONES_100 = np.ones((8, 100), np.float32)
 
 
 @pytest.mark.parametrize(("case", "name"), reference_tests("sample"))
@@ -99,6 +104,16 @@ class Counted:
         return self.model.velocity(t, x, condition, guidance_scale)
 
 
+class Rows(Counted):
+    """A model that counts the utterances of its evaluations, both halves of guidance."""
+
+    count = 0
+
+    def velocity(self, t, x, condition, guidance_scale):
+        self.count += len(x) * (1 if guidance_scale == 0 else 2)
+        return self.model.velocity(t, x, condition, guidance_scale)
+
+
 def given(sampling, model=None):
     return (model or runtime_model("zipvoice_u5"), [[1, 2, 3]], [[4, 5]], [ONES], [12], [NOISE], sampling)
 
@@ -128,3 +143,48 @@ def test_guidance_is_evaluated_in_its_interval_only():
 def test_the_grid_of_equal_steps_is_euler_to_the_bit():
     grid = SamplingConfig(4, 1.0, time_grid=(0.0, 0.25, 0.5, 0.75, 1.0))
     assert np.array_equal(sample(*given(grid))[0], sample(*given(SamplingConfig(4, 1.0, t_shift=1.0)))[0])
+
+
+REUSED = SamplingConfig(6, 1.0, solver="adams-bashforth", guidance_every=2)
+
+
+def test_reused_guidance_step_by_step_is_the_same_as_at_once():
+    (expected,) = sample(*given(REUSED))
+    *rest, _ = given(REUSED)
+    (trajectory,), (other,) = begin(*rest, [REUSED]), begin(*rest, [REUSED])
+    for _ in range(6):
+        advance(rest[0], [trajectory])
+        advance(rest[0], [other])
+    np.testing.assert_allclose(trajectory.speech(rest[0]), expected, atol=1e-6)
+    assert not share_steps(REUSED, REUSED)  # it may be at another of its evaluations
+    assert not np.allclose(expected, sample(*given(replace(REUSED, guidance_every=1)))[0], atol=1e-3)
+
+
+def test_reused_guidance_is_the_same_in_both_runtimes():
+    utterances = ([[9, 8, 7], [3, 4]], [[4, 5], [6, 7]], [ONES_100, ONES_100], [12, 7], [NOISE_100, NOISE_100])
+    graph, network = (
+        sample(load("zipvoice_small", runtime=name).model, *utterances, REUSED) for name in ("onnx", "torch")
+    )
+    for one, other in zip(graph, network, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (SamplingConfig(16, 1.0), 32),
+        (SamplingConfig(16, 0.0), 16),
+        (SamplingConfig(4, 1.0, solver="heun"), 16),
+        (SamplingConfig(4, 1.0, t_shift=1.0, guidance_interval=(0.25, 0.5)), 6),
+        (SamplingConfig(8, 1.0, t_shift=1.0, guidance_every=2), 13),  # 0, 1/4, 1/2; 5/8, 7/8: 8 and 5
+    ],
+)
+def test_evaluations_are_counted(sampling, expected):
+    model = Rows(runtime_model("zipvoice_u5"))
+    sample(*given(sampling, model))
+    assert model.count == expected == evaluations(sampling, is_distilled=False)
+
+
+def test_a_distilled_model_is_evaluated_once_a_time():
+    assert evaluations(SamplingConfig(4, 1.0), is_distilled=True) == 4
+    assert evaluations(SamplingConfig(4, 1.0, solver="midpoint"), is_distilled=True) == 8

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from zipvoice.config.synthesis import EPSS_GRIDS, EVALUATIONS, SamplingConfig
 from zipvoice.model.condition import Condition
-from zipvoice.model.guidance import classifier_free_guidance, scale_at
+from zipvoice.model.guidance import classifier_free_guidance, scale_at, under_guidance
 from zipvoice.model.solver import SOLVERS, Past, euler, solve, time_grid, times_of
 
 FOLDER = Path(__file__).parent / "data" / "solver"
@@ -202,6 +202,7 @@ def test_times_are_the_grid_or_else_shifted_steps():
         {"guidance_interval": (0.5, 0.2)},
         {"guidance_interval": (0.0, 1.5)},
         {"guidance_interval": (0.5,)},
+        {"guidance_every": 0},
     ],
 )
 def test_impossible_grid_or_interval(change):
@@ -214,3 +215,67 @@ def test_guidance_outside_its_interval_is_none():
     assert scale_at(0.6, 1.5, None) == 1.5
     times = np.array([0.2, 0.3], np.float32)[:, None, None]
     assert scale_at(times, 1.5, (0.25, 0.5)).ravel().tolist() == [0.0, 1.5]
+
+
+class Affine:
+    """v = x + text (1 + 2 t) + speech, so that without text and, late, speech the difference is linear in time."""
+
+    def __init__(self):
+        self.rows = []
+
+    def __call__(self, t, x, condition, scale):
+        def bare(t, x, condition):
+            self.rows.append(len(x))
+            return x + condition.text * (1 + 2 * t) + condition.speech
+
+        return classifier_free_guidance(bare, scale)(t, x, condition)
+
+
+REUSE_TIMES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.6, 0.65, 0.7, 0.8, 0.9)
+
+
+def test_guidance_between_its_evaluations_is_on_the_line_through_the_last_two():
+    x, text, speech = np.random.default_rng(0).standard_normal((3, 1, 4, 3))
+    given, scale = Condition(text, speech), 1.5
+    reused, full = Affine(), under_guidance(Affine(), scale, SamplingConfig(4, scale))
+    guided = under_guidance(reused, scale, SamplingConfig(4, scale, guidance_every=3))
+    off = np.array([np.abs(guided(t, x, given) - full(t, x, given)).max() for t in REUSE_TIMES])
+    assert reused.rows == [2, 1, 1, 2, 1, 1, 2, 1, 1, 2, 1]
+    line = [True, False, False, True, True, True, True, False, False, True, True]  # one known; two; u is another at 0.5
+    assert ((off < 1e-9) == line).all()
+    expected = 2 * scale * 2 * 0.2 * np.abs(text).max()  # at t = 0.2 the difference is still that of t = 0
+    assert off[2] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("every", [2, 3, 7])
+def test_reused_guidance_is_full_guidance_where_the_unconditional_part_differs_by_a_constant(every):
+    x, text, speech = np.random.default_rng(0).standard_normal((3, 2, 4, 3))
+
+    def solved(sampling):
+        velocity = under_guidance(
+            lambda t, x, c, scale: classifier_free_guidance(constant, scale)(t, x, c), 2.0, sampling
+        )
+        return solve(velocity, x, Condition(text, speech), time_grid(9, 0.5), "adams-bashforth")
+
+    def constant(t, x, condition):
+        return condition.text - t * x + condition.speech
+
+    expected = solved(SamplingConfig(9, 2.0))
+    np.testing.assert_allclose(solved(SamplingConfig(9, 2.0, guidance_every=every)), expected, rtol=1e-9)
+
+
+def test_the_unconditional_half_is_evaluated_anew_where_its_condition_changes():
+    reused = Affine()
+    guided = under_guidance(reused, 1.0, SamplingConfig(4, 1.0, guidance_every=4))
+    one = np.ones((1, 1, 1))
+    for t in (0.4, 0.5, 0.51, 0.6):
+        guided(t, one, Condition(one, one))
+    assert reused.rows == [2, 1, 2, 1]
+
+
+def test_outside_the_interval_reused_guidance_is_none_and_is_not_evaluated():
+    reused, one = Affine(), np.ones((1, 1, 1))
+    guided = under_guidance(reused, 1.0, SamplingConfig(4, 1.0, guidance_every=2, guidance_interval=(0.2, 0.4)))
+    values = [guided(t, one, Condition(one, one)).item() for t in (0.1, 0.2, 0.3, 0.45)]
+    assert reused.rows == [1, 2, 1, 1]
+    assert values == pytest.approx([3.2, 3.4 + 2 * 1.4, 3.6 + 2 * 1.4, 3.9])

@@ -77,11 +77,12 @@ def directory(tmp_path, monkeypatch):
 
 def test_what_is_found_is_written_for_fast_speech(directory, capsys):
     before = read_json(ModelFile, directory / "model.json")
-    assert search(directory, "--solver", "euler") == 0
+    assert search(directory, "--solver", "euler", "--guidance-every", "2", "--guidance-interval", "0", "0.5") == 0
     told, after = capsys.readouterr(), read_json(ModelFile, directory / "model.json")
     assert replace(after, fast=None) == before
     assert after.fast is not None
     assert (after.fast.num_steps, after.fast.solver, after.fast.guidance_scale) == (2, "euler", 1.0)
+    assert (after.fast.guidance_every, after.fast.guidance_interval) == (2, (0.0, 0.5))
     grid = " ".join(f"{t:g}" for t in after.fast.time_grid)
     assert f"in 2 steps of euler: {grid}" in told.out
     distances = [float(line.split()[1]) for line in told.err.splitlines() if line.split()[2:3] == ["dB"]]
@@ -110,14 +111,35 @@ def test_a_model_of_the_package_is_not_written(capsys):
     assert "is not a model directory" in capsys.readouterr().err
 
 
-def test_fast_speech_is_that_of_what_was_found(directory, tmp_path):
+def test_fast_speech_is_that_of_what_was_found(directory, tmp_path, capsys):
     data = json.loads((directory / "model.json").read_text())
     fast = {"num_steps": 2, "guidance_scale": 1.0, "time_grid": [0.0, 0.25, 1.0], "solver": "midpoint"}
     (directory / "model.json").write_text(json.dumps({**data, "fast": fast}))
     given = ["--time-grid", "0", "0.25", "1", "--solver", "midpoint", "--t-shift", "0.5"]
     for name, options in (("fast", ["--fast"]), ("same", given), ("usual", [])):
-        machine = ["-m", str(directory), "--vocoder", "griffin-lim", "--runtime", "torch", "-q"]
+        machine = ["-m", str(directory), "--vocoder", "griffin-lim", "--runtime", "torch"]
         assert main(["say", "hello", *machine, *options, "-o", str(tmp_path / f"{name}.wav")]) == 0
+        if name != "same":
+            (told,) = [line for line in capsys.readouterr().err.splitlines() if "evaluations" in line] or [""]
+            assert told == ("fast: 2 steps, 8 evaluations of the network" if name == "fast" else "")
     fast_sound, same, usual = ((tmp_path / f"{name}.wav").read_bytes() for name in ("fast", "same", "usual"))
     assert fast_sound == same
     assert fast_sound != usual
+
+
+@pytest.mark.parametrize("fast", [None, {"num_steps": 2, "guidance_scale": 1.0, "guidance_every": 2}])
+def test_one_text_and_lists_tell_what_fast_speech_took(directory, tmp_path, capsys, fast):
+    data = json.loads((directory / "model.json").read_text())
+    (directory / "model.json").write_text(json.dumps({**data, "fast": fast}))
+    machine = ["-m", str(directory), "--vocoder", "griffin-lim", "--runtime", "torch", "--fast", "--json"]
+    (tmp_path / "list.txt").write_text("hello\n")
+    for command in (
+        ["say", "hello", "-o", str(tmp_path / "a.wav")],
+        ["batch", str(tmp_path / "list.txt"), "-o", str(tmp_path)],
+    ):
+        assert main([*command, *machine]) == 0
+        out, err = capsys.readouterr()
+        told = json.loads(out)
+        expected = (True, 2, 3) if fast else (False, 16, 32)  # at t = 0 and 1/3, where that of 0 is kept
+        assert (told["fast"], told["num_steps"], told["evaluations"]) == expected
+        assert ("the model has no fast steps" in err) == (fast is None)

@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from zipvoice.cli.parsing import EXIT_SOME_FAILED, note, parse
-from zipvoice.cli.synthesis import Machine, Markdown, Options, is_markdown
+from zipvoice.cli.synthesis import Machine, Markdown, Options, is_markdown, steps_taken
 from zipvoice.config.synthesis import SynthesisOptions
 
 if TYPE_CHECKING:
@@ -82,17 +82,19 @@ def batch(arguments: list[str]) -> int:
         command.overwrite,
         f".{command.words}" if command.words else "",
     )
-    return _speak_list(work, command.json, command.quiet, rank)
+    steps = steps_taken(synthesizer, work.options, command.quiet or rank > 0)
+    return _speak_list(work, steps if command.json else None, command.quiet, rank)
 
 
-def _speak_list(work: "ListWork", as_json: bool, quiet: bool, rank: int) -> int:
+def _speak_list(work: "ListWork", about: dict[str, Any] | None, quiet: bool, rank: int) -> int:
+    """The status of the command; what becomes of each utterance is printed with what is to be told `about` it."""
     kept = list(work.kept())
     _tell_kept(kept, quiet)
     total = len(work.utterances) - len(kept)
     failed = []
     for outcome in _watched(work.outcomes(), total, quiet or rank > 0):
-        if as_json:
-            sys.stdout.write(json.dumps({**asdict(outcome), "path": str(outcome.path)}) + "\n")
+        if about is not None:
+            sys.stdout.write(json.dumps({**asdict(outcome), "path": str(outcome.path), **about}) + "\n")
         if outcome.error is not None:
             failed.append(outcome)
     if not quiet and total:

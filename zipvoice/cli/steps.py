@@ -35,6 +35,8 @@ class SearchSteps:
     """How a step is taken."""
     guidance_interval: tuple[float, float] | None = None
     """First and last time with guidance; by default at all times."""
+    guidance_every: int = 1
+    """Evaluate the unconditional half of guidance at every 2nd, 3rd ... time only."""
     text: tuple[str, ...] = TEXTS
     """Sentences to speak, in a language of the model."""
     voice: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-v"])] = ()
@@ -63,7 +65,7 @@ def search_steps(arguments: list[str]) -> None:
         )
     synthesizer = load(str(command.model), vocoder="griffin-lim", runtime=command.runtime, device=command.device)
     flow = Flow(synthesizer, command.text, command.voice or (None,))
-    wanted = {"num_steps": command.num_steps, "solver": command.solver, "guidance_interval": command.guidance_interval}
+    wanted = {name: getattr(command, name) for name in ("num_steps", "solver", "guidance_interval", "guidance_every")}
     usual, trials = flow.distance(flow.sampling), 0
 
     def tell(trial: Trial) -> None:

@@ -248,12 +248,26 @@ def _speak(speech: _Speech, result: Result) -> None:
     delivery, synthesizer = Delivery(result), speech.synthesizer
     options = delivery.words.options(speech.options)
     resolved = synthesizer.resolved(for_stream(options) if delivery.to_pipe else options)
+    steps = steps_taken(synthesizer, resolved, result.quiet)
     chunks: list[str] = []
     counted = (chunk for chunk in speech.plan(resolved) if not chunks.append(chunk.seed[1]))  # type: ignore[func-returns-value]
     parts = synthesizer.spoken(counted, resolved, delivery.to_pipe)
     length = delivery.write(progress(parts, result.quiet or result.json, "part"))
-    about = {"chunks": len(chunks), "seed": options.seed, **speech.about}
+    about = {"chunks": len(chunks), "seed": options.seed, **steps, **speech.about}
     delivery.tell(synthesizer, length, about, f"{length:.2f} s of speech")
+
+
+def steps_taken(synthesizer: "Synthesizer", options: "ResolvedOptions", quiet: bool) -> dict[str, Any]:
+    """What speech takes from noise on; where --fast was asked for a note tells it, or that the model has no such."""
+    from zipvoice.synthesis.sampling import evaluations
+
+    description = synthesizer.model.description
+    count = evaluations(options.sampling, description.variant == "zipvoice_distill")
+    is_fast = options.fast and description.fast is not None
+    if options.fast and not quiet:
+        what = "fast" if is_fast else "the model has no fast steps (zipvoice search-steps finds some), so as usual"
+        note(f"{what}: {options.num_steps} steps, {count} evaluations of the network")
+    return {"fast": is_fast, "num_steps": options.num_steps, "evaluations": count}
 
 
 class Delivery:

@@ -36,9 +36,13 @@ class SamplingConfig:
     """Times between which the solver steps, from 0 to 1, instead of those that t_shift gives."""
     guidance_interval: tuple[float, float] | None = None
     """First and last time with guidance, which costs one evaluation of the network less outside them."""
+    guidance_every: int = 1
+    """Evaluations of the conditional velocity for one of the unconditional; between them guidance is extrapolated."""
 
     def __post_init__(self) -> None:
         check_times(self.num_steps, self.time_grid, self.guidance_interval)
+        if self.guidance_every < 1:
+            raise ValueError(f"guidance_every must be at least 1, not {self.guidance_every}")
 
 
 def check_times(
@@ -83,6 +87,9 @@ class SynthesisOptions:
     guidance_interval: tuple[float, float] | None = None
     """First and last time, from 0 to 1, at which there is guidance; by default always. Outside them a model that is not
     distilled is evaluated once instead of twice."""
+    guidance_every: int | None = None
+    """Evaluate the unconditional half of guidance at every 2nd, 3rd ... time only, and extrapolate it between; by
+    default 1, at all times. Not for distilled models."""
     fast: bool = False
     """Take the steps that zipvoice search-steps found for the model, where its directory has some."""
     speed: float = 1.0
@@ -117,6 +124,7 @@ class SynthesisOptions:
         for name, valid, wanted in (
             ("num_steps", self.num_steps is None or self.num_steps >= 1, "at least 1"),
             ("num_steps", (self.num_steps or 1) <= MOST_STEPS, f"at most {MOST_STEPS}"),
+            ("guidance_every", self.guidance_every is None or self.guidance_every >= 1, "at least 1"),
             ("speed", 0 < self.speed < float("inf"), "above 0"),
             ("speed", SLOWEST <= self.speed <= FASTEST, f"from {SLOWEST:g} to {FASTEST:g}"),
             ("duration", not 1 <= (self.duration or 0) / LONGEST_SECONDS < float("inf"), f"below {LONGEST_SECONDS} s"),
@@ -145,7 +153,7 @@ class SynthesisOptions:
         """A copy in which what was left open has the value that suits a model of a variant and its `sampling`.
 
         Or, where that is asked for and the model has one, its `fast` sampling. Raises ValueError for a guidance
-        interval with a distilled model, which always has guidance.
+        interval or its reuse with a distilled model, which always has guidance.
         """
         suits: dict[str, Any] = asdict(fast if self.fast and fast else sampling)
         suits["max_chunk_seconds"] = 40.0 if "dialog" in variant else 25.0
@@ -155,8 +163,9 @@ class SynthesisOptions:
         elif self.num_steps is not None or self.t_shift is not None:
             suits["time_grid"] = None
         resolved = ResolvedOptions(**{**suits, **given})
-        if variant == "zipvoice_distill" and resolved.guidance_interval is not None:
-            raise ValueError("a distilled model has guidance at all times, at no cost; leave out guidance_interval")
+        for name in ("guidance_interval", "guidance_every") if variant == "zipvoice_distill" else ():
+            if getattr(resolved, name) not in (None, 1):
+                raise ValueError(f"a distilled model has guidance at all times, at no cost; leave out {name}")
         return resolved
 
 
@@ -169,6 +178,7 @@ class ResolvedOptions(SynthesisOptions):
     t_shift: float = field(kw_only=True)
     temperature: float = field(kw_only=True)
     solver: SolverName = field(kw_only=True, default="euler")
+    guidance_every: int = field(kw_only=True, default=1)
     max_chunk_seconds: float = field(kw_only=True)
 
     @property

@@ -4,12 +4,17 @@
 NumPy arrays and PyTorch tensors alike. Shapes: B batch, T frames, C mel bins of all channels.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
+from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.model.arrays import Array, cast, namespace
 from zipvoice.model.condition import Condition
 from zipvoice.model.solver import Velocity
+
+ScaledVelocity: TypeAlias = Callable[[float | Array, Array, Condition, float | Array], Array]
+"""A velocity with the guidance scale as its last argument: of a runtime, or `guided_velocity` of a network."""
 
 
 def classifier_free_guidance(velocity: Velocity, scale: float | Array) -> Velocity:
@@ -75,6 +80,54 @@ def scale_at(t: float | Array, scale: float | Array, interval: tuple[float, floa
     if isinstance(inside, bool):
         return scale if inside else 0.0
     return scale * cast(inside, t)
+
+
+def under_guidance(velocity: ScaledVelocity, scale: float | Array, sampling: SamplingConfig) -> Velocity:
+    """The velocity with the guidance of a sampling, in its interval and as often as it is evaluated.
+
+    Args:
+        velocity: takes the guidance scale; with a scale of zero it is the conditional velocity.
+        scale: one number or one per utterance (B, 1, 1), for that of the sampling.
+        sampling: where `guidance_every` is above 1 the velocity is for one solution from its first step to its last,
+            at times and a scale that are plain numbers.
+    """
+    if sampling.guidance_every > 1:
+        return _ReusedGuidance(velocity, sampling)
+    return lambda t, x, condition: velocity(t, x, condition, scale_at(t, scale, sampling.guidance_interval))
+
+
+class _ReusedGuidance:
+    """v + w (v - u), as `classifier_free_guidance`, with u evaluated at every k-th time only.
+
+    At the times between, v - u is that of the line through its last two evaluations, or the last one if there are no
+    two. A line ends at t = 0.5, where u becomes that of another condition.
+    """
+
+    def __init__(self, velocity: ScaledVelocity, sampling: SamplingConfig) -> None:
+        self._velocity, self._sampling = velocity, sampling
+        self._known: list[tuple[float, Array]] = []
+        self._age = 0
+
+    def __call__(self, t: float, x: Array, condition: Condition) -> Array:
+        scale = scale_at(t, self._sampling.guidance_scale, self._sampling.guidance_interval)
+        if scale == 0:
+            return self._velocity(t, x, condition, 0.0)
+        early = t <= 0.5
+        if self._known and early != (self._known[-1][0] <= 0.5):
+            self._known = []
+        self._age += 1
+        if self._known and self._age < self._sampling.guidance_every:
+            v = self._velocity(t, x, condition, 0.0)
+        else:
+            xp = namespace(x)
+            both = self._velocity(t, xp.concatenate([x, x]), _with_unconditional(condition, early), 0.0)
+            v = both[len(x) :]
+            self._known, self._age = [*self._known[-1:], (t, v - both[: len(x)])], 0
+        return v + scale * (1 + early) * self._difference(t)
+
+    def _difference(self, t: float) -> Array:
+        (t_1, last), (t_0, before) = self._known[-1], self._known[0]
+        return last if t_0 == t_1 else last + (t - t_1) / (t_1 - t_0) * (last - before)
 
 
 def _with_unconditional(condition: Condition, keep_speech: bool | Array) -> Condition:

@@ -17,7 +17,7 @@ from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.model.arrays import Array, padded
 from zipvoice.model.condition import Condition, pad_tokens, padding_mask
 from zipvoice.model.duration import check_frames
-from zipvoice.model.guidance import scale_at
+from zipvoice.model.guidance import under_guidance
 from zipvoice.model.solver import SOLVERS, Past, Velocity, solve, times_of
 from zipvoice.runtime.base import AcousticModel, Floats
 from zipvoice.seeds import standard_normal, synthesis_seed
@@ -45,6 +45,8 @@ class Trajectory:
     prompt_frames: int
     past: Past
     """What its last step leaves for the next."""
+    velocity: Velocity
+    """Its own, which remembers the guidance that is reused."""
     num_steps_done: int = 0
 
     @property
@@ -90,7 +92,7 @@ def sample(
     times = times_of(sampling)
     condition = prompt_condition(model, tokens, prompt_tokens, prompts, num_frames)
     state = model.array(padded(noise, max(map(len, noise))) * np.float32(sampling.temperature))
-    velocity = _under_guidance(model, sampling.guidance_scale, sampling.guidance_interval)
+    velocity = under_guidance(model.velocity, sampling.guidance_scale, sampling)
     features = model.numpy(solve(velocity, state, condition, times, sampling.solver))
     spans = zip(features, prompts, num_frames, strict=True)
     return [frames[len(prompt) : len(prompt) + new] for frames, prompt, new in spans]
@@ -116,17 +118,19 @@ def begin(
         total = len(prompt) + new
         state = model.array(start[:total] * np.float32(each.temperature))
         own = Condition(condition.text[row, :total], condition.speech[row, :total])
-        trajectories.append(Trajectory(state, own, times[row], each, len(prompt), Past.none(state)))
+        velocity = under_guidance(model.velocity, each.guidance_scale, each)
+        trajectories.append(Trajectory(state, own, times[row], each, len(prompt), Past.none(state), velocity))
     return trajectories
 
 
 def advance(model: AcousticModel, trajectories: Sequence[Trajectory]) -> None:
     """Take each utterance one step further, all together, whatever time each of them is at.
 
-    They have the solver and the guidance interval in common; see `share_steps`.
+    They have solver and guidance in common; see `share_steps`.
     """
-    sampling = trajectories[0].sampling
-    assert all(share_steps(sampling, trajectory.sampling) for trajectory in trajectories)
+    first, *others = trajectories
+    sampling = first.sampling
+    assert all(share_steps(sampling, other.sampling) for other in others)
     lengths = [trajectory.num_frames for trajectory in trajectories]
     longest = max(lengths)
     condition = Condition(
@@ -143,7 +147,7 @@ def advance(model: AcousticModel, trajectories: Sequence[Trajectory]) -> None:
     )
 
     x = padded([trajectory.state for trajectory in trajectories], longest)
-    velocity = _under_guidance(model, scale, sampling.guidance_interval)
+    velocity = under_guidance(model.velocity, scale, sampling) if others else first.velocity
     states, velocities = SOLVERS[sampling.solver](velocity, x, condition, t, t_next, past)
     for trajectory, state, v in zip(trajectories, states, velocities, strict=True):
         trajectory.state = state[: trajectory.num_frames]
@@ -152,12 +156,29 @@ def advance(model: AcousticModel, trajectories: Sequence[Trajectory]) -> None:
 
 
 def share_steps(first: SamplingConfig, second: SamplingConfig) -> bool:
-    """Whether utterances of the two samplings can take a step together."""
-    return (first.solver, first.guidance_interval) == (second.solver, second.guidance_interval)
+    """Whether utterances of the two samplings can take a step together; one that reuses guidance steps alone."""
+    alike = (first.solver, first.guidance_interval) == (second.solver, second.guidance_interval)
+    return alike and first.guidance_every == second.guidance_every == 1
 
 
-def _under_guidance(model: AcousticModel, scale: float | Array, interval: tuple[float, float] | None) -> Velocity:
-    return lambda t, x, condition: model.velocity(t, x, condition, scale_at(t, scale, interval))
+def evaluations(sampling: SamplingConfig, is_distilled: bool) -> int:
+    """Of the network, from noise to speech; a batch with an unconditional half counts as two.
+
+    Example:
+        >>> evaluations(SamplingConfig(16, 1.0), is_distilled=False)
+        32
+    """
+    counted = 0
+
+    def velocity(t: float | Array, x: Array, condition: Condition, guidance_scale: float | Array) -> Array:
+        nonlocal counted
+        counted += len(x) * (1 if is_distilled or guidance_scale == 0 else 2)
+        return x
+
+    nothing = np.zeros((1, 1, 1), np.float32)
+    guided = under_guidance(velocity, sampling.guidance_scale, sampling)
+    solve(guided, nothing, Condition(nothing, nothing), times_of(sampling), sampling.solver)
+    return counted
 
 
 def _per_utterance(model: AcousticModel, values: Sequence[float]) -> float | Array:

@@ -18,7 +18,7 @@ from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.data.collate import Batch
 from zipvoice.files import write_text
 from zipvoice.model.condition import Condition
-from zipvoice.model.guidance import guided_velocity, scale_at
+from zipvoice.model.guidance import guided_velocity, under_guidance
 from zipvoice.model.solver import solve, times_of
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.runtime.base import Vocoder
@@ -150,13 +150,13 @@ class Samples:
         noise = torch.randn(batch.features.shape, generator=torch.Generator().manual_seed(0)).to(batch.features)
         sampling = self.sampling
 
-        def velocity(t: float | Tensor, x: Tensor, condition: Condition) -> Tensor:
-            scale = scale_at(t, sampling.guidance_scale, sampling.guidance_interval)
+        def velocity(t: float | Tensor, x: Tensor, condition: Condition, scale: float | Tensor) -> Tensor:
             v: Tensor = guided_velocity(model, scale)(t, x, condition)
             return v
 
+        guided = under_guidance(velocity, sampling.guidance_scale, sampling)
         given = condition(model, batch, mask)
-        x = solve(velocity, sampling.temperature * noise, given, times_of(sampling), sampling.solver)
+        x = solve(guided, sampling.temperature * noise, given, times_of(sampling), sampling.solver)
         return torch.where(mask[:, :, None], x, batch.features).cpu()
 
 
