@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +12,17 @@ from zipvoice.config.training import RunConfig
 from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training.objectives import BASE_MASK, DIALOG_MASK, ConditionMask, FlowMatching, StereoFlowMatching
-from zipvoice.training.observation.bad_batches import hardest, longest_permitted, scan
 from zipvoice.training.observation.diagnostics import diagnose, first_non_finite, observed, table
+from zipvoice.training.observation.memory import (
+    Trial,
+    Trials,
+    available_bytes,
+    hardest,
+    largest_duration,
+    largest_fitting,
+    longest_permitted,
+    scan,
+)
 from zipvoice.training.precision import Precision
 
 LAYER = "fm_decoder.encoders.0.layers.0"
@@ -202,7 +212,8 @@ def test_the_longest_permitted_utterances_fill_a_batch():
 def test_a_scan_takes_the_largest_batch_first_and_leaves_the_weights_alone():
     model, told = new_model(), []
     before = weights_of(model)
-    trials = scan(model, OBJECTIVE, {"small": batch_of(20), "large": batch_of(47, 30)}, generator(), tell=told.append)
+    attempt = Trials(model, OBJECTIVE, generator(), tell=told.append)
+    trials = scan(attempt, {"small": batch_of(20), "large": batch_of(47, 30)})
     assert [trial.reason for trial in trials] == ["large", "small"] and trials == told
     assert trials[0].seconds == pytest.approx(47 * 256 / 24000)
     assert trials[0].padded_seconds == pytest.approx(2 * 47 * 256 / 24000)
@@ -225,7 +236,7 @@ def test_a_batch_that_does_not_fit_is_named_and_the_others_are_tried(error):
             return super().__call__(model, batch, generator)
 
     batches = {"large": batch_of(30, 30), "small": batch_of(20)}
-    large, small = scan(new_model(), Hungry(OBJECTIVE.mask), batches, generator())
+    large, small = scan(Trials(new_model(), Hungry(OBJECTIVE.mask), generator()), batches)
     assert large.error == str(error).split(". ")[0] and small.error is None
     assert str(large).startswith("large: 2 utterances up to 0.3 s, 1 s with padding: OUT OF MEMORY: ")
     assert str(large).endswith("(utterances utterance-0, utterance-1)")
@@ -237,4 +248,62 @@ def test_other_errors_of_a_scan_are_not_taken_for_a_lack_of_memory():
             raise RuntimeError("shapes do not fit")
 
     with pytest.raises(RuntimeError, match="shapes do not fit"):
-        scan(new_model(), Broken(OBJECTIVE.mask), {"any": batch_of(20)}, generator())
+        scan(Trials(new_model(), Broken(OBJECTIVE.mask), generator()), {"any": batch_of(20)})
+
+
+@pytest.mark.parametrize("each", [3, 10, 70])
+@pytest.mark.parametrize("limit", [99, 100, 109, 110, 165, 5000])
+def test_the_largest_number_that_fits_is_found_in_few_trials(each, limit):
+    asked = []
+
+    def peak_of(count):
+        asked.append(count)
+        return 100 + each * count
+
+    found = largest_fitting(peak_of, most=40, limit=limit)
+    assert found == max(0, min(40, (limit - 100) // each))
+    assert len(asked) == len(set(asked)) <= 8
+    assert all(count < 2 or 100 + each * count <= 1.1 * limit for count in asked)  # nothing far beyond the limit
+
+
+@pytest.mark.parametrize("largest", [0, 1, 2, 5, 16, 31, 40])
+def test_what_runs_out_of_memory_is_found_without_knowing_a_limit(largest):
+    asked = []
+    found = largest_fitting(lambda count: asked.append(count) or (count if count <= largest else None), most=40)
+    assert found == largest and len(asked) <= 13
+
+
+def test_peaks_that_bend_are_followed():
+    """Twice as much for each from the fifth on."""
+    assert largest_fitting(lambda n: 100 + 10 * n + 10 * max(0, n - 5), most=40, limit=200) == 7
+
+
+def test_batches_in_trial_are_of_the_longest_utterances():
+    config = RunConfig(data=DataConfig(max_duration=6.0, max_len=2.0))
+    tried = []
+
+    def attempt(reason, batch):
+        tried.append((reason, batch.features.shape[:2]))
+        fits = batch.features.shape[0] <= 5
+        return Trial(reason, 0, 0.0, 0.0, (), 100 + len(batch.ids), None if fits else "no more")
+
+    assert largest_duration(config, attempt) == 10.0
+    frames = round(2 * 24000 / 256)
+    assert tried[0] == ("trial of 0.1 s", (1, 9)) and tried[1] == ("trial of 2 s", (1, frames))
+    assert {shape[1] for _, shape in tried[1:]} == {frames} and max(shape[0] for _, shape in tried) <= 30
+    assert largest_duration(config, lambda reason, batch: replace(attempt(reason, batch), error="nothing")) is None
+
+
+def test_more_than_may_be_in_use_does_not_fit():
+    attempt = Trials(new_model(), OBJECTIVE, generator(), limit=2.0**20)
+    trial = attempt("a batch", batch_of(20))
+    assert trial.error == f"{trial.peak_bytes / 2**30:.2f} GiB, and 0.00 may be in use"
+
+
+def test_each_trial_has_its_own_peak():
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("peaks are those of the whole process here")
+    attempt = Trials(new_model(), OBJECTIVE, generator())
+    before, large, after = (attempt("", batch_of(*[length] * 4)).peak_bytes for length in (10, 900, 10))
+    assert large - before > 2**26 and large - after > 2**26
+    assert before < available_bytes()

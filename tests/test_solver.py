@@ -111,7 +111,7 @@ def test_euler_solves_a_straight_path_in_one_step():
 UNEVEN = (0.0, 0.05, 0.2, 0.5, 1.0)
 
 
-def decay(t, x, condition):
+def decay(t, x, condition, **end):
     """x' = -2 t x: x(1) = x(0) / e."""
     return -2 * t * x
 
@@ -139,7 +139,7 @@ def test_velocities_linear_in_time_are_integrated_exactly(solver):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_constant_velocity_is_the_same_for_all_solvers(solver):
     noise, speech = np.random.default_rng(0).standard_normal((2, 1, 5, 3))
-    x = solve(lambda t, x, condition: speech - noise, noise, None, UNEVEN, solver)
+    x = solve(lambda t, x, condition, **end: speech - noise, noise, None, UNEVEN, solver)
     np.testing.assert_allclose(x, speech, atol=1e-12)
 
 
@@ -151,7 +151,7 @@ def test_the_first_step_of_adams_and_bashforth_is_eulers_to_the_bit():
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_evaluations_are_as_many_as_are_told(solver):
     seen = []
-    solve(lambda t, x, condition: seen.append(t) or x, np.ones((1, 1, 1)), None, UNEVEN, solver)
+    solve(lambda t, x, condition, **end: seen.append(t) or x, np.ones((1, 1, 1)), None, UNEVEN, solver)
     assert len(seen) == EVALUATIONS[solver] * (len(UNEVEN) - 1)
 
 

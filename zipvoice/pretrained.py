@@ -211,9 +211,12 @@ def _checkpoint_hint(directory: Path) -> str:
     return f"; it has checkpoints: `zipvoice average --exp-dir {directory}` makes the weights from them"
 
 
+GUIDANCE_EMBED, STEP_EMBED = "fm_decoder.guidance_scale_embed.weight", "fm_decoder.step_embed.weight"
+
+
 def infer_variant(state: Container[str]) -> Variant:
     """Which of the four models these weights are, by the parameters that only one of them has."""
-    if "fm_decoder.guidance_scale_embed.weight" in state:
+    if GUIDANCE_EMBED in state:
         return "zipvoice_distill"
     if "fm_decoder.in_proj.0.weight" in state:
         return "zipvoice_dialog_stereo"
@@ -224,10 +227,10 @@ def infer_variant(state: Container[str]) -> Variant:
 
 
 def distilled_from_base(base: Mapping[str, "Tensor"], fresh: Mapping[str, "Tensor"]) -> "Weights":
-    """A base model's weights, and the guidance-scale embedding of a freshly initialised distilled model."""
+    """A base model's weights, and a freshly initialised distilled model's embeddings of guidance scale and step."""
     _require_variant(base, "zipvoice", "distillation")
-    new = "fm_decoder.guidance_scale_embed.weight"
-    return _fitted({**base, new: fresh[new]}, fresh, "the base model")
+    new = {name: fresh[name] for name in (GUIDANCE_EMBED, STEP_EMBED) if name in fresh}
+    return _fitted({**base, **new}, fresh, "the base model")
 
 
 def dialog_from_base(base: Mapping[str, "Tensor"], fresh: Mapping[str, "Tensor"]) -> "Weights":

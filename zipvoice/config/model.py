@@ -47,6 +47,9 @@ class ModelConfig:
     """Width of the relative positional table, even, in both networks."""
     feat_dim: int = 100
     """Mel bins of one channel."""
+    step_embed_dim: int | None = None
+    """Width of the embedding of a step's length in a model of mean velocities (objective.kind mean-flow); the released
+    models predict velocities and have none."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 from zipvoice.config.model import Variant
 
-SolverName: TypeAlias = Literal["euler", "midpoint", "heun", "adams-bashforth"]
-EVALUATIONS: dict[SolverName, int] = {"euler": 1, "midpoint": 2, "heun": 2, "adams-bashforth": 1}
+SolverName: TypeAlias = Literal["euler", "midpoint", "heun", "adams-bashforth", "mean-flow"]
+EVALUATIONS: dict[SolverName, int] = {"euler": 1, "midpoint": 2, "heun": 2, "adams-bashforth": 1, "mean-flow": 1}
 """Of the velocity in each step of a solver."""
 EPSS_GRIDS: dict[int, tuple[float, ...]] = {
     len(thirty_seconds) - 1: tuple(each / 32 for each in thirty_seconds)
@@ -153,7 +153,8 @@ class SynthesisOptions:
         """A copy in which what was left open has the value that suits a model of a variant and its `sampling`.
 
         Or, where that is asked for and the model has one, its `fast` sampling. Raises ValueError for a guidance
-        interval or its reuse with a distilled model, which always has guidance.
+        interval or its reuse with a distilled model, which always has guidance, and for mean-flow with a model of another
+        solver.
         """
         suits: dict[str, Any] = asdict(fast if self.fast and fast else sampling)
         suits["max_chunk_seconds"] = 40.0 if "dialog" in variant else 25.0
@@ -166,6 +167,11 @@ class SynthesisOptions:
         for name in ("guidance_interval", "guidance_every") if variant == "zipvoice_distill" else ():
             if getattr(resolved, name) not in (None, 1):
                 raise ValueError(f"a distilled model has guidance at all times, at no cost; leave out {name}")
+        if resolved.solver == "mean-flow" and sampling.solver != "mean-flow":
+            raise ValueError(
+                "solver mean-flow is for models that were trained with objective.kind mean-flow, and this one was not; "
+                "leave out solver"
+            )
         return resolved
 
 
@@ -199,3 +205,5 @@ PUBLISHED_SAMPLING: dict[Variant, SamplingConfig] = {
     "zipvoice_dialog_stereo": SamplingConfig(16, 1.5),
 }
 """What each released model is used with."""
+MEAN_FLOW_SAMPLING = SamplingConfig(2, 1.0, t_shift=1.0, solver="mean-flow")
+"""What a model of mean velocities is used with."""

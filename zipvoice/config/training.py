@@ -33,8 +33,12 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """What training minimises; the kind of objective follows from the variant of the model."""
+    """What training minimises."""
 
+    kind: Literal["flow-matching", "distillation", "mean-flow"] | None = None
+    """flow-matching learns from recordings, distillation from pairs of steps of a teacher, and mean-flow from a
+    teacher's velocity its mean over steps of any length, for speech in one step or two. By default distillation with a
+    teacher, else flow matching."""
     condition_drop_ratio: float = 0.2
     """Probability that the text of an utterance is withheld, for classifier-free guidance."""
     time_power: float = 1.0
@@ -48,11 +52,20 @@ class ObjectiveConfig:
     exclusive_weight: float = 1.0
     """Stereo only: weight of the penalty on both speakers talking at once."""
     teacher: str | None = None
-    """Distillation only: model directory of the teacher, a base model (first stage) or a distilled one (second)."""
+    """Distillation and mean-flow only: model directory of the teacher, a base model (the first stage of distillation)
+    or a distilled one (the second)."""
     ema_decay: float = 0.9999
     """Second stage of distillation: how slowly the teacher follows the student."""
+    instant_ratio: float = 0.5
+    """Mean-flow only: probability that a step has no length, so that the velocity itself is learnt."""
 
     def __post_init__(self) -> None:
+        needs_teacher = self.kind in ("distillation", "mean-flow")
+        if self.kind is not None and needs_teacher != (self.teacher is not None):
+            does = "needs a model to learn from: name its directory in" if needs_teacher else "has no use for"
+            raise ValueError(f"objective.kind {self.kind} {does} objective.teacher")
+        if not 0 <= self.instant_ratio < 1:
+            raise ValueError(f"objective.instant_ratio must be at least 0 and below 1, not {self.instant_ratio}")
         if self.time_power <= 0:
             raise ValueError(f"objective.time_power must be above 0, not {self.time_power}")
         if self.mask_fraction is None:

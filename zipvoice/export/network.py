@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from zipvoice.model.activations import SLOPE, Swoosh, SwooshR, swoosh_l, swoosh_r
 from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention
-from zipvoice.model.decoder import GUIDANCE_SINUSOID_DIM, VelocityDecoder, sinusoid
+from zipvoice.model.decoder import VelocityDecoder
 from zipvoice.model.duration import upsample
 from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward
 from zipvoice.model.relative_positions import MASKED_SCORE, offset_features
@@ -32,9 +32,9 @@ NO_LIMIT = 3e38
 
 
 class TracedVelocity(nn.Module):
-    """The velocity of any variant, of (t, x, text, speech, padding_mask) and, if distilled, the guidance scale.
+    """The velocity of any variant, of (t, x, text, speech, padding_mask), if distilled the guidance scale, and t_next.
 
-    t and guidance_scale: (B); x and speech: (B, T, C); text: (B, T, F); padding_mask: (B, T), True at padding.
+    t, guidance_scale and t_next: (B); x and speech: (B, T, C); text: (B, T, F); padding_mask: (B, T), True at padding.
     Gives (B, T, C).
     """
 
@@ -53,13 +53,10 @@ class TracedVelocity(nn.Module):
         speech: Tensor,
         padding_mask: Tensor,
         guidance_scale: Tensor | None = None,
+        t_next: Tensor | None = None,
     ) -> Tensor:
-        embedding = sinusoid(t[:, None], self.decoder.time_embed_dim)
-        if guidance_scale is not None:
-            assert self.decoder.guidance_scale_embed is not None
-            scale = sinusoid(guidance_scale[:, None], GUIDANCE_SINUSOID_DIM)
-            embedding = embedding + self.decoder.guidance_scale_embed(scale)
-        time = self.decoder.time_embed(embedding)  # (B, 1, E)
+        scale, end = (None if value is None else value[:, None] for value in (guidance_scale, t_next))
+        time = self.decoder.embedding(t[:, None], scale, end)  # (B, 1, E)
         return self.network(torch.cat([x, text, speech], dim=-1), padding_mask, time)
 
 

@@ -159,13 +159,14 @@ def velocity_source(model: ZipVoice, int8: bool = False) -> Source:
         mask = torch.arange(frames) >= torch.tensor([[frames], [max(1, frames - 2)]])
         inputs = {"t": torch.rand(2, generator=random), "x": x, "text": 0.3 * text, "speech": 0.3 * speech}
         inputs["padding_mask"] = mask
-        return inputs | ({"guidance_scale": torch.tensor([1.0, 3.0])} if model.is_distilled else {})
+        inputs |= {"guidance_scale": torch.tensor([1.0, 3.0])} if model.is_distilled else {}
+        return inputs | ({"t_next": torch.ones(2)} if model.predicts_means else {})
 
-    def reference(t: Tensor, x: Tensor, text: Tensor, speech: Tensor, mask: Tensor, *scale: Tensor) -> Tensor:
-        return model(t, x, Condition(text, speech, mask), *scale)
+    def reference(t: Tensor, x: Tensor, text: Tensor, speech: Tensor, mask: Tensor, *more: Tensor) -> Tensor:
+        return model(t, x, Condition(text, speech, mask), *more)
 
     axes: dict[str, dict[int, str]] = {name: {0: "B", 1: "T"} for name in ("x", "text", "speech", "padding_mask")}
-    axes |= {"t": {0: "B"}, "guidance_scale": {0: "B"}, "velocity": {0: "B", 1: "T"}}
+    axes |= {"t": {0: "B"}, "guidance_scale": {0: "B"}, "t_next": {0: "B"}, "velocity": {0: "B", 1: "T"}}
     return Source("velocity", TracedVelocity(model, channels), reference, example, ("velocity",), axes, int8)
 
 

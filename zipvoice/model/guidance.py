@@ -13,8 +13,9 @@ from zipvoice.model.arrays import Array, cast, namespace
 from zipvoice.model.condition import Condition
 from zipvoice.model.solver import Velocity
 
-ScaledVelocity: TypeAlias = Callable[[float | Array, Array, Condition, float | Array], Array]
-"""A velocity with the guidance scale as its last argument: of a runtime, or `guided_velocity` of a network."""
+ScaledVelocity: TypeAlias = Callable[..., Array]
+"""A velocity with the guidance scale as fourth argument: of a runtime, or `guided_velocity` of a network. One that is a
+mean takes the end of the step too, as `t_next`."""
 
 
 def classifier_free_guidance(velocity: Velocity, scale: float | Array) -> Velocity:
@@ -93,7 +94,8 @@ def under_guidance(velocity: ScaledVelocity, scale: float | Array, sampling: Sam
     """
     if sampling.guidance_every > 1:
         return _ReusedGuidance(velocity, sampling)
-    return lambda t, x, condition: velocity(t, x, condition, scale_at(t, scale, sampling.guidance_interval))
+    interval = sampling.guidance_interval
+    return lambda t, x, condition, **end: velocity(t, x, condition, scale_at(t, scale, interval), **end)
 
 
 class _ReusedGuidance:

@@ -34,6 +34,8 @@ class ZipVoice(nn.Module):
         self.vocabulary = vocabulary
         self.variant = variant
         self.progress = Progress()
+        if config.step_embed_dim is not None and variant != "zipvoice_distill":
+            raise ValueError(f"step_embed_dim is for a distilled model, which {variant} is not; leave it out")
         self.fm_decoder = _decoder(config, variant, self.progress)
         self.text_encoder = _text_encoder(config, self.progress)
         self.embed = nn.Embedding(vocabulary.size, config.text_embed_dim)
@@ -57,23 +59,35 @@ class ZipVoice(nn.Module):
         """Whether the guidance scale is an input."""
         return self.fm_decoder.guidance_scale_embed is not None
 
+    @property
+    def predicts_means(self) -> bool:
+        """Whether the end of a step is an input, and the mean velocity until then the output."""
+        return self.fm_decoder.step_embed is not None
+
     def forward(
-        self, t: float | Tensor, x: Tensor, condition: Condition, guidance_scale: float | Tensor | None = None
+        self,
+        t: float | Tensor,
+        x: Tensor,
+        condition: Condition,
+        guidance_scale: float | Tensor | None = None,
+        t_next: float | Tensor | None = None,
     ) -> Tensor:
-        """The velocity at time t.
+        """The velocity at time t, or its mean from there to `t_next`.
 
         Args:
             t: time in [0, 1], one number for all or per utterance (B,) or (B, 1, 1).
             x: state (B, T, C).
             condition: what is known.
             guidance_scale: of a distilled model, one number for all or per utterance.
+            t_next: of a model that predicts means, the end of the step, as `t`; by default there is no step, and the
+                mean is the velocity.
 
         Returns:
             (B, T, C).
         """
         x = torch.cat([x, condition.text, condition.speech], dim=-1)
-        scale = None if guidance_scale is None else _per_utterance(guidance_scale, x)
-        return self.fm_decoder(x, _per_utterance(t, x), condition.padding_mask, scale)
+        scale, end = (None if value is None else _per_utterance(value, x) for value in (guidance_scale, t_next))
+        return self.fm_decoder(x, _per_utterance(t, x), condition.padding_mask, scale, end)
 
     def set_batch_count(self, count: float) -> None:
         """Say how far training has come: batches so far, adjusted to the reference batch size."""
@@ -164,6 +178,7 @@ def _decoder(config: ModelConfig, variant: Variant, progress: Progress) -> Veloc
         progress=progress,
         time_embed_dim=config.time_embed_dim,
         use_guidance=variant == "zipvoice_distill",
+        step_embed_dim=config.step_embed_dim,
     )
 
 

@@ -84,7 +84,14 @@ class AcousticModel(Protocol):
             speech: scaled features (B, T, C) that are known, zero where speech is to be generated.
         """
 
-    def velocity(self, t: float | Array, x: Array, condition: Condition, guidance_scale: float | Array) -> Array:
+    def velocity(
+        self,
+        t: float | Array,
+        x: Array,
+        condition: Condition,
+        guidance_scale: float | Array,
+        t_next: float | Array | None = None,
+    ) -> Array:
         """The velocity under guidance (B, T, C), of the runtime's arrays as are its arguments.
 
         Args:
@@ -92,6 +99,7 @@ class AcousticModel(Protocol):
             x: state (B, T, C).
             condition: what `condition` gave.
             guidance_scale: one number for all or per utterance (B, 1, 1).
+            t_next: of a model of mean velocities, the end of the step, as `t`; by default no step.
         """
 
     def array(self, values: NDArray[Any]) -> Array:

@@ -124,8 +124,16 @@ class GraphModel:
         text = self._condition({name: np.asarray(value, np.int64) for name, value in inputs.items()})
         return Condition(text, speech, padding_mask(num_frames, speech.shape[1]))
 
-    def velocity(self, t: float | Array, x: Array, condition: Condition, guidance_scale: float | Array) -> Array:
-        return guided_velocity(self._velocity, guidance_scale)(t, x, condition)
+    def velocity(
+        self,
+        t: float | Array,
+        x: Array,
+        condition: Condition,
+        guidance_scale: float | Array,
+        t_next: float | Array | None = None,
+    ) -> Array:
+        end = {} if t_next is None else {"t_next": t_next}
+        return guided_velocity(self._velocity, guidance_scale)(t, x, condition, **end)
 
     def array(self, values: NDArray[Any]) -> Array:
         return values
@@ -136,14 +144,19 @@ class GraphModel:
 
 
 class VelocityGraph:
-    """The velocity of a graph, as the model's own; with a guidance scale where it is distilled."""
+    """The velocity of a graph, as the model's own; with a guidance scale where it is distilled, and with its step."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self.is_distilled = "guidance_scale" in graph.inputs
 
     def __call__(
-        self, t: float | Array, x: Array, condition: Condition, guidance_scale: float | Array | None = None
+        self,
+        t: float | Array,
+        x: Array,
+        condition: Condition,
+        guidance_scale: float | Array | None = None,
+        t_next: float | Array | None = None,
     ) -> Array:
         mask = condition.padding_mask
         inputs = {
@@ -155,6 +168,8 @@ class VelocityGraph:
         }
         if guidance_scale is not None:
             inputs["guidance_scale"] = _per_utterance(guidance_scale, len(x))
+        if "t_next" in self._graph.inputs:
+            inputs["t_next"] = _per_utterance(t if t_next is None else t_next, len(x))
         return self._graph(inputs)
 
 

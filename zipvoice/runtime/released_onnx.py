@@ -91,7 +91,15 @@ class ReleasedOnnxModel:
         spread: Floats = text[0]
         return spread
 
-    def velocity(self, t: float | Array, x: Array, condition: Condition, guidance_scale: float | Array) -> Array:
+    def velocity(
+        self,
+        t: float | Array,
+        x: Array,
+        condition: Condition,
+        guidance_scale: float | Array,
+        t_next: float | Array | None = None,
+    ) -> Array:
+        assert t_next is None, "no published graph takes the end of a step"
         velocity = np.zeros_like(x)
         times, scales = (_per_utterance(value, len(x)) for value in (t, guidance_scale))
         lengths = [x.shape[1]] * len(x) if condition.padding_mask is None else (~condition.padding_mask).sum(axis=1)

@@ -72,9 +72,17 @@ class TorchModel:
         return Condition(text, self.array(speech), mask)
 
     @torch.inference_mode()
-    def velocity(self, t: float | Tensor, x: Tensor, condition: Condition, guidance_scale: float | Tensor) -> Tensor:
+    def velocity(
+        self,
+        t: float | Tensor,
+        x: Tensor,
+        condition: Condition,
+        guidance_scale: float | Tensor,
+        t_next: float | Tensor | None = None,
+    ) -> Tensor:
+        end = {} if t_next is None else {"t_next": t_next}
         with self._autocast():
-            velocity: Tensor = guided_velocity(self.network, guidance_scale)(t, x, condition)
+            velocity: Tensor = guided_velocity(self.network, guidance_scale)(t, x, condition, **end)
             return velocity
 
     def array(self, values: Any) -> Tensor:

@@ -34,6 +34,8 @@ from zipvoice.vocoder.vocos_files import read_config
 GRAPH_FORMAT = "1"
 """Of graphs: their arguments and what they give. Another number is another contract."""
 SUFFIX = ".graph.gz"
+ADDED_LATER = (("step_embed_dim", None),)
+"""Settings that networks had before they could be stated; so graphs from then still fit."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,9 @@ def vocoder_key(config: VocosConfig) -> str:
 
 
 def _digest(kind: str, *parts: ModelConfig | Vocabulary | VocosConfig) -> str:
-    text = json.dumps([kind, *map(dataclasses.asdict, parts)], sort_keys=True)
+    settings = map(dataclasses.asdict, parts)
+    known = [{name: value for name, value in each.items() if (name, value) not in ADDED_LATER} for each in settings]
+    text = json.dumps([kind, *known], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

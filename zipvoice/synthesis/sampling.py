@@ -10,6 +10,7 @@ all channels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -170,7 +171,7 @@ def evaluations(sampling: SamplingConfig, is_distilled: bool) -> int:
     """
     counted = 0
 
-    def velocity(t: float | Array, x: Array, condition: Condition, guidance_scale: float | Array) -> Array:
+    def velocity(t: float | Array, x: Array, condition: Condition, guidance_scale: float | Array, **end: Any) -> Array:
         nonlocal counted
         counted += len(x) * (1 if is_distilled or guidance_scale == 0 else 2)
         return x

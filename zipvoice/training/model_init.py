@@ -15,6 +15,7 @@ from zipvoice.config.model import Variant
 from zipvoice.config.training import RunConfig
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import (
+    STEP_EMBED,
     Pretrained,
     dialog_from_base,
     distilled_from_base,
@@ -85,7 +86,17 @@ def inherited(config: RunConfig, source: Pretrained | None) -> RunConfig:
             f"{config.init_from} is a distilled model, which cannot be fine-tuned on speech: fine-tune the base model, "
             "and distil the result (objective.teacher)"
         )
-    return replace(config, **{name: getattr(source.file, name) for name in left})
+    return _with_step(replace(config, **{name: getattr(source.file, name) for name in left}))
+
+
+def _with_step(config: RunConfig) -> RunConfig:
+    """The run, whose model knows the step if its objective asks for that; ValueError if only the model does."""
+    sizes, is_asked = config.model, config.objective.kind == "mean-flow"
+    if sizes.step_embed_dim is not None and not is_asked:
+        raise ValueError("model.step_embed_dim is for objective.kind mean-flow: set that, or start from another model")
+    if not is_asked or sizes.step_embed_dim is not None:
+        return config
+    return replace(config, model=replace(sizes, step_embed_dim=sizes.time_embed_dim))
 
 
 def initial_model(config: RunConfig, table: TokenTable, source: Pretrained | None) -> ZipVoice:
@@ -135,7 +146,8 @@ def _take_weights(model: ZipVoice, source: Pretrained) -> None:
         weights = surgery(weights, fresh)
     elif source.variant == model.variant:
         added = fresh["embed.weight"][len(source.table) :]
-        weights = {**weights, "embed.weight": torch.cat([weights["embed.weight"], added])}
+        new = {name: fresh[name] for name in fresh if name == STEP_EMBED}
+        weights = {**new, **weights, "embed.weight": torch.cat([weights["embed.weight"], added])}
     else:
         raise ValueError(f"a {model.variant} model cannot start from the weights of a {source.variant} model")
     load_strictly(model, weights, f"the {source.variant} model to start from")

@@ -52,8 +52,8 @@ class ConditionMask:
     def draw(self, feature_lens: Tensor, num_frames: int, generator: torch.Generator) -> Tensor:
         """A random mask (B, num_frames) for utterances of the given lengths (B)."""
         least, greatest = self.fraction
-        fraction = least + (greatest - least) * _uniform(len(feature_lens), feature_lens, generator)
-        start = _uniform(len(feature_lens), feature_lens, generator) if self.place == "span" else None
+        fraction = least + (greatest - least) * uniform(len(feature_lens), feature_lens, generator)
+        start = uniform(len(feature_lens), feature_lens, generator) if self.place == "span" else None
         return self.mask(feature_lens, num_frames, fraction, start)
 
     def mask(self, feature_lens: Tensor, num_frames: int, fraction: Tensor, start: Tensor | None) -> Tensor:
@@ -84,17 +84,17 @@ def condition(model: ZipVoice, batch: Batch, mask: Tensor, keep_text: Tensor | N
     text = text if keep_text is None else text * keep_text
     speech = batch.features.masked_fill(mask[:, :, None], 0.0)
     is_padded = min(lengths) < batch.features.shape[1]
-    return Condition(text, speech, _padding(batch) if is_padded else None)
+    return Condition(text, speech, padding_of(batch) if is_padded else None)
 
 
-def _lengths(batch: Batch) -> Tensor:
+def lengths_of(batch: Batch) -> Tensor:
     """Frames of each utterance (B), where the features are."""
     return batch.feature_lens.to(batch.features.device, non_blocking=True)
 
 
-def _padding(batch: Batch) -> Tensor:
+def padding_of(batch: Batch) -> Tensor:
     """(B, T), True at the frames beyond the end of each utterance."""
-    return padding_mask(_lengths(batch), batch.features.shape[1])
+    return padding_mask(lengths_of(batch), batch.features.shape[1])
 
 
 def mean_over(values: Tensor, frames: Tensor) -> Tensor:
@@ -104,16 +104,16 @@ def mean_over(values: Tensor, frames: Tensor) -> Tensor:
     return (values * weight).sum() / weight.sum().clamp(min=1)
 
 
-def _loss(value: Tensor, batch: Batch, frames: Tensor, parts: Mapping[str, Tensor] | None = None) -> Loss:
+def batch_loss(value: Tensor, batch: Batch, frames: Tensor, parts: Mapping[str, Tensor] | None = None) -> Loss:
     """The loss whose value is a mean over `frames` (B, T)."""
     return Loss(value, int(batch.feature_lens.sum()), parts or {}, frames.sum().clamp(min=1))
 
 
-def _uniform(size: int, like: Tensor, generator: torch.Generator) -> Tensor:
+def uniform(size: int, like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand(size, generator=generator, device=generator.device).to(like.device)
 
 
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+def normal(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator, device=generator.device).to(like.device)
 
 
@@ -139,7 +139,7 @@ def predict(model: ZipVoice, batch: Batch, draws: Draws) -> Prediction:
     x_1, x_0, t = batch.features, draws.noise, draws.t
     x_t = interpolate(x_0, x_1, t)
     v = model(t, x_t, condition(model, batch, draws.mask, draws.keep_text))
-    frames = draws.mask & ~_padding(batch)
+    frames = draws.mask & ~padding_of(batch)
     return Prediction(x_t, v, frames, mean_over((v - (x_1 - x_0)).square(), frames))
 
 
@@ -168,18 +168,18 @@ class FlowMatching(Objective[ZipVoice, Batch]):
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Draws:
         """Draw noise, times, mask and dropped texts of a batch."""
-        lengths, num_frames = _lengths(batch), batch.features.shape[1]
+        lengths, num_frames = lengths_of(batch), batch.features.shape[1]
         return Draws(
-            noise=_normal(batch.features, generator),
-            t=_uniform(len(lengths), batch.features, generator)[:, None, None] ** self.time_power,
+            noise=normal(batch.features, generator),
+            t=uniform(len(lengths), batch.features, generator)[:, None, None] ** self.time_power,
             mask=self.mask.draw(lengths, num_frames, generator),
-            keep_text=(_uniform(len(lengths), lengths, generator) > self.condition_drop_ratio)[:, None, None],
+            keep_text=(uniform(len(lengths), lengths, generator) > self.condition_drop_ratio)[:, None, None],
         )
 
     def loss(self, model: ZipVoice, batch: Batch, draws: Draws) -> Loss:
         """The loss for given draws."""
         prediction = predict(model, batch, draws)
-        return _loss(prediction.error, batch, prediction.frames)
+        return batch_loss(prediction.error, batch, prediction.frames)
 
 
 def validation_times(batch_size: int) -> Tensor:
@@ -229,7 +229,7 @@ class StereoFlowMatching(Objective[ZipVoice, Batch]):
         penalty = mean_over(both_speaking(x_1_hat, speech_threshold(batch.features)), prediction.frames)
         value = prediction.error + self.exclusive_weight * penalty
         parts = {"flow_matching": prediction.error.detach(), "speaker_exclusive": penalty.detach()}
-        return _loss(value, batch, prediction.frames, parts)
+        return batch_loss(value, batch, prediction.frames, parts)
 
     def after_step(self, model: ZipVoice) -> None:
         self.num_steps += 1
@@ -285,6 +285,11 @@ class DistillationDraws:
     """Lengths of the teacher's two steps."""
 
 
+def draw_guidance(teacher: ZipVoice, batch: Batch, generator: torch.Generator) -> Tensor:
+    """A guidance scale for each utterance (B, 1, 1): 0 to 2 of a base model, 1 to 3 of a distilled one."""
+    return 2 * uniform(len(batch.ids), batch.features, generator)[:, None, None] + teacher.is_distilled
+
+
 class Distillation(Objective[ZipVoice, Batch]):
     """Distillation of guidance and of two steps of the teacher into one step of the student.
 
@@ -323,14 +328,13 @@ class Distillation(Objective[ZipVoice, Batch]):
 
     def draw(self, batch: Batch, generator: torch.Generator) -> DistillationDraws:
         """Draw noise, mask and guidance scales, and one pair of steps for the whole batch."""
-        size, num_frames = batch.features.shape[:2]
-        noise = _normal(batch.features, generator)
-        mask = self.mask.draw(_lengths(batch), num_frames, generator)
-        guidance_scale = 2 * _uniform(size, batch.features, generator)[:, None, None]
-        u, u_1, u_2 = _uniform(3, torch.empty(0), generator).tolist()
+        noise = normal(batch.features, generator)
+        mask = self.mask.draw(lengths_of(batch), batch.features.shape[1], generator)
+        guidance_scale = draw_guidance(self.teacher, batch, generator)
+        u, u_1, u_2 = uniform(3, torch.empty(0), generator).tolist()
         delta_1 = u_1 * min(LONGEST_STEP, 1 - u)
         delta_2 = u_2 * min(LONGEST_STEP, 1 - u - delta_1)
-        return DistillationDraws(noise, mask, guidance_scale + self.teacher.is_distilled, u, delta_1, delta_2)
+        return DistillationDraws(noise, mask, guidance_scale, u, delta_1, delta_2)
 
     def loss(self, model: ZipVoice, batch: Batch, draws: DistillationDraws) -> Loss:
         """The loss for given draws."""
@@ -342,10 +346,10 @@ class Distillation(Objective[ZipVoice, Batch]):
         if not self.shared_text:
             known = condition(model, batch, draws.mask)
         v_student = guided_velocity(model, w)(draws.t, x_t, known)
-        frames = draws.mask & ~_padding(batch)
+        frames = draws.mask & ~padding_of(batch)
         value = mean_over((v_student - v_teacher).square(), frames)
         ref_loss = mean_over((v_student.detach() - (x_1 - x_0)).square(), frames)
-        return _loss(value, batch, frames, {"ref_loss": ref_loss})
+        return batch_loss(value, batch, frames, {"ref_loss": ref_loss})
 
     def teacher_velocity(self, x_t: Tensor, known: Condition, draws: DistillationDraws) -> Tensor:
         """The mean velocity (B, T, C) of the teacher's two Euler steps from x_t."""

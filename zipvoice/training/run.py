@@ -13,7 +13,7 @@ import torch
 from zipvoice.audio.mel import SAMPLING_RATE
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import write_json
-from zipvoice.config.synthesis import SamplingConfig
+from zipvoice.config.synthesis import MEAN_FLOW_SAMPLING, SamplingConfig
 from zipvoice.config.training import LoopConfig, RunConfig
 from zipvoice.config.vocoder import VocoderRunConfig
 from zipvoice.data.collate import Batch
@@ -36,6 +36,7 @@ from zipvoice.training.distributed import ALONE, World, joined, num_restarts, ow
 from zipvoice.training.lora import merged
 from zipvoice.training.losses import Objective
 from zipvoice.training.lr_scheduler import CosineSchedule, EdenSchedule
+from zipvoice.training.mean_flow import MeanFlow
 from zipvoice.training.model_init import inherited, initial_model, source_model, teacher_model
 from zipvoice.training.objectives import (
     BASE_MASK,
@@ -230,9 +231,11 @@ class ModelRun(Run):
 
     @property
     def file(self) -> ModelFile:
-        """The content of model.json; the sampling is that of the model to start from, if it is of the same variant."""
+        """The content of model.json; the sampling is that of the model to start from, if it is of the same kind."""
         config, source = self.config, self.source
         sampling = source.file.sampling if source is not None and source.variant == config.variant else None
+        if config.objective.kind == "mean-flow" and (sampling is None or sampling.solver != "mean-flow"):
+            sampling = MEAN_FLOW_SAMPLING
         vocoder = source.file.vocoder if source is not None else None
         return ModelFile(config.model, config.feature, config.variant, config.tokenizer, sampling, vocoder)
 
@@ -300,11 +303,13 @@ def prepared(config: RunConfig, model: ZipVoice, world: World) -> ZipVoice:
 
 def build_objective(
     config: RunConfig, teacher: Pretrained | None, device: torch.device
-) -> FlowMatching | StereoFlowMatching | Distillation:
+) -> FlowMatching | StereoFlowMatching | Distillation | MeanFlow:
     """What is minimised."""
     settings = config.objective
     place = settings.mask or ("suffix" if "dialog" in config.variant else "span")
     mask = ConditionMask(settings.mask_fraction or (BASE_MASK if place == "span" else DIALOG_MASK), place)
+    if teacher is not None and settings.kind == "mean-flow":
+        return MeanFlow(teacher.model.to(device), settings.instant_ratio, mask)
     if teacher is not None:
         ema_decay = settings.ema_decay if teacher.variant == "zipvoice_distill" else None
         return Distillation(teacher.model.to(device), ema_decay, mask, shared_text=True)

@@ -2,6 +2,7 @@
 """What distilled, dialogue and stereo models can do, in figures. Models are compared on the same noise.
 
 usage: python local/measure.py distilled TEACHER STUDENT...
+       python local/measure.py few-steps TEACHER STUDENT...
        python local/measure.py dialogue MODEL...
        python local/measure.py turns WITH WITHOUT [WITH WITHOUT]...
        python local/measure.py stereo MODEL...
@@ -23,9 +24,10 @@ from zipvoice.data.collate import Batch
 from zipvoice.data.dataset import ValidationData
 from zipvoice.evaluation.mel_distance import DB_PER_NAT
 from zipvoice.model.guidance import guided_velocity
-from zipvoice.model.solver import euler, time_grid
+from zipvoice.model.solver import solve, time_grid
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained
+from zipvoice.synthesis.step_search import EXACT_STEPS
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.training.objectives import DIALOG_MASK, ConditionMask, FlowMatching, channels, condition
@@ -34,6 +36,7 @@ GUIDANCE_SCALES = (1.0, 2.0)  # in the range of both stages of distillation
 DIALOG_GUIDANCE = 1.5  # published
 KNOWN_SPEECH, KNOWN_DIALOGUE = 0.3, 0.5  # how much of a recording is given, the rest is generated
 NUM_STEPS, FEW_STEPS = 16, 4
+FEWEST_STEPS = (1, 2, 4)
 T_SHIFT = 0.5  # published
 T_SHIFTS = (T_SHIFT, 1.0)  # of few steps; a student is trained with steps of the same size throughout
 DIALOGUES = {
@@ -66,8 +69,8 @@ def generate(
 ) -> Tensor:
     """Features (B, T, C) of which those under `mask` (B, T) are generated; always from the same noise."""
     noise = torch.randn(batch.features.shape, generator=torch.Generator().manual_seed(0))
-    velocity = guided_velocity(model, guidance_scale)
-    return euler(velocity, noise, condition(model, batch, mask), time_grid(num_steps, t_shift))
+    velocity, solver = guided_velocity(model, guidance_scale), "mean-flow" if model.predicts_means else "euler"
+    return solve(velocity, noise, condition(model, batch, mask), time_grid(num_steps, t_shift), solver)
 
 
 def run_of(directory: Path) -> RunConfig:
@@ -95,6 +98,22 @@ def report_distilled(teacher_directory: Path, *students: Path) -> Iterable[str]:
                 away = [distance(found[w], targets[w], tasks, run.feature.scale) for w in GUIDANCE_SCALES]
                 values = "".join(f"{value:>11.2f}" for value in away)
                 yield f"{kind:<12}{directory!s:<24}{FEW_STEPS:>5}{t_shift:>9}{values}"
+
+
+def report_few_steps(teacher_directory: Path, *students: Path) -> Iterable[str]:
+    """How far the result of one, two and four equal steps is from the teacher's exact flow under guidance."""
+    run, teacher = run_of(teacher_directory), load_pretrained(teacher_directory).model
+    yield f"Distance to the exact flow of {teacher_directory}, {EXACT_STEPS} guided steps, in dB"
+    yield f"{'recordings':<12}{'model':<24}steps" + "".join(f"  scale {w}" for w in GUIDANCE_SCALES)
+    for kind, manifests in (("training", run.data.train[:1]), ("validation", run.data.dev)):
+        tasks = [(batch, end_of(batch, KNOWN_SPEECH)) for batch in batches_of(teacher_directory, manifests)]
+        exact = {w: [generate(teacher, *task, EXACT_STEPS, w, 1.0) for task in tasks] for w in GUIDANCE_SCALES}
+        for directory in (teacher_directory, *students):
+            model = load_pretrained(directory).model
+            for num_steps in FEWEST_STEPS:
+                found = {w: [generate(model, *task, num_steps, w, 1.0) for task in tasks] for w in GUIDANCE_SCALES}
+                away = [distance(found[w], exact[w], tasks, run.feature.scale) for w in GUIDANCE_SCALES]
+                yield f"{kind:<12}{directory!s:<24}{num_steps:>5}" + "".join(f"{value:>11.2f}" for value in away)
 
 
 def distance(x: Sequence[Tensor], y: Sequence[Tensor], tasks: Sequence[tuple[Batch, Tensor]], scale: float) -> float:

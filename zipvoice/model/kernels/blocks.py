@@ -5,13 +5,19 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 ROWS_PER_THREAD = 312  # of a feed-forward module, whose hidden layer then stays in the cache
 
 
 def by_hand(x: Tensor) -> bool:
-    """Whether computation on x pays to be arranged by hand: on a CPU, unless a graph is being traced or compiled."""
-    return x.device.type == "cpu" and not torch.jit.is_tracing() and not torch.compiler.is_compiling()
+    """Whether computation on x pays to be arranged by hand.
+
+    On a CPU, unless a graph is being traced or compiled, or a derivative is carried forward.
+    """
+    if x.device.type != "cpu" or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
+    return forward_ad.unpack_dual(x).tangent is None
 
 
 def row_blocks(num_rows: int, rows_per_thread: int, x: Tensor) -> list[slice]:

@@ -6,7 +6,8 @@ Only these functions are compiled: products gain nothing, what is random in trai
 into pieces, and a few small functions compile in seconds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -48,3 +49,14 @@ def fuse(backend: Any = "inductor") -> None:
 def is_fused() -> bool:
     """Whether these functions are compiled."""
     return bool(_compiled)
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """Context in which these functions are not compiled, for what compiled ones cannot do."""
+    compiled = dict(_compiled)
+    _compiled.clear()
+    try:
+        yield
+    finally:
+        _compiled.update(compiled)

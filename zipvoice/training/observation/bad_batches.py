@@ -1,37 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad batches: those without a finite loss or gradient, which are reported and kept, and those beyond the memory."""
 
-import gc
 import json
 import logging
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from zipvoice.audio.mel import HOP, SAMPLING_RATE, num_frames
-from zipvoice.config.training import LoopConfig, RunConfig
-from zipvoice.data.collate import Batch
+from zipvoice.config.training import LoopConfig
 from zipvoice.files import write_text
-from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training.distributed import World
-from zipvoice.training.losses import Objective
-from zipvoice.training.observation.monitor import peak_bytes
-from zipvoice.training.optimizer import ScaledAdam, parameter_groups
-from zipvoice.training.precision import Precision
 from zipvoice.weights import write_weights
 
 MOST_KEPT = 20
 """Batches kept in a folder; the first ones are the most informative, and many would fill a disk."""
 SMALL_SCALE, HOPELESS_SCALE = 0.01, 1e-5
-TOKENS_PER_SECOND = 25
-"""Phonemes of very fast speech, for a batch that tests the memory."""
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
 
 logger = logging.getLogger(__name__)
@@ -162,144 +150,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A training step on one batch, to see whether it fits."""
-
-    reason: str
-    """What makes the batch large."""
-    num_utterances: int
-    seconds: float
-    """Of its longest utterance."""
-    padded_seconds: float
-    """Of the whole batch, padding included."""
-    ids: tuple[str, ...]
-    """Its utterances."""
-    peak_bytes: int
-    """Most memory in use, weights, gradients and optimizer included; without a GPU, since the process began."""
-    error: str | None
-    """PyTorch's message if the memory did not suffice."""
-
-    def __str__(self) -> str:
-        outcome = f"peak {self.peak_bytes / 2**30:.2f} GiB" if self.error is None else f"OUT OF MEMORY: {self.error}"
-        utterances = "1 utterance" if self.num_utterances == 1 else f"{self.num_utterances} utterances"
-        size = f"{utterances} up to {self.seconds:.1f} s, {self.padded_seconds:.0f} s with padding"
-        which = "" if self.error is None else f" (utterances {', '.join(self.ids)})"
-        return f"{self.reason}: {size}: {outcome}{which}"
-
-
-def training_loss(
-    model: ZipVoice,
-    objective: Objective[ZipVoice, Batch],
-    batch: Batch,
-    generator: torch.Generator,
-    precision: Precision,
-) -> Tensor:
-    """The loss of a batch in training mode, times the scale of the precision."""
-    device = next(model.parameters()).device
-    model.train()
-    with precision.autocast():
-        return objective(model, batch.to(device), generator).value * precision.scale
-
-
-def scan(
-    model: ZipVoice,
-    objective: Objective[ZipVoice, Batch],
-    batches: Mapping[str, Batch],
-    generator: torch.Generator,
-    precision: Precision | None = None,
-    tell: Callable[[Trial], object] | None = None,
-) -> list[Trial]:
-    """Try whole training steps, optimizer included, on batches by what makes them large, the largest one first.
-
-    Each batch is used twice, as an objective may alternate between two losses. The learning rate is zero.
-
-    Args:
-        model: on its device.
-        objective: of the run.
-        batches: such as those of `hardest` and `longest_permitted`.
-        generator: of the objective.
-        precision: of the run.
-        tell: is called with each trial as soon as it is over.
-    """
-    optimizer = ScaledAdam(parameter_groups(model, lr=0.0), lr=0.0, clipping_scale=2.0)
-    precision = precision or Precision("fp32", "cpu")
-    trials = []
-    for reason, batch in sorted(batches.items(), key=lambda item: -item[1].features.numel()):
-        trials.append(_trial(reason, model, objective, batch, generator, precision, optimizer))
-        if tell:
-            tell(trials[-1])
-    return trials
-
-
-def _trial(
-    reason: str,
-    model: ZipVoice,
-    objective: Objective[ZipVoice, Batch],
-    batch: Batch,
-    generator: torch.Generator,
-    precision: Precision,
-    optimizer: ScaledAdam,
-) -> Trial:
-    device, error = next(model.parameters()).device, None
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    try:
-        for _ in range(2):
-            training_loss(model, objective, batch, generator, precision).backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            objective.after_step(model)
-    except (MemoryError, RuntimeError) as exception:
-        if not is_out_of_memory(exception):
-            raise
-        error = _sentence(exception)
-    peak = peak_bytes(device)
-    if error is not None:
-        _free_memory(optimizer)
-    seconds = HOP / SAMPLING_RATE
-    size, frames = batch.features.shape[:2]
-    return Trial(reason, size, frames * seconds, size * frames * seconds, tuple(batch.ids), peak, error)
-
-
-def _free_memory(optimizer: ScaledAdam) -> None:
-    """Free what a failed step holds, so that the next trial has the memory to itself."""
-    optimizer.zero_grad(set_to_none=True)
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def _sentence(exception: BaseException) -> str:
-    """The first sentence of PyTorch's long message."""
-    return re.split(r"(?<=[a-zA-Z0-9])\. ", str(exception).strip(), maxsplit=1)[0]
-
-
-def hardest(batches: Iterable[Batch]) -> dict[str, Batch]:
-    """The batches that need most memory, by what makes them large; each batch is named once."""
-    measures: dict[str, Callable[[Batch], int]] = {
-        "the largest batch": lambda batch: batch.features.numel(),
-        "the longest utterance": lambda batch: batch.features.shape[1],
-        "the largest attention": lambda batch: batch.features.shape[0] * batch.features.shape[1] ** 2,
-        "the most utterances": lambda batch: batch.features.shape[0],
-        "the most tokens": lambda batch: len(batch.tokens) * max(map(len, batch.tokens)) ** 2,
-    }
-    worst: dict[str, Batch] = {}
-    for batch in batches:
-        for reason, measure in measures.items():
-            if reason not in worst or measure(batch) > measure(worst[reason]):
-                worst[reason] = batch
-    once = {id(batch): reason for reason, batch in reversed(worst.items())}
-    return {reason: batch for reason, batch in worst.items() if once[id(batch)] == reason}
-
-
-def longest_permitted(config: RunConfig) -> Batch:
-    """A batch of noise that is filled with the longest utterances that the settings permit, in very fast speech."""
-    data = config.data
-    size = max(1, int(data.max_duration / data.max_len))
-    frames, width = num_frames(round(data.max_len * SAMPLING_RATE)), config.model.feat_dim * (3 if data.stereo else 1)
-    features = torch.randn(size, frames, width, generator=torch.Generator().manual_seed(0))
-    tokens = [[1] * min(frames, int(TOKENS_PER_SECOND * data.max_len))] * size
-    return Batch(features, torch.full((size,), frames), tokens, ["noise"] * size, [""] * size)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training.losses import Objective
-from zipvoice.training.observation.bad_batches import training_loss
+from zipvoice.training.observation.memory import training_loss
 from zipvoice.training.precision import Precision
 
 FP32 = Precision("fp32", "cpu")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -150,8 +150,8 @@ class Samples:
         noise = torch.randn(batch.features.shape, generator=torch.Generator().manual_seed(0)).to(batch.features)
         sampling = self.sampling
 
-        def velocity(t: float | Tensor, x: Tensor, condition: Condition, scale: float | Tensor) -> Tensor:
-            v: Tensor = guided_velocity(model, scale)(t, x, condition)
+        def velocity(t: float | Tensor, x: Tensor, condition: Condition, scale: float | Tensor, **end: Any) -> Tensor:
+            v: Tensor = guided_velocity(model, scale)(t, x, condition, **end)
             return v
 
         guided = under_guidance(velocity, sampling.guidance_scale, sampling)
