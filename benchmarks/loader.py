@@ -2,21 +2,26 @@
 """How fast training data come from a core, beside how fast the full-size model takes them.
 
 python benchmarks/loader.py
+python benchmarks/loader.py --padding data/*/utterances.tsv
 
 The corpus is that of the five-minute recipe, many times over, kept in four ways. What is measured is processor time of
 one thread, so that the result holds on a machine that does other work too, and for any number of loader processes: to
 read so many batches, and for a training step of the full-size base model, of two utterances of 10 seconds in float32.
+
+With --padding nothing is loaded: the share of padding in the batches of tables that have a column of seconds, of the
+five-minute recipe and of the sounds that the first line of the other table is of, for batches of several sizes.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from random import Random
 
+import soundfile
 import torch
 
 from zipvoice.config.data import DataConfig, ManifestConfig, PrepareOptions
@@ -35,6 +40,7 @@ from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 CORPUS = Path(__file__).parents[1] / "egs/mini/corpus"
 LISTS = ("train.tsv", "lj_train.tsv")
 NUM_SIMULATED = 20_000
+LIMITS, NUM_EPOCHS = (16.0, 60.0, 200.0, 500.0), 5
 FRAMES, FRAMES_PER_SECOND, NUM_TOKENS = 937, 93.75, 150
 TOKENIZER = TokenizerConfig("simple")
 WAYS = {  # name -> whether features are stored, and whether in shards
@@ -62,7 +68,11 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=50, help="how many times over the corpus is")
     parser.add_argument("--batches", type=int, default=50, help="how many are read")
     parser.add_argument("--steps", type=int, default=3, help="how many training steps the fastest is taken of")
+    parser.add_argument("--padding", nargs="*", type=Path, metavar="TABLE", help="tables with a column of seconds")
     arguments = parser.parse_args()
+    if arguments.padding is not None:
+        print("\n".join(padding_table(arguments.padding)))
+        return
     torch.set_num_threads(1)
     consumed = 2 * FRAMES / FRAMES_PER_SECOND / min(islice(training_steps(), arguments.steps))
     print(f"training takes {consumed:.2f} s of audio in a second of one core", flush=True)
@@ -93,21 +103,66 @@ class Sound:
 
 
 def packing(number: int, world_size: int) -> str:
-    """How well sounds of 1 to 30 seconds, most of them of 4 to 9, fill the batches for some processes."""
+    """How well so many sounds fill the batches for some processes."""
     random = Random(0)
-    sounds = [Sound(min(30.0, max(1.0, random.lognormvariate(1.8, 0.6)))) for _ in range(number)]
+    sounds = simulated(number, random)
     limit, seconds = DataConfig.max_duration, [sound.duration for sound in sounds]
-    begins = bucket_begins(seconds, False, DataConfig.num_buckets, limit, world_size)
     start = time.process_time()
-    batches = list(BucketSampler(begins, limit, DataConfig.buffer_size).batches(sounds, world_size, random))
+    batches = bucketed(sounds, limit, world_size, random)
     took = time.process_time() - start
-    padded = [len(batch) * max(sound.duration for sound in batch) for batch in batches]
+    padded = [padded_seconds(batch) for batch in batches]
     busiest = world_size * sum(max(padded[i : i + world_size]) for i in range(0, len(padded), world_size))
     return (
         f"{number} sounds for {world_size} processes: {1000 * took / len(batches):.2f} ms a batch, batches are "
         f"{sum(padded) / len(batches) / limit:.1%} full, {sum(seconds) / sum(padded):.1%} of that is speech, "
         f"{1 - sum(padded) / busiest:.1%} of the time is spent waiting for others"
     )
+
+
+def simulated(number: int, random: Random) -> list[Sound]:
+    """Sounds of 1 to 30 seconds, most of them of 4 to 9."""
+    return [Sound(min(30.0, max(1.0, random.lognormvariate(1.8, 0.6)))) for _ in range(number)]
+
+
+def bucketed(sounds: Sequence[Sound], limit: float, world_size: int, random: Random) -> list[list[Sound]]:
+    """The batches of an epoch of a corpus as training makes them."""
+    seconds = [sound.duration for sound in sounds]
+    begins = bucket_begins(seconds, len(sounds) < NUM_SIMULATED, DataConfig.num_buckets, limit, world_size)
+    return list(BucketSampler(begins, limit, DataConfig.buffer_size).batches(sounds, world_size, random))
+
+
+def padded_seconds(batch: Sequence[Sound]) -> float:
+    """Of a batch, padding included."""
+    return len(batch) * max(sound.duration for sound in batch)
+
+
+def padding_table(tables: Sequence[Path]) -> Iterator[str]:
+    """The share of padding of each corpus, and of all together, in batches of some sizes."""
+    corpora = {table.parent.name: seconds_of(table) for table in tables}
+    corpora["all of these"] = [seconds for each in corpora.values() for seconds in each]
+    corpora["simulated"] = [sound.duration for sound in simulated(NUM_SIMULATED, Random(0))]
+    corpora["egs/mini"] = [
+        soundfile.info(CORPUS / line.split("\t")[2]).duration
+        for line in (CORPUS / "train.tsv").read_text(encoding="utf-8").splitlines()
+    ]
+    yield f"{'padding':<20}{'utterances':>10}" + "".join(f"{f'{limit:g} s':>9}" for limit in LIMITS)
+    for name, seconds in corpora.items():
+        sounds = [Sound(each) for each in seconds if DataConfig.min_len <= each <= DataConfig.max_len]
+        if sounds:
+            shares = [padding(sounds, limit) for limit in LIMITS]
+            yield f"{name:<20}{len(sounds):>10}" + "".join(f"{share:>9.1%}" for share in shares)
+
+
+def padding(sounds: Sequence[Sound], limit: float) -> float:
+    """The share of padding in the batches of some epochs."""
+    batches = [batch for epoch in range(NUM_EPOCHS) for batch in bucketed(sounds, limit, 1, Random(epoch))]
+    return 1 - NUM_EPOCHS * sum(sound.duration for sound in sounds) / sum(map(padded_seconds, batches))
+
+
+def seconds_of(table: Path) -> list[float]:
+    """The column of seconds of a table with a header."""
+    header, *rows = (line.split("\t") for line in table.read_text(encoding="utf-8").splitlines())
+    return [float(row[header.index("seconds")]) for row in rows]
 
 
 def write_list(folder: Path, copies: int) -> tuple[Path, TokenTable]:

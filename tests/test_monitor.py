@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """A batch that is known by the lengths of its utterances alone."""
+
+    seconds: list[float]
 
 
 def model_and_optimizer(lr=0.01):
@@ -105,6 +113,19 @@ def test_a_step_of_several_batches_is_one_step():
     take_step(monitor, clock, waited=1, worked=4, step=1, frames=80)
     report = monitor.report(1)
     assert (report.seconds_per_step, report.waiting, report.frames_per_second) == (8, 2 / 8, 10)
+
+
+def test_padding_is_counted_over_the_batches_of_an_interval():
+    """Of 4 + 2 s in 8 and 3 + 3 s in 6: 2 of 14; then of 10 s in 10 none."""
+    monitor = Monitor(RunConfig(), *model_and_optimizer())
+    monitor.took([Seconds([4.0, 2.0])])
+    monitor.took([Seconds([3.0, 3.0])])
+    assert monitor.report(2).padding == pytest.approx(2 / 14)
+    monitor.took([Seconds([10.0])])
+    report = monitor.report(3)
+    assert report.padding == 0
+    assert ", 0% padding, " in str(report) and report.scalars()["speed"]["padding"] == 0
+    assert monitor.report(4).padding == 0
 
 
 def test_clipped_steps_are_counted():

@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-BATCHES_PER_BUCKET = 4
+BATCHES_PER_BUCKET = 2
 """A bucket that is not worth this many batches would fill few of them."""
 
 

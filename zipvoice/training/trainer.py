@@ -151,7 +151,9 @@ class Trainer:
     def next_batches(self) -> list[AnyBatch]:
         """The batches of the next step of this process."""
         with self.monitor.waiting():
-            return [next(self.batches) for _ in range(self.accumulate)]
+            batches = [next(self.batches) for _ in range(self.accumulate)]
+        self.monitor.took(batches)
+        return batches
 
     def train_step(self, batches: Sequence[AnyBatch]) -> Loss:
         """One update of the weights, by the pooled loss of these batches and those of all other processes.

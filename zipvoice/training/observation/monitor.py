@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.config.training import LoopConfig
 from zipvoice.training.distributed import World
 from zipvoice.training.losses import Loss
+from zipvoice.training.observation.bad_batches import AnyBatch
 from zipvoice.training.optimizer import ScaledAdam
 
 
@@ -45,6 +46,8 @@ class Report:
     seconds_per_step: float
     waiting: float
     """Share of the time in which the next batch was waited for; what comes near 1 needs more loader processes."""
+    padding: float
+    """Share of padding in the batches of this process, which is computed for nothing."""
     grad_norm: float | None
     """Of the last step, relative to the sizes of the weights; None for an optimizer that does not clip by it."""
     clipped: float
@@ -74,6 +77,7 @@ class Report:
             "frames_per_second": self.frames_per_second,
             "seconds_per_step": self.seconds_per_step,
             "waiting": self.waiting,
+            "padding": self.padding,
             "clipped": self.clipped,
             "peak_gib": self.peak_bytes / 2**30,
         }
@@ -94,7 +98,7 @@ class Report:
         return (
             f"rate {self.lr:.2e}, {gradient}"
             f"{self.audio_per_time:.3g} h of audio per hour, {self.waiting:.0%} waiting for data, "
-            f"{self.peak_bytes / 2**30:.1f} GiB, {left}"
+            f"{self.padding:.0%} padding, {self.peak_bytes / 2**30:.1f} GiB, {left}"
         )
 
 
@@ -133,7 +137,7 @@ class Monitor:
 
     def _begin_interval(self) -> None:
         self._steps = self._clipped = self._frames = 0
-        self._seconds = self._seconds_waited = 0.0
+        self._seconds = self._seconds_waited = self._audio = self._padded_audio = 0.0
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -143,6 +147,11 @@ class Monitor:
             self._step_began = now
         yield
         self._seconds_waited += self._clock() - now
+
+    def took(self, batches: Sequence[AnyBatch]) -> None:
+        """Record the batches of a step."""
+        self._audio += sum(sum(batch.seconds) for batch in batches)
+        self._padded_audio += sum(len(batch.seconds) * max(batch.seconds) for batch in batches)
 
     def stepped(self, step: int, epoch: int, num_frames: int) -> None:
         """Record that step `step` (from 1) has updated the weights. Gradients must still be there.
@@ -172,6 +181,7 @@ class Monitor:
             frames_per_second=self._frames / seconds,
             seconds_per_step=self._seconds / steps,
             waiting=self._seconds_waited / seconds,
+            padding=1 - self._audio / self._padded_audio if self._padded_audio else 0.0,
             grad_norm=max((norm for norm, _ in clipping(self._optimizer)), default=None),
             clipped=self._clipped / steps,
             lr=self._optimizer.param_groups[0]["lr"],
