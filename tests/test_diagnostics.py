@@ -12,6 +12,7 @@ from zipvoice.config.training import RunConfig
 from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training.objectives import BASE_MASK, DIALOG_MASK, ConditionMask, FlowMatching, StereoFlowMatching
+from zipvoice.training.observation import memory
 from zipvoice.training.observation.diagnostics import diagnose, first_non_finite, observed, table
 from zipvoice.training.observation.memory import (
     Trial,
@@ -307,3 +308,23 @@ def test_each_trial_has_its_own_peak():
     before, large, after = (attempt("", batch_of(*[length] * 4)).peak_bytes for length in (10, 900, 10))
     assert large - before > 2**26 and large - after > 2**26
     assert before < available_bytes()
+
+
+@pytest.mark.parametrize(("most", "free"), [("4096000\n", [3000]), ("max\n", []), (None, [])])
+def test_a_container_may_leave_less_than_the_machine(tmp_path, most, free):
+    if most:
+        (tmp_path / "memory.max").write_text(most)
+    (tmp_path / "memory.current").write_text("1024000\n")
+    assert memory._free_in_container(tmp_path) == free
+
+
+def test_a_share_of_what_is_left_may_be_used(monkeypatch):
+    monkeypatch.setattr(memory, "_free_in_container", lambda: [1000])
+    own = memory._kilobytes(Path("/proc/self/status"))["VmRSS"]
+    assert available_bytes() == pytest.approx(1024 * (own + 1000), rel=0.05)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
+    assert memory.memory_limit(torch.device("cpu")) == 800
+    assert memory.memory_limit(torch.device("cuda")) == math.inf
+    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+    with pytest.raises(ValueError, match=r"does not tell how much memory is left: .* \(--memory\)"):
+        memory.memory_limit(torch.device("cpu"))

@@ -9,6 +9,7 @@ from corpus_runs import make_corpus, run_config
 from safetensors.torch import load_file
 from tiny_models import LETTERS, TINY, make_model, tiny_vocoder
 from torch import nn
+from torch.autograd import forward_ad
 
 from zipvoice import Synthesizer
 from zipvoice.config.export import ExportOptions
@@ -20,6 +21,7 @@ from zipvoice.data.collate import Batch
 from zipvoice.export.onnx import export_onnx
 from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.kernels import fusion
+from zipvoice.model.kernels.blocks import by_hand
 from zipvoice.model.solver import solve, time_grid
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained, read_directory
@@ -177,7 +179,7 @@ def test_the_derivative_of_the_network_equals_finite_differences(network, fused)
     if fused:
         fusion.fuse("eager")
     try:
-        target = mean_flow_target(u, v, t, x, t_next)
+        target = mean_flow_target(lambda *inputs: u(*inputs) if not fusion.is_fused() else None, v, t, x, t_next)
         assert fusion.is_fused() == fused
     finally:
         fusion.fuse(None)
@@ -206,6 +208,20 @@ def test_a_model_without_a_step_refuses_one_and_has_the_published_names(network)
     assert network.predicts_means and not plain.predicts_means
     with pytest.raises(ValueError, match="step_embed_dim is for a distilled model, which zipvoice is not"):
         ZipVoice(SIZES, Vocabulary(11))
+
+
+def test_the_target_is_that_of_evaluation_and_the_prediction_that_of_training():
+    modes, student = [], LinearFlow()
+    student.register_forward_pre_hook(lambda module, inputs: modes.append(module.training))
+    MeanFlow(LinearFlow())(student.train(), batch_of(), torch.Generator().manual_seed(0))
+    assert modes == [False, True]
+
+
+def test_derivatives_are_not_carried_through_what_is_arranged_by_hand():
+    x = torch.ones(2, 3)
+    assert by_hand(x)
+    with forward_ad.dual_level():
+        assert by_hand(x) and not by_hand(forward_ad.make_dual(x, x))
 
 
 def test_a_model_is_left_in_the_mode_it_was_in():

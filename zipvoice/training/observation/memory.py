@@ -282,10 +282,10 @@ def _kilobytes(path: Path) -> dict[str, int]:
     return {line[0].rstrip(":"): int(line[1]) for line in lines if line[-1:] == ["kB"]}
 
 
-def _free_in_container() -> list[int]:
+def _free_in_container(group: Path = Path("/sys/fs/cgroup")) -> list[int]:
     """Kilobytes that a container's limit leaves, if it has one."""
     try:
-        most, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current"))
+        most, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
         return [(int(most) - int(used)) // 1024]
     except (OSError, ValueError):  # there is none, or it is "max"
         return []
