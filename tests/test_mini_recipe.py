@@ -122,7 +122,13 @@ def test_levels_of_the_louder_and_the_quieter_channel():
 
 @pytest.mark.parametrize(
     ("name", "source"),
-    [("distill_1", "mini"), ("distill_2", "distill_1"), ("dialog", "mini"), ("stereo", "dialog")],
+    [
+        ("distill_1", "mini"),
+        ("distill_2", "distill_1"),
+        ("mean_flow", "mini"),
+        ("dialog", "mini"),
+        ("stereo", "dialog"),
+    ],
 )
 def test_each_run_starts_from_the_one_before(name, source):
     run, before = run_file(name), run_file(source)
@@ -152,7 +158,7 @@ def test_the_curriculum_goes_through(tmp_path, monkeypatch):
         ):
             options = PrepareOptions(source, "data", prefix, subset, features=True, storage="numpy_files")
             prepare(replace(options, stereo=prefix == "dialog_stereo"))
-    for name in ("mini", "distill_1", "distill_2", "dialog", "stereo"):
+    for name in ("mini", "distill_1", "distill_2", "mean_flow", "dialog", "stereo"):
         train(replace(run_file(name), model=TINY, num_steps=2, log_every=1, average_period=1))
 
     monkeypatch.setattr(measure, "NUM_STEPS", 4)
@@ -160,6 +166,10 @@ def test_the_curriculum_goes_through(tmp_path, monkeypatch):
     _, _, *found = measure.report_distilled(Path("exp/mini"), *students)
     assert len(found) == 2 * 3 * 2  # of recordings, models and time shifts
     assert found[0].split() == ["training", "exp/mini", "4", "0.5", "0.00", "0.00"]  # no distance to itself
+    monkeypatch.setattr(measure, "EXACT_STEPS", 1)
+    _, _, base, one_step = measure.report_few_steps(Path("exp/mini"), Path("exp/mean_flow"))
+    assert base.split()[0] == "exp/mini" and one_step.split()[0] == "exp/mean_flow"
+    assert len(base.split()) == len(one_step.split()) == 1 + len(measure.FEWEST_STEPS)
     twins = [Path("exp/dialog")] * 2
     assert list(measure.report_turns(*twins))[1].split() == ["exp/dialog", "0.0000", "0.0000"]
     _, recordings, model = measure.report_stereo(Path("exp/stereo"))

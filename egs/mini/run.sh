@@ -51,10 +51,12 @@ if runs 4; then
 fi
 
 if runs 5; then
-  echo "Stage 5: distil the model, first from itself under guidance, then from its own average"
+  echo "Stage 5: distil the model, first from itself under guidance, then from its own average; then for one step"
   zipvoice train conf/distill_1.json
   zipvoice train conf/distill_2.json
   python local/measure.py distilled $exp exp/distill_1 exp/distill_2 | tee exp/distilled.txt
+  zipvoice train conf/mean_flow.json
+  python local/measure.py few-steps $exp exp/distill_1 exp/distill_2 exp/mean_flow | tee exp/few_steps.txt
 fi
 
 if runs 6; then

@@ -110,7 +110,7 @@ def report_distilled(teacher_directory: Path, *students: Path) -> Iterable[str]:
 
 
 def report_few_steps(teacher_directory: Path, *students: Path) -> Iterable[str]:
-    """How far the result of few equal steps is from the teacher's exact flow under guidance, on validation recordings."""
+    """How far few equal steps lead from where the teacher's exact flow does, on validation recordings."""
     run, teacher = run_of(teacher_directory), load_pretrained(teacher_directory).model
     tasks = [(batch, end_of(batch, KNOWN_SPEECH)) for batch in batches_of(teacher_directory, run.data.dev)]
     exact = [generate(teacher, *task, EXACT_STEPS, FLOW_SCALE, 1.0, "midpoint") for task in tasks]
