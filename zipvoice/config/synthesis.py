@@ -153,8 +153,8 @@ class SynthesisOptions:
         """A copy in which what was left open has the value that suits a model of a variant and its `sampling`.
 
         Or, where that is asked for and the model has one, its `fast` sampling. Raises ValueError for a guidance
-        interval or its reuse with a distilled model, which always has guidance, and for mean-flow with a model of another
-        solver.
+        interval or its reuse with a distilled model, which always has guidance, and for the solver mean-flow with a
+        model of another.
         """
         suits: dict[str, Any] = asdict(fast if self.fast and fast else sampling)
         suits["max_chunk_seconds"] = 40.0 if "dialog" in variant else 25.0
