@@ -96,7 +96,7 @@ def test_what_is_not_a_recording_is_refused_with_advice(tmp_path, content, messa
     assert str(tmp_path / "a.wav") in str(error.value)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(min_size=1, max_size=200), st.sampled_from([b"", b"RIFF", b"OggS", b"fLaC", b"ID3"]))
 def test_random_bytes_raise_nothing_but_value_errors(content, start):
     with pytest.raises(ValueError):
@@ -214,7 +214,7 @@ def test_a_tone_above_the_new_nyquist_frequency_is_down_by_80_db_and_one_below_s
     assert level(0.9 * target / 2) == pytest.approx(0, abs=0.01)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.integers(1, 5000),
     st.integers(1, 3),

@@ -108,7 +108,7 @@ def test_columns_have_known_names_and_are_all_there(folder):
 VALUES = one_of(text(max_size=8), floats(), integers(), none(), sampled_from(["1", "0.5", "a.wav"]))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(dictionaries(one_of(sampled_from(KEYS), text(max_size=3)), VALUES))
 def test_any_keys_and_values_are_a_row_or_an_error(content):
     try:
@@ -120,7 +120,7 @@ def test_any_keys_and_values_are_a_row_or_an_error(content):
     assert 0 <= found.start < (float("inf") if found.end is None else found.end)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(text(max_size=60))
 def test_any_line_is_a_row_or_an_error(line):
     try:

@@ -114,7 +114,7 @@ def inflect_engine():
     return pytest.importorskip("inflect").engine()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 10**36 - 1) | st.integers(0, 10**5))
 def test_words_are_those_of_inflect(n):
     engine = inflect_engine()

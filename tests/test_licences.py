@@ -31,7 +31,7 @@ def test_what_is_not_installed_is_said():
     assert list(lister["rows"](found)) == ["| no-such-package-anywhere | not installed where this table was made |"]
 
 
-@pytest.mark.parametrize(("name", "expected"), [("numpy", "BSD-3-Clause"), ("soxr", "LGPL-2.1"), ("tqdm", "MPL-2.0")])
+@pytest.mark.parametrize(("name", "expected"), [("numpy", "BSD"), ("soxr", "LGPL-2.1"), ("tqdm", "MPL-2.0")])
 def test_a_licence_is_what_the_metadata_says(name, expected):
     assert expected in lister["licence"](distribution(name))
 

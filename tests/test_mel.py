@@ -56,7 +56,7 @@ def test_reference_frame_counts(samples, frames):
     assert num_frames(samples) == frames
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(513, 20000), st.lists(st.integers(1, 3), max_size=2))
 def test_any_leading_shape_gives_the_features_of_each_wave_in_both_forms(num_samples, shape):
     waves = np.random.default_rng(num_samples).standard_normal((*shape, num_samples), np.float32)

@@ -26,7 +26,7 @@ def names(batches) -> list[list[int]]:
     return [[sound.name for sound in batch] for batch in batches]
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seconds=lists(floats(0.1, 30.0), max_size=30),
     begins=lists(floats(0.1, 30.0), min_size=1, max_size=4, unique=True),
@@ -85,7 +85,7 @@ def test_buckets_have_equal_shares_of_the_speech():
     assert bucket_begins(seconds, True, 3, 15.0, 4) == [1.0, 2.0]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(lists(floats(0.1, 30.0), min_size=1), integers(1, 40))
 def test_no_bucket_spans_more_than_a_doubling(seconds, num_buckets):
     begins = bucket_begins(seconds, False, num_buckets, 200.0, 1)

@@ -66,7 +66,7 @@ def by_the_book(levels):
     return np.concatenate([levels[max(a, 0) : min(b, length)] for a, b in sounding] or [levels])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 400).map(lambda n: n * 9), min_size=2, max_size=7), st.sampled_from([110, 300, 8000]))
 def test_pauses_are_shortened_as_specified(parts, loud):
     parts = [150, 1200, *parts, 1200, 150]  # edges that only lose 50 ms each
@@ -128,7 +128,7 @@ def test_clicks_too_short_to_count_as_sound_are_not_removed_with_the_pauses():
     assert np.array_equal(remove_silence(audio).samples, square_wave(100, 10, 100, loud=300).samples)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     num_samples=st.integers(0, 60000),
     channels=st.integers(1, 3),
@@ -161,7 +161,7 @@ def test_reference_cross_fades(record):
     np.testing.assert_allclose(found, WAVES[f"{name}.result"], atol=1e-6, rtol=0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=6), st.integers(0, 200))
 def test_a_constant_stays_constant(lengths, milliseconds):
     chunks = [np.full((2, length), 0.25, np.float32) for length in lengths]

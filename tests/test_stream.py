@@ -153,7 +153,7 @@ waves = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(waves, st.lists(st.sampled_from([0.0, 0.1, 0.35]), min_size=5, max_size=5))
 def test_parts_are_given_out_as_they_come_and_the_speech_stays(centiseconds, pauses):
     pieces = [

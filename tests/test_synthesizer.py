@@ -251,6 +251,13 @@ def test_a_model_that_says_what_suits_it_is_spoken_with_that(synthesizer):
     assert SynthesisOptions(temperature=0.0).resolved("zipvoice_distill", suits).temperature == 0.0
 
 
+def test_batches_are_small_where_large_ones_only_take_memory():
+    suits = SamplingConfig(4, 1.0)
+    seconds = [SynthesisOptions().resolved("zipvoice", suits, None, gpu).max_batch_seconds for gpu in (False, True)]
+    assert seconds == [10.0, 100.0]
+    assert SynthesisOptions(max_batch_seconds=5.0).resolved("zipvoice", suits).max_batch_seconds == 5.0
+
+
 def test_a_model_that_has_a_time_grid_is_spoken_with_it_unless_steps_are_given():
     suits = SamplingConfig(num_steps=2, guidance_scale=1.0, solver="adams-bashforth", time_grid=(0.0, 0.25, 1.0))
     assert SynthesisOptions().resolved("zipvoice", suits).sampling == suits

@@ -32,7 +32,7 @@ TOKENIZERS = {
     for config in CONFIGS
 }
 STRICT = {f"{config.type}-{config.language}": build_tokenizer(config, tags=TAGS) for config in CONFIGS}
-relaxed = settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+relaxed = settings(max_examples=40, suppress_health_check=list(HealthCheck))
 
 FRAGMENTS = [
     "[S1]", "[S2]", "[LAUGHS]", "[pause 0.5s]", "[pause", "<ni3>", "<hao>", "</a/>", "<", ">", "[", "]", "\\", "\\<",

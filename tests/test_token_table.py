@@ -78,7 +78,7 @@ def test_error_names_the_line(tmp_path, content, message):
     assert str(path) in str(error.value)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.text(st.characters(exclude_characters="\t\n\r", codec="utf-8"), min_size=1), unique=True))
 def test_write_then_read(tmp_path_factory, tokens):
     path = tmp_path_factory.mktemp("table") / "tokens.txt"

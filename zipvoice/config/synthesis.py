@@ -109,8 +109,9 @@ class SynthesisOptions:
     first_chunk_seconds: float | None = None
     """Length of the first chunk, without the prompt; the next ones grow. By default it is like the others, or 3 in a
     stream."""
-    max_batch_seconds: float = 100.0
-    """Chunks spoken at the same time have at most this length together, prompts and padding included."""
+    max_batch_seconds: float | None = None
+    """Chunks spoken at the same time have at most this length together, prompts and padding included; by default 100
+    on an accelerator, and 10 on a CPU, where larger batches take more memory and no less time."""
     short_text_floor: bool = True
     """Give words that would take less than 1.6 s more time; a model swallows very short texts otherwise."""
     remove_long_silence: bool = False
@@ -148,16 +149,21 @@ class SynthesisOptions:
         check_times(self.num_steps, self.time_grid, self.guidance_interval)
 
     def resolved(
-        self, variant: Variant, sampling: SamplingConfig, fast: SamplingConfig | None = None
+        self,
+        variant: Variant,
+        sampling: SamplingConfig,
+        fast: SamplingConfig | None = None,
+        has_accelerator: bool = False,
     ) -> "ResolvedOptions":
         """A copy in which what was left open has the value that suits a model of a variant and its `sampling`.
 
-        Or, where that is asked for and the model has one, its `fast` sampling. Raises ValueError for a guidance
-        interval or its reuse with a distilled model, which always has guidance, and for the solver mean-flow with a
-        model of another.
+        Or, where that is asked for and the model has one, its `fast` sampling; and what suits the device. Raises
+        ValueError for a guidance interval or its reuse with a distilled model, which always has guidance, and for the
+        solver mean-flow with a model of another.
         """
         suits: dict[str, Any] = asdict(fast if self.fast and fast else sampling)
         suits["max_chunk_seconds"] = 40.0 if "dialog" in variant else 25.0
+        suits["max_batch_seconds"] = 100.0 if has_accelerator else 10.0
         given = {name: value for name, value in vars(self).items() if value is not None}
         if self.time_grid is not None:
             suits["num_steps"] = len(self.time_grid) - 1
@@ -186,6 +192,7 @@ class ResolvedOptions(SynthesisOptions):
     solver: SolverName = field(kw_only=True, default="euler")
     guidance_every: int = field(kw_only=True, default=1)
     max_chunk_seconds: float = field(kw_only=True)
+    max_batch_seconds: float = field(kw_only=True)
 
     @property
     def level(self) -> float | None:

@@ -56,7 +56,7 @@ class Scheduler:
     def __init__(self, synthesizer: Synthesizer, limits: SchedulerLimits | None = None) -> None:
         self.synthesizer = synthesizer
         self.limits = limits or SchedulerLimits()
-        self._batch_frames = self.limits.batch_frames(has_accelerator(synthesizer))
+        self._batch_frames = self.limits.batch_frames(synthesizer.has_accelerator)
         self._changed = threading.Condition()
         self._tasks: dict[SpeechJob, Task] = {}
         self._admission = Admission(self.limits)
@@ -385,9 +385,3 @@ class Scheduler:
                 counts.expired += 1
             case _:
                 counts.failed += 1
-
-
-def has_accelerator(synthesizer: Synthesizer) -> bool:
-    """Whether the model computes elsewhere than on the CPU; runtimes that tell no device compute there."""
-    device = getattr(synthesizer.model, "device", None)
-    return getattr(device, "type", "cpu") != "cpu"

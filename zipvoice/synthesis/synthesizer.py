@@ -89,9 +89,15 @@ class Synthesizer:
         return f"Synthesizer({description.variant}, {tokens}, {description.feature.sampling_rate} Hz)"
 
     def resolved(self, options: SynthesisOptions | None = None) -> ResolvedOptions:
-        """The options, with what suits the model where they say nothing."""
+        """The options, with what suits the model and its device where they say nothing."""
         model = self.model.description
-        return (options or SynthesisOptions()).resolved(model.variant, model.sampling, model.fast)
+        return (options or SynthesisOptions()).resolved(model.variant, model.sampling, model.fast, self.has_accelerator)
+
+    @property
+    def has_accelerator(self) -> bool:
+        """Whether the model computes elsewhere than on the CPU; runtimes that tell no device compute there."""
+        device = getattr(self.model, "device", None)
+        return getattr(device, "type", "cpu") != "cpu"
 
     # ------------------------------------------------------------ voices
 
