@@ -2,11 +2,13 @@
 """A server process under many short requests of random kinds, and under four times the load that it can bear.
 
     python benchmarks/soak.py --requests 10000 --overload-seconds 120
+    python benchmarks/soak.py --requests 10000 --overload-seconds 0 --tiny
 
 Starts `zipvoice serve` with a voice of one second, so that requests are short. Of the requests 10 % are cancelled as
 soon as sound comes, 5 % are malformed, 5 % are read slowly; the others differ in text, format and way of sending. What
-was sent as PCM is compared with the first answer to the same request. Memory, file descriptors and threads of the
-server are those at rest, after 500 requests and at the end.
+was sent as PCM is compared with the first answer to the same request. Memory, file descriptors, threads and tasks of
+the server are those at rest, after every 500 requests. `--tiny` speaks noise with random weights, in a hundredth of the
+time: what is looked for is in the server, and ONNX Runtime computes either way.
 
 Then requests come by Poisson's law at half of the measured rate, and at four times of it.
 """
@@ -29,7 +31,14 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from tiny_models import make_model, make_vocoder, tone
+
+import zipvoice
 from zipvoice import Prompt, builtin
+from zipvoice.config.export import ExportOptions
+from zipvoice.export.onnx import export_onnx
 
 TEXTS = ("Yes.", "Not today.", "Who is there?", "Good morning.", "I see.", "Come in.")
 MALFORMED = (
@@ -44,7 +53,9 @@ MALFORMED = (
     b"\xff\xfe\x00",
 )
 SETTLED = 500
-"""Requests after which memory has its size."""
+"""Requests after which memory has its size, and between measurements."""
+REST_SECONDS = 4.0
+"""Before a measurement: connections are closed by then, and memory is given back."""
 
 
 def short_voice(folder: Path) -> None:
@@ -55,6 +66,16 @@ def short_voice(folder: Path) -> None:
     dataclasses.replace(whole, features=whole.features[:94], tokens=tokens, text=text).save(
         folder / "short.safetensors"
     )
+
+
+def tiny_model(folder: Path, voices: Path) -> list[str]:
+    """Graphs of random weights, and a voice of theirs; the options that serve them."""
+    make_model(folder / "model", "zipvoice_distill")
+    (folder / "vocoder").mkdir()
+    make_vocoder(folder / "vocoder")
+    export_onnx(ExportOptions(str(folder / "model"), str(folder / "graphs"), vocoder=str(folder / "vocoder")))
+    zipvoice.load(folder / "graphs").prompt(tone(1.0), "a low tone").save(voices / "short.safetensors")
+    return ["--model", str(folder / "graphs"), "--runtime", "onnx"]
 
 
 class Server:
@@ -71,7 +92,7 @@ class Server:
         raise RuntimeError("the server did not start")
 
     def size(self) -> dict[str, int]:
-        """Megabytes of memory, open files and threads."""
+        """Megabytes of memory, open files, threads and tasks."""
         folder = Path(f"/proc/{self.process.pid}")
         status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
         megabytes = int(status["VmRSS"].split()[0]) // 1024
@@ -178,21 +199,24 @@ async def offered(
     return statuses, took
 
 
+async def soak(server: Server, client: httpx.AsyncClient, given: argparse.Namespace) -> None:
+    clients, done, started = Clients(client, seed=0), 0, time.perf_counter()
+    while done < given.requests and time.perf_counter() - started < given.seconds:
+        count = min(SETTLED, given.requests - done)
+        await clients.many(count, given.at_a_time)
+        done += count
+        await asyncio.sleep(REST_SECONDS)
+        tasks = re.search(r"^zipvoice_tasks (\d+)", (await client.get("/metrics")).text, re.MULTILINE)
+        print(done, {**server.size(), "tasks": int(tasks[1]) if tasks else None}, flush=True)
+    print(f"{done} requests in {time.perf_counter() - started:.0f} s")
+    for outcome, count in sorted(clients.outcomes.items()):
+        print(f"{count:6} {outcome}")
+
+
 async def work(server: Server, given: argparse.Namespace) -> None:
-    limits = httpx.Limits(max_connections=None)
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=REST_SECONDS / 4)
     async with httpx.AsyncClient(base_url=server.url, timeout=300, limits=limits) as client:
-        clients = Clients(client, seed=0)
-        started = time.perf_counter()
-        while (done := sum(clients.outcomes.values()) - clients.outcomes["refused, sent again"]) < given.requests:
-            if time.perf_counter() - started > given.seconds:
-                break
-            await clients.many(min(100, given.requests - done), given.at_a_time)
-            await asyncio.sleep(1.0)  # at rest
-            if done == 0 or (done + 100) % SETTLED == 0 or done + 100 >= given.requests:
-                print(done + 100, server.size(), flush=True)
-        print(f"{done} requests in {time.perf_counter() - started:.0f} s")
-        for outcome, count in sorted(clients.outcomes.items()):
-            print(f"{count:6} {outcome}")
+        await soak(server, client, given)
         if not given.overload_seconds:
             return
         started = time.perf_counter()
@@ -216,11 +240,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop before all requests after so long")
     parser.add_argument("--at-a-time", type=int, default=6)
     parser.add_argument("--overload-seconds", type=float, default=120.0)
-    parser.add_argument("server", nargs="*", default=["--vocoder", "vocos_small"], help="options of zipvoice serve")
+    parser.add_argument("--tiny", action="store_true", help="speak noise, by a model of random weights")
+    parser.add_argument("server", nargs="*", default=[], help="options of zipvoice serve")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        short_voice(Path(folder))
-        server = Server(Path(folder), given.server)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as voices:
+        if given.tiny:
+            given.server += tiny_model(Path(folder), Path(voices))
+        else:
+            short_voice(Path(voices))
+        server = Server(Path(voices), given.server)
         try:
             asyncio.run(work(server, given))
         finally:

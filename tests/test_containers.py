@@ -36,6 +36,23 @@ def test_a_file_is_valid_at_every_moment(name, channels):
     assert 2 <= end <= 2 + (Fraction(2 * 1152, 24000) if name in ("mp3", "aac") else 0)
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_parts_without_samples_leave_no_trace(name):
+    sound, nothing = tone(0.3), Audio(np.zeros((1, 0), np.float32), 24000)
+    files = []
+    for parts in ([sound, sound], [nothing, sound, nothing, nothing, sound, nothing]):
+        file = container(name, 24000, 1)
+        files.append(b"".join([*(file.add(part) for part in parts), file.end()]))
+    if name == "opus":  # streams of Ogg have numbers of their own
+        files = [np.concatenate(_decoded(data)) for data in files]
+    assert np.array_equal(*(np.frombuffer(file, np.uint8) if isinstance(file, bytes) else file for file in files))
+
+
+def _decoded(data: bytes) -> list[np.ndarray]:
+    with av.open(io.BytesIO(data)) as file:
+        return [frame.to_ndarray()[0] for frame in file.decode(audio=0)]
+
+
 def test_pcm_is_the_samples_of_wav():
     sound = tone(0.3)
     assert whole_file("pcm", sound) == whole_file("wav", sound)[44:]

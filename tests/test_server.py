@@ -301,6 +301,15 @@ def test_a_dialogue_is_its_turns_with_pauses_between(http):
         assert np.corrcoef(*(np.frombuffer(data, "<i2") for data in (alone, beside)))[0, 1] > 0.999
 
 
+@pytest.mark.parametrize("name", ["flac", "opus"])
+def test_a_dialogue_may_have_no_pauses(http, name):
+    turns = [{"text": "Yes."}, {"text": "No."}]
+    body = {"turns": turns, "pause_between_turns": 0, "response_format": name, **FAST}
+    whole = http.post("/v1/audio/dialogue", json=body).content
+    alone = sum(len(speak(http, turn["text"]).content) - 44 for turn in turns) // 2
+    assert len(samples(whole)) == alone
+
+
 def test_a_dialogue_names_the_voice_it_does_not_have(http):
     body = {"turns": [{"voice": "nobody", "text": "Yes."}]}
     assert http.post("/v1/audio/dialogue", json=body).json()["error"]["code"] == "voice_not_found"
@@ -339,6 +348,8 @@ def test_a_voice_is_uploaded_heard_and_deleted(http, server):
     ("fields", "param"),
     [
         ({"consent": None}, "consent"),
+        ({"consent": " No. "}, "consent"),
+        ({"consent": "false"}, "consent"),
         ({"ref_text": " "}, "ref_text"),
         ({"name": "../me"}, "name"),
         ({"name": ".me"}, "name"),
@@ -368,6 +379,7 @@ def test_health_and_metrics(http):
     assert http.get("/health").json() == {"status": "ok"}
     assert http.get("/ready").json() == {"status": "ready"}
     text = http.get("/metrics").text
+    assert metric(http, "tasks") >= 1 and "process_resident_memory_bytes" in text
     assert re.search(r'zipvoice_first_audio_seconds_bucket\{le="\+Inf"\} \d', text)
 
 

@@ -234,12 +234,27 @@ def test_a_client_that_takes_nothing_in_is_let_go():
 def test_what_is_being_spoken_is_spoken_to_its_end_at_sigterm(guarded, http):
     """The last one that uses this server."""
     body = {"input": SENTENCE * 3, "response_format": "pcm", "num_steps": 1}
-    with http.stream("POST", "/v1/audio/speech", json=body) as answer:
-        chunks = answer.iter_raw()
+    where = guarded.url.replace("http", "ws") + "/v1/audio/speech/stream"
+    settings = {"type": "session.config", "response_format": "pcm", "num_steps": 1}
+    with (
+        connect(where, additional_headers=KEY) as live,
+        connect(where, additional_headers=KEY) as idle,
+        http.stream("POST", "/v1/audio/speech", json=body) as answer,
+    ):
+        for message in (settings, {"type": "input.text", "text": SENTENCE * 3}, {"type": "input.done"}):
+            live.send(json.dumps(message))
+        chunks, messages = answer.iter_raw(), []
         size = len(next(chunks))
+        while not messages or isinstance(messages[-1], str):  # until there is sound
+            messages.append(live.recv(timeout=60))
         guarded.process.send_signal(signal.SIGTERM)
         size += sum(len(chunk) for chunk in chunks)
-    assert size > 2 * 24000 * 8
+        messages += live
+    sound = b"".join(message for message in messages if isinstance(message, bytes))
+    *_, done, end = (json.loads(message) for message in messages if isinstance(message, str))
+    assert size > 2 * 24000 * 8 and len(sound) == done["total_bytes"] > 2 * 24000 * 8
+    assert end["type"] == "session.done"
+    assert live.close_code == idle.close_code == 1012  # the service restarts
     assert guarded.end() == 0
 
 

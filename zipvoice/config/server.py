@@ -56,6 +56,9 @@ class ServerOptions:
     """Speech must be finished within this time, unless the request asks for less."""
     drain_seconds: float = 30.0
     """When told to end, the server finishes what it is speaking for at most this long."""
+    log_requests: bool = False
+    """Write a line about each request to the log: its id (the header X-Request-Id), what it was answered, how many
+    bytes, in which time."""
     log_texts: bool = False
     """Write the texts of requests to the log."""
 

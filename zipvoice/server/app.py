@@ -13,13 +13,14 @@ import zipvoice
 from zipvoice.server import live_routes, service_routes, speech_routes, voice_routes
 from zipvoice.server.errors import ApiError, invalid, of_validation
 from zipvoice.server.guard import Guard
+from zipvoice.server.request_log import HEADER, RequestLog, request_id
 from zipvoice.server.speaker import Speaker, told
 
 
 def build_app(speaker: Speaker, keys: Sequence[str] = ()) -> FastAPI:
     """An ASGI application that speaks through `speaker`, for those who have one of the `keys` if there are any."""
     app = FastAPI(title="ZipVoice", version=zipvoice.__version__, docs_url=None, redoc_url=None)
-    app.state.speaker = speaker
+    app.state.speaker, app.state.live = speaker, set()
     for room in (speech_routes, voice_routes, service_routes, live_routes):
         app.include_router(room.router)
     app.add_exception_handler(RequestValidationError, _of_validation)
@@ -32,8 +33,9 @@ def build_app(speaker: Speaker, keys: Sequence[str] = ()) -> FastAPI:
             allow_origins=list(speaker.options.allow_origin),
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],  # OpenAI's client sends many of its own
-            expose_headers=["X-Model", "X-Ignored-Fields", "X-Word-Timestamps", "Retry-After"],
+            expose_headers=[HEADER, "X-Model", "X-Ignored-Fields", "X-Word-Timestamps", "Retry-After"],
         )
+    app.add_middleware(RequestLog, is_on=speaker.options.log_requests)
     return app
 
 
@@ -64,4 +66,6 @@ def _reason(error: BaseException) -> str:
 
 
 def _of_anything(request: Request, error: Exception) -> Response:
-    return told(error).response()
+    answer = told(error).response()
+    answer.headers[HEADER] = request_id.get()  # Starlette sends this one past all that was added
+    return answer

@@ -17,15 +17,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from zipvoice.server.containers import container
 from zipvoice.server.errors import ApiError, invalid, of_validation
 from zipvoice.server.guard import KEY_PROTOCOL
+from zipvoice.server.json_bodies import parsed
 from zipvoice.server.schemas import LiveSettings
 from zipvoice.server.speaker import Speaker, told
 from zipvoice.server.speech_job import SpeechJob
 from zipvoice.server.speech_routes import caller
 from zipvoice.server.text_feed import TextFeed
 from zipvoice.synthesis.prompt import Prompt
-
-PROTOCOL = "zipvoice"
-"""What a web page asks for beside the protocol that carries its key."""
 
 router = APIRouter()
 
@@ -37,6 +35,8 @@ async def stream(websocket: WebSocket) -> None:
     named = next((name for name in asked if not name.startswith(KEY_PROTOCOL)), None)
     await websocket.accept(subprotocol=named)
     session = LiveSession(websocket, websocket.app.state.speaker, caller(websocket))
+    sessions: set[LiveSession] = websocket.app.state.live
+    sessions.add(session)
     try:
         while await session.handle_next():
             pass
@@ -45,6 +45,7 @@ async def stream(websocket: WebSocket) -> None:
     except WebSocketDisconnect:
         pass
     finally:
+        sessions.remove(session)
         await session.cancel()
 
 
@@ -78,6 +79,11 @@ class LiveSession:
         """Whether the last of them goes on."""
         self.sending: asyncio.Task[None] | None = None
 
+    @property
+    def is_speaking(self) -> bool:
+        """Whether something is still to be sent."""
+        return self.sending is not None and not self.sending.done()
+
     # ------------------------------------------------------------ what comes in
 
     async def handle_next(self) -> bool:
@@ -104,7 +110,7 @@ class LiveSession:
         if event["type"] == "websocket.disconnect":
             raise WebSocketDisconnect
         try:
-            message = json.loads(event.get("text") or "")
+            message = parsed(event.get("text") or "")
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
@@ -126,15 +132,15 @@ class LiveSession:
             raise invalid("text must be a string", "text", "string_type")
         self.speaker.check_length((self.waiting[-1].text if self.is_open else "") + text, "text")
         if not self.is_open:
-            self.waiting.append(self._begun())
+            self.waiting.append(await self._begun())
             self.is_open = True
         self.waiting[-1].write(text)
-        if self.sending is None or self.sending.done():
+        if not self.is_speaking:
             self.sending = asyncio.create_task(self._send_all())
 
-    def _begun(self) -> Utterance:
+    async def _begun(self) -> Utterance:
         feed = TextFeed()
-        prompt = self.prompt or self.speaker.voices.get(None)
+        prompt = self.prompt or await self.speaker.voice(None)
         job = self.speaker.submit(feed, prompt, self.settings, self.key)
         self.num_utterances += 1
         return Utterance(self.num_utterances - 1, feed, job, self.settings)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scheduler counts, as Prometheus reads it."""
+"""What the scheduler counts, and what its process takes, as Prometheus reads it."""
 
+import threading
 from collections.abc import Iterator
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -37,18 +38,21 @@ HISTOGRAMS = {
 }
 
 
-def exposition(metrics: SchedulerMetrics) -> bytes:
-    """The counts in Prometheus's text format."""
+def exposition(metrics: SchedulerMetrics, num_tasks: int) -> bytes:
+    """The counts in Prometheus's text format; `num_tasks` are those of the event loop."""
     registry = CollectorRegistry()
-    registry.register(_Counts(metrics))
+    registry.register(_Counts(metrics, num_tasks))
+    ProcessCollector(registry=registry)  # memory, open files, processor time
     return generate_latest(registry)
 
 
 class _Counts(Collector):
-    def __init__(self, metrics: SchedulerMetrics) -> None:
-        self.metrics = metrics
+    def __init__(self, metrics: SchedulerMetrics, num_tasks: int) -> None:
+        self.metrics, self.num_tasks = metrics, num_tasks
 
     def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("zipvoice_tasks", "Tasks of the event loop.", value=self.num_tasks)
+        yield GaugeMetricFamily("zipvoice_threads", "Threads of Python.", value=threading.active_count())
         for name, text in GAUGES.items():
             yield GaugeMetricFamily(f"zipvoice_{name}", text, value=getattr(self.metrics, name))
         for name, text in COUNTERS.items():

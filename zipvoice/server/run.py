@@ -18,8 +18,10 @@ from zipvoice.server import memory
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.app import build_app
 from zipvoice.server.connections import connection_class
+from zipvoice.server.live_routes import LiveSession
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.speaker import Speaker
+from zipvoice.server.threads import filled_pool
 from zipvoice.server.voice_folders import folder_at
 from zipvoice.server.voice_store import VoiceStore
 from zipvoice.server.wyoming import MAX_LINE_BYTES, WyomingServer
@@ -28,6 +30,9 @@ from zipvoice.synthesis.synthesizer import Synthesizer
 
 MAX_MESSAGE_BYTES = 1 << 20
 """Of a WebSocket."""
+NUM_WORKERS = 6
+"""Threads for what would keep the event loop waiting: codecs, files of voices. They wait for files more than they
+compute."""
 
 
 def serve(
@@ -46,6 +51,8 @@ def serve(
     """
     keys = options.keys()
     memory.bound_heaps()
+    if options.log_requests or options.log_texts:
+        logging.getLogger("zipvoice.server").setLevel(logging.INFO)
     with ExitStack() as stack:
         http = stack.enter_context(listening(options.host, options.port))
         wyoming = None
@@ -62,8 +69,10 @@ def serve(
 
 
 async def _serve(speaker: Speaker, keys: tuple[str, ...], http: socket.socket, wyoming: socket.socket | None) -> None:
+    asyncio.get_running_loop().set_default_executor(filled_pool(NUM_WORKERS, "zipvoice-work"))
     options = speaker.options
-    server = _Server(uvicorn.Config(build_app(speaker, keys), **_uvicorn_settings(options)), speaker)
+    app = build_app(speaker, keys)
+    server = _Server(uvicorn.Config(app, **_uvicorn_settings(options)), speaker, app.state.live)
     home = WyomingServer(speaker)
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it tells what clients send
     counts = speaker.scheduler.metrics
@@ -111,15 +120,19 @@ def _ended_by_signals(server: uvicorn.Server) -> Iterator[list[int]]:
 class _Server(uvicorn.Server):
     """Leaves signals to `_serve`, and speaks to the end before it ends connections, which uvicorn does first."""
 
-    def __init__(self, config: uvicorn.Config, speaker: Speaker) -> None:
+    def __init__(self, config: uvicorn.Config, speaker: Speaker, live: set[LiveSession]) -> None:
         super().__init__(config)
-        self.speaker = speaker
+        self.speaker, self.live = speaker, live
+
+    def _is_at_rest(self) -> bool:
+        """Let nobody in any more; whether all is spoken, and sent where uvicorn does not wait for it."""
+        return self.speaker.scheduler.drain(0) and not any(session.is_speaking for session in self.live)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for listener in self.servers:
             listener.close()
         until = time.monotonic() + self.speaker.options.drain_seconds
-        while not (self.force_exit or self.speaker.scheduler.drain(0) or time.monotonic() > until):
+        while not (self.force_exit or self._is_at_rest() or time.monotonic() > until):
             await asyncio.sleep(0.05)
         self.config.timeout_graceful_shutdown = math.ceil(max(1.0, until - time.monotonic()))
         await super().shutdown(sockets)

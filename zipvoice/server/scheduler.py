@@ -35,6 +35,7 @@ from zipvoice.server.counters import SchedulerMetrics
 from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, SpeechRequest
 from zipvoice.server.tasks import ChunkWork, Task, first_frames, next_batch
 from zipvoice.server.text_feed import TextFeed
+from zipvoice.server.threads import filled_pool
 from zipvoice.synthesis.chunk_planner import Clauses, SpeechChunk, for_stream
 from zipvoice.synthesis.crossfade import ChunkAudio
 from zipvoice.synthesis.synthesizer import Synthesizer
@@ -62,8 +63,8 @@ class Scheduler:
         self._admission = Admission(self.limits)
         self._metrics = SchedulerMetrics()
         self._is_draining = self._is_closed = False
-        self._planners = ThreadPoolExecutor(NUM_PLANNERS, "zipvoice-plan")
-        self._vocoders = ThreadPoolExecutor(self.limits.vocoders, "zipvoice-vocode")
+        self._planners = filled_pool(NUM_PLANNERS, "zipvoice-plan")
+        self._vocoders = filled_pool(self.limits.vocoders, "zipvoice-vocode")
         self._to_vocode: list[ChunkWork] = []
         self._steps = threading.Thread(target=self._run, name="zipvoice-steps", daemon=True)
         self._steps.start()

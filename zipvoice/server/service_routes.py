@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Routes about the server: models, health, counts, and the page."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,13 @@ router = APIRouter(tags=["server"])
 
 
 @router.get("/v1/models", tags=["models"])
-def models(speaker: Speaking) -> dict[str, Any]:
+async def models(speaker: Speaking) -> dict[str, Any]:
     """The model that is served."""
     return {"object": "list", "data": [_model(speaker)]}
 
 
 @router.get("/v1/models/{model}", tags=["models"])
-def model(model: str, speaker: Speaking) -> dict[str, Any]:
+async def model(model: str, speaker: Speaking) -> dict[str, Any]:
     """The model that is served, by its name."""
     if model != speaker.model:
         raise ApiError(
@@ -47,26 +48,27 @@ def _model(speaker: Speaker) -> dict[str, Any]:
 
 
 @router.get("/health")
-def health() -> dict[str, str]:
+async def health() -> dict[str, str]:
     """Whether the process answers."""
     return {"status": "ok"}
 
 
 @router.get("/ready")
-def ready(speaker: Speaking) -> JSONResponse:
+async def ready(speaker: Speaking) -> JSONResponse:
     """Whether requests are let in."""
     alive = speaker.scheduler.is_alive
     return JSONResponse({"status": "ready" if alive else "draining"}, 200 if alive else 503)
 
 
 @router.get("/metrics", response_class=Response)
-def metrics(speaker: Speaking) -> Response:
-    """Counts of the scheduler, for Prometheus."""
-    return Response(exposition(speaker.scheduler.metrics()), media_type=CONTENT_TYPE)
+async def metrics(speaker: Speaking) -> Response:
+    """Counts of the scheduler and of the process, for Prometheus."""
+    counts = exposition(speaker.scheduler.metrics(), len(asyncio.all_tasks()))
+    return Response(counts, media_type=CONTENT_TYPE)
 
 
 @router.get("/docs", include_in_schema=False)
-def openapi(request: Request) -> HTMLResponse:
+async def openapi(request: Request) -> HTMLResponse:
     """All routes and their fields."""
     return HTMLResponse(openapi_page(request.app.openapi()))
 
@@ -78,15 +80,15 @@ def _page(name: str) -> Response:
 
 
 @router.get("/", include_in_schema=False)
-def index() -> Response:
+async def index() -> Response:
     return _page("index.html")
 
 
 @router.get("/app.css", include_in_schema=False)
-def style() -> Response:
+async def style() -> Response:
     return _page("app.css")
 
 
 @router.get("/app.js", include_in_schema=False)
-def script() -> Response:
+async def script() -> Response:
     return _page("app.js")

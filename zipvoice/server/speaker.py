@@ -13,6 +13,7 @@ from zipvoice.config.server import ServerOptions
 from zipvoice.server import recordings
 from zipvoice.server.admission import Busy
 from zipvoice.server.errors import ApiError, busy, invalid
+from zipvoice.server.request_log import request_id
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.schemas import LiveSettings, Manner, Speech
 from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, SpeechRequest
@@ -61,7 +62,7 @@ class Speaker:
         self.check_length(speech.input)
         prompt = await self.prompt_of(speech)
         if self.options.log_texts:
-            logger.info("%s: %r", speech.voice or "default voice", speech.input)
+            logger.info("%s %s: %r", request_id.get(), speech.voice or "default voice", speech.input)
         if goes_on:
             return await self.submit_later(speech.input, prompt, speech, key)
         return self.submit(speech.input, prompt, speech, key)
@@ -171,5 +172,5 @@ def told(error: Exception) -> ApiError:
         return ApiError(503, "the server is shutting down", "shutting_down")
     if isinstance(error, ValueError):
         return invalid(str(error), "input", "invalid_text")
-    logger.error("a request failed", exc_info=error)
+    logger.error("the request %s failed", request_id.get(), exc_info=error)
     return ApiError(500, "the server failed; its log says why", "internal_error")

@@ -28,15 +28,16 @@ from zipvoice.server.answers import (
 )
 from zipvoice.server.containers import media_type, whole_file
 from zipvoice.server.errors import ApiError, invalid, of_validation
+from zipvoice.server.json_bodies import JsonRoute
 from zipvoice.server.schemas import Batch, Dialogue, Manner, Speech
 from zipvoice.server.speaker import Speaker, told
 from zipvoice.server.speech_job import SpeechJob
 from zipvoice.synthesis.synthesizer import joined
 
-router = APIRouter(prefix="/v1/audio", tags=["speech"])
+router = APIRouter(prefix="/v1/audio", tags=["speech"], route_class=JsonRoute)
 
 
-def _speaker(connection: HTTPConnection) -> Speaker:
+async def _speaker(connection: HTTPConnection) -> Speaker:
     speaker: Speaker = connection.app.state.speaker
     return speaker
 
@@ -108,19 +109,24 @@ def _about(jobs: Sequence[SpeechJob], words: Sequence[Word]) -> dict[str, Any]:
 @router.post("/speech/batch")
 async def batch(body: Batch, request: Request, speaker: Speaking) -> dict[str, Any]:
     """Speak several texts; what cannot be spoken is an error of its item, not of the request."""
-    turnstile = asyncio.Semaphore(dialogues.IN_FLIGHT)
+    turnstile, door = asyncio.Semaphore(dialogues.IN_FLIGHT), _Door()
 
     async def spoken(index: int, item: dict[str, Any]) -> dict[str, Any]:
         async with turnstile:
             try:
-                return {"index": index, "status": "success", **await _item(item, speaker, caller(request), index > 0)}
+                return {"index": index, "status": "success", **await _item(item, speaker, caller(request), door)}
             except ApiError as error:
+                if error.status_code == 429 and not door.is_open:
+                    raise  # nothing of it was let in
                 return {"index": index, "status": "error", "error": error.body}
 
-    work = asyncio.gather(*(spoken(index, item) for index, item in enumerate(body.merged())))
-
     async def results() -> list[dict[str, Any]]:
-        return await work
+        tasks = [asyncio.ensure_future(spoken(index, item)) for index, item in enumerate(body.merged())]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     done = await until_gone(request.receive, results())
     succeeded = sum(result["status"] == "success" for result in done)
@@ -133,8 +139,24 @@ async def batch(body: Batch, request: Request, speaker: Speaking) -> dict[str, A
     }
 
 
-async def _item(item: dict[str, Any], speaker: Speaker, key: str, goes_on: bool) -> dict[str, Any]:
-    """The sound of one item of a batch; one that `goes_on` waits for the others. Raises ApiError."""
+class _Door:
+    """Lets the first of several jobs in if there is room for it, and the others when there is."""
+
+    def __init__(self) -> None:
+        self.is_open, self._lock = False, asyncio.Lock()
+
+    async def enter(self, speech: Speech, speaker: Speaker, key: str) -> SpeechJob:
+        """Begin to speak. Raises ApiError."""
+        async with self._lock:
+            if not self.is_open:
+                job = await speaker.speak(speech, key)
+                self.is_open = True
+                return job
+        return await speaker.speak(speech, key, goes_on=True)
+
+
+async def _item(item: dict[str, Any], speaker: Speaker, key: str, door: _Door) -> dict[str, Any]:
+    """The sound of one item of a batch. Raises ApiError."""
     try:
         speech = Speech.model_validate({**item, "stream": False})
     except ValidationError as error:
@@ -142,7 +164,7 @@ async def _item(item: dict[str, Any], speaker: Speaker, key: str, goes_on: bool)
     if speech.stream_format == "sse":
         raise invalid("a batch is answered as a whole; leave out stream_format", "stream_format")
     try:
-        async with await speaker.speak(speech, key, goes_on=goes_on) as job:
+        async with await door.enter(speech, speaker, key) as job:
             sound = joined([part async for part in job])
             data = await asyncio.to_thread(whole_file, speech.response_format, sound)
     except Exception as error:

@@ -125,7 +125,8 @@ class _Client:
                 await self._send("error", text=error.message, code=error.code)
 
     async def _describe(self, data: dict[str, Any]) -> None:
-        await self._send("info", tts=[_program(self.speaker)])
+        names = await asyncio.to_thread(self.speaker.voices.names)
+        await self._send("info", tts=[_program(self.speaker, names)])
 
     async def _ping(self, data: dict[str, Any]) -> None:
         await self._send("pong", **data)
@@ -137,13 +138,13 @@ class _Client:
         if not isinstance(text, str):
             raise invalid("text must be a string", "text")
         self.speaker.check_length(text, "text")
-        self.job = self.speaker.submit(text, self._prompt(data), Manner(), self.key)
+        self.job = self.speaker.submit(text, await self._prompt(data), Manner(), self.key)
         await self._send_sound(self.job)
         self.job = None
 
     async def _start(self, data: dict[str, Any]) -> None:
         await self.cancel()
-        self.voice, self.feed, self.length = self._prompt(data), TextFeed(), 0
+        self.voice, self.feed, self.length = await self._prompt(data), TextFeed(), 0
 
     async def _chunk(self, data: dict[str, Any]) -> None:
         text = data.get("text")
@@ -168,14 +169,14 @@ class _Client:
             self.feed = self.job = self.sending = None
             await self._send("synthesize-stopped")
 
-    def _prompt(self, data: dict[str, Any]) -> Prompt:
+    async def _prompt(self, data: dict[str, Any]) -> Prompt:
         if data.get("text_format", "text") != "text":
             raise invalid("texts are plain, with the marks of docs/text.md; there is no SSML here", "text_format")
         voice = data.get("voice") or {}
         if not isinstance(voice, dict) or not all(isinstance(voice.get(k), str | None) for k in ("name", "language")):
             raise invalid("voice must be an object with a name and a language", "voice")
         self.speaker.check(Manner(language=voice.get("language")))
-        return self.speaker.voices.get(voice.get("name"))
+        return await self.speaker.voice(voice.get("name"))
 
     async def cancel(self) -> None:
         """Give up what is being spoken."""
@@ -219,19 +220,16 @@ class _Client:
             raise ConnectionError("the client takes nothing in") from None
 
 
-def _program(speaker: Speaker) -> dict[str, Any]:
+def _program(speaker: Speaker, voices: list[str]) -> dict[str, Any]:
     """What Home Assistant shows, and the voices that it can choose."""
     attribution = {"name": "ZipVoice", "url": URL}
     about = {"attribution": attribution, "installed": True, "version": zipvoice.__version__}
     languages = speaker.languages
-    voices = [
-        {"name": name, "description": name, "languages": languages, "speakers": None, **about}
-        for name in speaker.voices.names()
-    ]
+    shown = [{"name": name, "description": name, "languages": languages, "speakers": None, **about} for name in voices]
     return {
         "name": "zipvoice",
         "description": speaker.model,
-        "voices": voices,
+        "voices": shown,
         "supports_synthesize_streaming": True,
         **about,
     }

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request may say, who may send it, and the name it has: the application without a process around it."""
+
+import asyncio
+import logging
+from dataclasses import replace
+
+import httpx
+import pytest
+from pydantic import ValidationError
+from tiny_models import make_synthesizer, tone
+
+from zipvoice.config.server import ServerOptions
+from zipvoice.server.admission import SchedulerLimits
+from zipvoice.server.app import build_app
+from zipvoice.server.guard import Guard
+from zipvoice.server.request_log import RequestLog
+from zipvoice.server.scheduler import Scheduler
+from zipvoice.server.schemas import Dialogue, LiveSettings, Speech
+from zipvoice.server.speaker import Speaker
+from zipvoice.server.voice_folders import folder_at
+from zipvoice.server.voice_store import VoiceStore, details_of
+
+HERE = "http://127.0.0.1:8000"
+QUICK = {"num_steps": 1, "guidance_scale": 0.0, "seed": 7, "response_format": "pcm"}
+
+
+@pytest.fixture(scope="module")
+def speaker(tmp_path_factory):
+    """A small server of one voice that holds two requests at a time."""
+    synthesizer = make_synthesizer(tmp_path_factory.mktemp("model"))
+    store = VoiceStore(folder_at(tmp_path_factory.mktemp("voices")), {"alloy": "low"})
+    prompt = synthesizer.prompt(tone(0.6), "a low tone")
+    store.add("low", prompt, details_of(b"", "audio/wav", "yes", "a low tone", None))
+    with Scheduler(synthesizer, SchedulerLimits(max_requests=2, queue_seconds=1e6, burst_seconds=0)) as scheduler:
+        yield Speaker(synthesizer, scheduler, store, "tiny", ServerOptions())
+
+
+def ask(app, method, path, **given):
+    async def asked():
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url=HERE, timeout=60) as client:
+            return await client.request(method, path, **given)
+
+    return asyncio.run(asked())
+
+
+def speak(speaker, **fields):
+    return ask(build_app(speaker), "POST", "/v1/audio/speech", json={**QUICK, "voice": "low", **fields})
+
+
+# ---------------------------------------------------------------- fields
+
+
+@pytest.mark.parametrize(
+    ("schema", "needed"),
+    [
+        (Speech, {"input": "a"}),
+        (LiveSettings, {}),
+        (Dialogue, {"turns": [{"text": "a"}]}),
+    ],
+)
+def test_a_field_that_is_null_is_as_one_that_is_left_out(schema, needed):
+    bare = schema.model_validate(needed)
+    nulls = {name: None for name in schema.model_fields if name not in needed}
+    assert schema.model_validate({**needed, **nulls, "instructions": None}) == bare
+    for name in needed:
+        with pytest.raises(ValidationError, match="Field required"):
+            schema.model_validate({**needed, name: None})
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ('{"input": "one.", "input": "two."}', "input"),
+        ('{"input": "one.", "speed": 1, "voice": {"id": "low", "id": "low"}}', "id"),
+    ],
+)
+def test_a_field_that_is_there_twice_is_a_mistake(speaker, body, field):
+    typed = {"Content-Type": "application/json"}
+    answer = ask(build_app(speaker), "POST", "/v1/audio/speech", content=body, headers=typed)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "given_twice", field)
+
+
+# ---------------------------------------------------------------- methods and hosts
+
+
+@pytest.mark.parametrize("path", ["/", "/app.js", "/docs", "/health", "/ready", "/v1/models", "/v1/audio/voices"])
+def test_head_tells_what_get_does(speaker, path):
+    head, get = (ask(build_app(speaker), method, path) for method in ("HEAD", "GET"))
+    assert head.status_code == get.status_code == 200
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert head.headers["content-length"] == get.headers["content-length"]
+    assert ask(build_app(speaker), "HEAD", "/v1/audio/speech").status_code == 405
+
+
+def status(options, keys=(), kind="http", **headers) -> int:
+    """Of what a guard lets through or refuses."""
+
+    async def through(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request"}
+
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": kind, "method": "GET", "path": "/v1/models", "headers": raw, "extensions": {}, "subprotocols": []}
+    if kind == "websocket":
+        scope["extensions"] = {"websocket.http.response": {}}
+    asyncio.run(Guard(through, options, keys, ())(scope, receive, send))
+    return sent[0]["status"]
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("127.0.0.1", 204),
+        ("127.0.0.1:8000", 204),
+        ("LOCALHOST:8000", 204),
+        ("[::1]:8000", 204),
+        ("studio.lan", 204),
+        ("evil.example", 403),
+        ("evil.example:8000", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.evil.example:8000", 403),
+        ("localhost:80@evil.example", 403),
+        ("[::1", 403),
+        ("", 403),
+    ],
+)
+def test_without_keys_the_server_answers_to_its_own_names_alone(host, code, kind):
+    """A page of evil.example, whose name was made to point here, has its own name in Host and in Origin."""
+    options = ServerOptions(allow_host=("studio.lan",))
+    assert status(options, kind=kind, host=host, origin=f"http://{host}") == code
+
+
+def test_with_a_key_or_for_anyone_the_name_does_not_matter():
+    assert status(ServerOptions(), ("k",), host="evil.example", authorization="Bearer k") == 204
+    assert status(ServerOptions(), ("k",), host="evil.example") == 401
+    assert status(ServerOptions(allow_anyone=True), host="evil.example") == 204
+
+
+# ---------------------------------------------------------------- a full server
+
+
+def test_the_items_of_a_batch_wait_for_room(speaker):
+    """One place of two is taken: the items come one by one, and one that cannot be spoken is in nobody's way."""
+    items = [{"input": "one.", "speed": 9}, *({"input": "one two three."} for _ in range(4))]
+    body = {"items": items, "voice": "low", **QUICK}
+    before = speaker.scheduler.metrics().refused
+    with speaker.scheduler.submit(_endless(speaker)):
+        answer = ask(build_app(speaker), "POST", "/v1/audio/speech/batch", json=body).json()
+    assert [result["status"] for result in answer["results"]] == ["error"] + ["success"] * 4
+    assert speaker.scheduler.metrics().refused > before  # they asked again
+
+
+def test_a_batch_that_finds_no_room_is_refused_as_a_whole(speaker):
+    held = [speaker.scheduler.submit(_endless(speaker)) for _ in range(2)]
+    body = {"items": [{"input": "one.", "speed": 9}, {"input": "one."}, {"input": "two."}], "voice": "low", **QUICK}
+    try:
+        answer = ask(build_app(speaker), "POST", "/v1/audio/speech/batch", json=body)
+    finally:
+        for job in held:
+            job.cancel()
+    assert answer.status_code == 429 and answer.json()["error"]["code"] == "busy" and answer.headers["retry-after"]
+    assert speaker.scheduler.metrics().open == 0
+
+
+def _endless(speaker):
+    from zipvoice.server.speech_job import SpeechRequest
+    from zipvoice.server.text_feed import TextFeed
+
+    return SpeechRequest(TextFeed(), speaker.voices.get("low"))
+
+
+# ---------------------------------------------------------------- names of requests
+
+
+def test_a_request_has_the_name_its_client_gave_it(speaker):
+    assert (
+        ask(build_app(speaker), "GET", "/health", headers={"X-Request-Id": "a/b-1"}).headers["x-request-id"] == "a/b-1"
+    )
+    refused = ask(build_app(speaker), "GET", "/v1/models", headers={"X-Request-Id": "mine", "Host": "evil.example"})
+    assert refused.status_code == 403 and refused.headers["x-request-id"] == "mine"
+    for unusual in ("", "a b", "a\t1", "x" * 129):
+        made = ask(build_app(speaker), "GET", "/health", headers={"X-Request-Id": unusual}).headers["x-request-id"]
+        assert len(made) == 32 and made.isalnum()
+
+
+def test_a_failure_is_told_by_the_name_of_its_request(speaker, monkeypatch, caplog):
+    def fail():
+        raise RuntimeError("the disk is gone")
+
+    monkeypatch.setattr(speaker.voices, "names", fail)
+    failed = ask(build_app(speaker), "GET", "/v1/audio/voices", headers={"X-Request-Id": "mine"})
+    assert failed.status_code == 500 and failed.headers["x-request-id"] == "mine"
+    assert "the disk" not in failed.text and "the request mine failed" in caplog.text
+
+
+def lines(speaker, caplog, **changed) -> list[str]:
+    loud = replace(speaker, options=replace(speaker.options, **changed))
+    with caplog.at_level(logging.INFO, "zipvoice.server"):
+        body = {**QUICK, "voice": "low", "input": "one two."}
+        answer = ask(build_app(loud), "POST", "/v1/audio/speech", json=body, headers={"X-Request-Id": "mine"})
+    assert answer.status_code == 200
+    return [record.getMessage().replace(str(len(answer.content)), "SIZE") for record in caplog.records]
+
+
+def test_requests_and_texts_are_logged_only_when_asked(speaker, caplog):
+    assert lines(speaker, caplog) == []
+    (line,) = lines(speaker, caplog, log_requests=True)
+    assert line.startswith("mine POST '/v1/audio/speech' 200, SIZE bytes in ") and "cut off" not in line
+    assert lines(speaker, caplog, log_texts=True)[-1] == "mine low: 'one two.'"
+
+
+def test_an_answer_that_was_not_sent_whole_is_logged_so(caplog):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"abc", "more_body": True})
+
+    async def send(message):
+        pass
+
+    scope = {"type": "http", "method": "GET", "path": "/\n", "headers": []}
+    with caplog.at_level(logging.INFO, "zipvoice.server"):
+        asyncio.run(RequestLog(app, True)(scope, None, send))
+    assert "GET '/\\n' 200, 3 bytes in " in caplog.text and caplog.text.rstrip().endswith("s, cut off")
