@@ -41,6 +41,8 @@ from zipvoice.config.export import ExportOptions
 from zipvoice.export.onnx import export_onnx
 
 TEXTS = ("Yes.", "Not today.", "Who is there?", "Good morning.", "I see.", "Come in.")
+LONG = " ".join(TEXTS * 8)
+"""What is cancelled when its first sound comes, long before its end."""
 MALFORMED = (
     b"{",
     b"[]",
@@ -56,6 +58,8 @@ SETTLED = 500
 """Requests after which memory has its size, and between measurements."""
 REST_SECONDS = 4.0
 """Before a measurement: connections are closed by then, and memory is given back."""
+COUNTS = ("tasks", "open", "completed_total", "cancelled_total", "failed_total", "expired_total")
+"""What the server says of itself."""
 
 
 def short_voice(folder: Path) -> None:
@@ -92,7 +96,7 @@ class Server:
         raise RuntimeError("the server did not start")
 
     def size(self) -> dict[str, int]:
-        """Megabytes of memory, open files, threads and tasks."""
+        """Megabytes of memory, open files and threads."""
         folder = Path(f"/proc/{self.process.pid}")
         status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
         megabytes = int(status["VmRSS"].split()[0]) // 1024
@@ -131,12 +135,12 @@ class Clients:
 
     async def _speech(self, kind: str) -> str:
         body = {
-            "input": self.random.choice(TEXTS),
+            "input": LONG if kind == "cancelled" else self.random.choice(TEXTS),
             "voice": "short",
             "num_steps": 1,
             "response_format": self.random.choice(("pcm", "pcm", "wav", "flac", "mp3", "opus")),
             "stream_format": self.random.choice(("audio", "audio", "sse")),
-            "stream": self.random.random() < 0.7,
+            "stream": kind == "cancelled" or self.random.random() < 0.7,
         }
         if body["stream_format"] == "sse":
             del body["stream"]
@@ -206,8 +210,8 @@ async def soak(server: Server, client: httpx.AsyncClient, given: argparse.Namesp
         await clients.many(count, given.at_a_time)
         done += count
         await asyncio.sleep(REST_SECONDS)
-        tasks = re.search(r"^zipvoice_tasks (\d+)", (await client.get("/metrics")).text, re.MULTILINE)
-        print(done, {**server.size(), "tasks": int(tasks[1]) if tasks else None}, flush=True)
+        counts = dict(re.findall(r"^zipvoice_(\w+) (\d+)\.0$", (await client.get("/metrics")).text, re.MULTILINE))
+        print(done, server.size(), {name: int(counts[name]) for name in COUNTS}, flush=True)
     print(f"{done} requests in {time.perf_counter() - started:.0f} s")
     for outcome, count in sorted(clients.outcomes.items()):
         print(f"{count:6} {outcome}")

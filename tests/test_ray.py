@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replicas of the server on a cluster of two nodes: they come with the requests, share voices, and may die."""
 
+import re
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -57,24 +60,38 @@ def wait_until(condition) -> None:
         time.sleep(0.1)
 
 
+def answered() -> Counter[str]:
+    """How often replicas, those that died too, say that they have answered a request with speech, by its id."""
+    import ray
+
+    logs = Path(ray._private.worker._global_node.get_logs_dir_path()) / "serve"
+    texts = [path.read_text() for path in logs.glob("replica_*.log")]
+    assert len(texts) >= 2
+    return Counter(name for text in texts for name in re.findall(r"(\S+) -- POST /v1/audio/speech 200 ", text))
+
+
 class Crowd:
-    """Clients who send each request again until it is answered."""
+    """Clients who send each request again until it is answered, each time by another id."""
 
     def __init__(self, url: str) -> None:
         self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60)
         self.answers: dict[int, bytes] = {}
-        self.num_failures = 0
+        self.ids: dict[int, str] = {}
+        """Of the sending that was answered."""
+        self.num_sent: Counter[int] = Counter()
 
     def ask(self, number: int) -> None:
         fields = {"num_steps": 1, "seed": 7}
         asked = {"model": "tts-1", "voice": "heart", "response_format": "pcm", "extra_body": fields}
+        speak = self.client.audio.speech.with_raw_response.create
         until = time.monotonic() + 90
         while number not in self.answers and time.monotonic() < until:
+            self.num_sent[number] += 1
+            name = {"X-Request-Id": f"{number}-{self.num_sent[number]}"}
             try:
-                answer = self.client.audio.speech.create(input=TEXTS[number % len(TEXTS)], **asked)
-                self.answers[number] = answer.content
+                answer = speak(input=TEXTS[number % len(TEXTS)], extra_headers=name, **asked)
+                self.answers[number], self.ids[number] = answer.content, answer.headers["x-request-id"]
             except (openai.InternalServerError, openai.RateLimitError, openai.APIConnectionError, httpx.HTTPError):
-                self.num_failures += 1
                 time.sleep(0.2)
 
     def ask_all(self, count: int) -> None:
@@ -94,8 +111,13 @@ def test_requests_bring_a_second_replica_and_none_is_lost_when_one_is_killed(url
     wait_until(lambda: len(crowd.answers) >= spoken_by_two + 10)
     ray.kill(ray.get_actor(first, namespace="serve"), no_restart=False)
     asking.join()
-    assert crowd.num_failures > 0 and spoken_by_two + 10 <= count - 8  # it was killed under load
+    assert crowd.num_sent.total() > count and spoken_by_two + 10 <= count - 8  # it was killed under load
     assert crowd.answers.keys() == set(range(count))
+    times = answered()
+    last_sent = {number: f"{number}-{sent}" for number, sent in crowd.num_sent.items()}
+    assert crowd.ids == last_sent  # what was heard was never sent again
+    assert [times[name] for name in crowd.ids.values()] == [1] * count
+    assert set(times.values()) == {1}, times  # nor is one whose answer was lost spoken by two
     synthesizer = zipvoice.load()
     sounds = [pcm16(joined(synthesizer.stream(text, num_steps=1, seed=7))).ravel() for text in TEXTS]
     for number, answer in crowd.answers.items():

@@ -17,8 +17,11 @@ from zipvoice.server.request_log import HEADER, RequestLog, request_id
 from zipvoice.server.speaker import Speaker, told
 
 
-def build_app(speaker: Speaker, keys: Sequence[str] = ()) -> FastAPI:
-    """An ASGI application that speaks through `speaker`, for those who have one of the `keys` if there are any."""
+def build_app(speaker: Speaker, keys: Sequence[str] = (), *, tells_ids: bool = True) -> FastAPI:
+    """An ASGI application that speaks through `speaker`, for those who have one of the `keys` if there are any.
+
+    `tells_ids`: answers have the header X-Request-Id, which some proxies add themselves.
+    """
     app = FastAPI(title="ZipVoice", version=zipvoice.__version__, docs_url=None, redoc_url=None)
     app.state.speaker, app.state.live = speaker, set()
     for room in (speech_routes, voice_routes, service_routes, live_routes):
@@ -35,7 +38,7 @@ def build_app(speaker: Speaker, keys: Sequence[str] = ()) -> FastAPI:
             allow_headers=["*"],  # OpenAI's client sends many of its own
             expose_headers=[HEADER, "X-Model", "X-Ignored-Fields", "X-Word-Timestamps", "Retry-After"],
         )
-    app.add_middleware(RequestLog, is_on=speaker.options.log_requests)
+    app.add_middleware(RequestLog, is_on=speaker.options.log_requests, tells=tells_ids)
     return app
 
 

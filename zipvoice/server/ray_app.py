@@ -5,7 +5,8 @@
 
 Each replica is a whole server: its own model, its own scheduler, which batches what Ray gives it. Replicas share
 nothing but the folder of voices. A request belongs to one replica, which answers it or not at all: if it dies, the
-client sees an answer that is cut off, and may send the request again, as OpenAI's clients do.
+client sees an answer that is cut off, and may send the request again, as OpenAI's clients do. Ray gives each request
+the header X-Request-Id, unless its client does, and replicas write it beside what they answered to their logs.
 """
 
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def application(settings: RaySettings) -> "FastAPI":
     scheduler = Scheduler(synthesizer, SchedulerLimits(queue_seconds=settings.queue_seconds, burst_seconds=0))
     store = VoiceStore(folder_at(settings.voices or voices.folder()))
     speaker = Speaker(synthesizer, scheduler, store, Path(settings.model).name, options)
-    return build_app(speaker, options.keys())
+    return build_app(speaker, options.keys(), tells_ids=False)
 
 
 def _value(name: str, text: str) -> Any:

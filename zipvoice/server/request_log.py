@@ -27,16 +27,17 @@ class RequestLog:
     Args:
         app: what is behind it.
         is_on: whether lines are written.
+        tells: whether answers have the name; proxies like Ray's put it there themselves.
     """
 
-    def __init__(self, app: ASGIApp, is_on: bool) -> None:
-        self.app, self.is_on = app, is_on
+    def __init__(self, app: ASGIApp, is_on: bool, tells: bool = True) -> None:
+        self.app, self.is_on, self.tells = app, is_on, tells
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        answer = _Answer(Headers(scope=scope).get(HEADER, ""), send)
+        answer = _Answer(Headers(scope=scope).get(HEADER, ""), send, self.tells)
         try:
             await self.app(scope, receive, answer.send)
         finally:
@@ -47,16 +48,17 @@ class RequestLog:
 class _Answer:
     """What one request got."""
 
-    def __init__(self, sent_name: str, send: Send) -> None:
+    def __init__(self, sent_name: str, send: Send, tells: bool) -> None:
         self.name = sent_name if _NAME.fullmatch(sent_name) else uuid.uuid4().hex
         request_id.set(self.name)
-        self._send, self._started = send, time.monotonic()
+        self._send, self._tells, self._started = send, tells, time.monotonic()
         self._status, self._size, self._is_whole = 101, 0, False
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind in _BEGINNINGS:
-            MutableHeaders(raw=message.setdefault("headers", []))[HEADER] = self.name
+            if self._tells:
+                MutableHeaders(raw=message.setdefault("headers", []))[HEADER] = self.name
             self._status = message.get("status", self._status)
         await self._send(message)
         self._size += len(message.get("body") or message.get("bytes") or b"")
