@@ -242,7 +242,7 @@ async function speak() {
   running = mine;
   $("speak").disabled = true;
   $("stop").disabled = false;
-  $("result").hidden = true;
+  $("result").hidden = $("picture").hidden = true;
   $("told").textContent = "…";
   try {
     const [path, body] = request();
@@ -449,7 +449,7 @@ function choose(tab) {
     other.tabIndex = other === tab ? 0 : -1;
     $(other.getAttribute("aria-controls")).hidden = other !== tab;
   }
-  $("speak").hidden = $("knobs").hidden = tab.id === "tab-voices";
+  $("speak").hidden = $("knobs").hidden = $("keys").hidden = tab.id === "tab-voices";
 }
 
 const connect = told(async () => {
