@@ -228,10 +228,8 @@ async def work(server: Server, given: argparse.Namespace) -> None:
             print(f"at {share:g} times that for {seconds:g} s:")
             for status, took in sorted((await offered(client, share * capacity, seconds)).items()):
                 median, late, last = np.percentile(took, (50, 95, 100))
-                print(
-                    f"{len(took):6} {status}, median {median:.2f} s, 95 % {late:.2f} s, the last {last:.2f} s",
-                    flush=True,
-                )
+                times = f"median {median:.2f} s, 95 % {late:.2f} s, the last {last:.2f} s"
+                print(f"{len(took):6} {status}, {times}", flush=True)
 
 
 def main() -> None:
