@@ -3,10 +3,12 @@
 
 glibc has a heap for every few threads and keeps what is freed in each, so that the process grows with the threads that
 happened to hold something large at the same time. Other libraries of C have no such settings, and are left alone.
+Codecs and connections hold each other in circles, which Python's collector takes for a few small objects, and lets lie.
 """
 
 import asyncio
 import ctypes
+import gc
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -22,8 +24,15 @@ def bound_heaps() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, NUM_HEAPS)
 
 
+def keep() -> None:
+    """Let the collector pass over what is there now: a model and its libraries stay for good."""
+    gc.collect()
+    gc.freeze()
+
+
 def give_back() -> None:
     """Return what is free to the system."""
+    gc.collect()
     with suppress(OSError, TypeError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

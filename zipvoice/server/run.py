@@ -65,6 +65,7 @@ def serve(
             f"{model} speaks at http://{address(http)}"
             + (f" and tcp://{address(wyoming)} (Wyoming)" if wyoming else "")
         )
+        memory.keep()
         asyncio.run(_serve(speaker, keys, http, wyoming))
 
 
