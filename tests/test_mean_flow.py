@@ -243,7 +243,7 @@ def trained(tmp_path_factory):
     make_corpus(corpus)
     train(run_config(corpus, teacher, num_steps=1))
     objective = ObjectiveConfig("mean-flow", teacher=str(teacher))
-    run = run_config(corpus, exp_dir, variant="zipvoice_distill", objective=objective, num_steps=4)
+    run = run_config(corpus, exp_dir, variant="zipvoice_distill", objective=objective, num_steps=4, precision="bf16")
     assert train(replace(run, num_steps=2)) == train(run) == "finished"
     return corpus, teacher, exp_dir
 
@@ -264,7 +264,7 @@ def test_a_run_makes_a_model_of_mean_velocities(trained):
 def test_a_run_continues_with_the_same_objective(trained, tmp_path):
     corpus, teacher, exp_dir = trained
     objective = ObjectiveConfig("mean-flow", teacher=str(teacher))
-    train(run_config(corpus, tmp_path, variant="zipvoice_distill", objective=objective, num_steps=4))
+    train(run_config(corpus, tmp_path, variant="zipvoice_distill", objective=objective, num_steps=4, precision="bf16"))
     whole, parts = (load_file(folder / "model.safetensors") for folder in (tmp_path, exp_dir))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 

@@ -56,7 +56,8 @@ def mean_flow_target(u: MeanVelocity, v: Tensor, t: Tensor, x: Tensor, t_next: T
     """What the mean velocity u must be for its own derivative along the flow: v + (t' - t) du/dt.
 
     From (t' - t) u = ∫ v over [t, t'], differentiated by t (Geng et al., 2025, equation 6, with time reversed). The
-    derivative du/dt = v ∂u/∂x + ∂u/∂t is exact, by forward-mode differentiation.
+    derivative du/dt = v ∂u/∂x + ∂u/∂t is exact, by forward-mode differentiation, in float32 whatever the precision of
+    the run: PyTorch lacks some of it in half precision.
 
     Args:
         u: the mean velocity.
@@ -68,7 +69,8 @@ def mean_flow_target(u: MeanVelocity, v: Tensor, t: Tensor, x: Tensor, t_next: T
     Example:
         >>> mean_flow_target(lambda t, x, t_next: t + t_next, 2 * t, t, x, t_next)  # of v = 2 t: t + t_next
     """
-    with torch.no_grad(), unfused(), forward_ad.dual_level():
+    v, in_float32 = v.to(x.dtype), torch.autocast(x.device.type, enabled=False)
+    with torch.no_grad(), in_float32, unfused(), forward_ad.dual_level():
         moving = u(forward_ad.make_dual(t, torch.ones_like(t)), forward_ad.make_dual(x, v), t_next)
         change = forward_ad.unpack_dual(moving).tangent
     return v if change is None else v + (t_next - t) * change
