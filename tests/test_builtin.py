@@ -117,13 +117,13 @@ def test_a_stream_joined_is_the_whole(with_vocos, voice):
 
 def test_a_text_in_chunks_is_understood_chunk_by_chunk(synthesizer, with_vocos, voice, listener):
     text = " ".join(OTHERS[:3])
-    parts = list(synthesizer.parts(text, voice, max_chunk_seconds=8.0, one_by_one=True))
+    parts = list(synthesizer.parts(text, voice, max_chunk_seconds=6.0, one_by_one=True))
     silence = ((0, 0), (4800, 4800))  # a part ends where its words end, and the recogniser waits for more
     heard = [listener.choose(Audio(np.pad(part.samples, silence), 24000)) for part in parts[:3]]
     assert sum(a == b for a, b in zip(heard, OTHERS[:3], strict=True)) >= 2, heard
 
-    parts = list(with_vocos.parts(text, voice, max_chunk_seconds=8.0, one_by_one=True))
-    whole = with_vocos.synthesize(text, voice, max_chunk_seconds=8.0)
+    parts = list(with_vocos.parts(text, voice, max_chunk_seconds=6.0, one_by_one=True))
+    whole = with_vocos.synthesize(text, voice, max_chunk_seconds=6.0)
     together = np.concatenate([part.samples for part in parts], axis=1)
     np.testing.assert_allclose(together, whole.samples, atol=5e-3, rtol=0)
 
