@@ -145,6 +145,8 @@ if stage 11 "put these models into the package instead, and voices"; then
   run python local/teacher_voice.py data/heart.wav "$said"
   export ZIPVOICE_VOICES=$models/voices
   run zipvoice voice save --force heart data/heart.wav "$said"
+  run zipvoice voice save --force kathleen "$corpora/kathleen/audio/arctic_a0041_1592747623.ogg" \
+    "Meanwhile I'll go out to breathe a spell."
   run zipvoice voice save --force lj "$corpora/ljspeech/audio/LJ001-0048.ogg" \
     "his letter is admirably clear and regular, but at least as beautiful as any other Roman type."
   run zipvoice voice save --force libri26 "$corpora/librispeech/audio/26-495-0047.ogg" \
