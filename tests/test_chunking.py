@@ -56,6 +56,10 @@ def test_without_spaces_syllables_stay_whole():
     assert [chunk.tokens for chunk in chunks(tokens, 3)] == [["n0", "i3"], ["h0", "ao3"], ["sh0", "i4", "a1"]]
 
 
+def test_digits_are_no_initials():
+    assert strings(chunks(list("10203"), 2)) == ["10", "20", "3"]
+
+
 def test_length_and_combining_marks_stay_with_their_letter():
     assert strings(chunks(list("aːɔ\u0303be"), 3)) == ["aː", "ɔ\u0303b", "e"]
 

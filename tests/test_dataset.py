@@ -165,6 +165,13 @@ def test_utterances_outside_the_limits_are_left_out_with_a_report(larger, caplog
     assert f"{longer} longer than 1.15 s, 6 shorter than 0.6 s" in caplog.text
 
 
+def test_the_limits_of_durations_are_permitted(larger):
+    seconds = sorted({cut.duration for cut in read_cuts(larger)})
+    data = training(settings(larger, min_len=seconds[1], max_len=seconds[-2]))
+    kept = {cut.id for cut in read_cuts(larger) if cut.duration in seconds[1:-1]}
+    assert {utterance for batch in one_epoch(data) for utterance in batch.ids} == kept
+
+
 def test_nothing_left_is_an_error(manifest):
     with pytest.raises(ValueError, match=r"no usable utterance in .*; left out: 6 shorter than 10 s"):
         training(settings(manifest, min_len=10))
