@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which tokens are which words, when words are spoken, and how their times are written."""
 
+import io
 import json
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from zipvoice.audio.words import Word
 from zipvoice.cli import main
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.evaluation import alignment
-from zipvoice.evaluation.aligner import FRAME_SECONDS, builtin_aligner
+from zipvoice.evaluation.aligner import FRAME_SECONDS, builtin_aligner, silence_costs
 from zipvoice.evaluation.alignment import align, align_words, fit, text_words
 from zipvoice.evaluation.sounds import sounds
-from zipvoice.evaluation.word_files import lines, write_words
+from zipvoice.evaluation.word_files import WORD_JOINER, lines, srt, vtt, write_words
 from zipvoice.synthesis import crossfade
 from zipvoice.synthesis.crossfade import ChunkAudio, Crossfader, ExactJoiner
 from zipvoice.synthesis.synthesizer import joined
@@ -70,6 +71,21 @@ def test_tokens_of_expressions_are_those_of_their_words():
 
 def test_chinese_characters_are_words_beside_english_ones():
     assert words_of("我用 iPhone, 很好。")[:3] == [("我", "w0o3"), ("用", "y0ong4"), ("iPhone", "ˈaɪfˈoʊn")]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("涨了50%，到2024年。", ["涨", "了", "50%", "到", "2024", "年"]),
+        ("你好 world 3个", ["你", "好", "world", "3", "个"]),
+        ("我有2个iPhone 15！¥100？", ["我", "有", "2", "个", "iPhone", "15", "¥100"]),
+        ("3.5元。Hello to the world. 二十5%吗", ["3.5", "元", "Hello", "to", "the", "world", "二", "十", "5%", "吗"]),
+    ],
+)
+def test_chinese_numbers_are_words_as_they_are_written(text, written):
+    words = words_of(text)
+    assert [word for word, _ in words] == written
+    assert all(tokens for _, tokens in words)
 
 
 def test_marks_and_pauses_belong_to_no_word():
@@ -125,7 +141,8 @@ class Certain:
     def __init__(self, heard):
         self.heard = heard
 
-    def scores(self, audio):
+    def scores(self, audio, doubting_silence):
+        assert doubting_silence
         assert len(self.heard) == audio.num_samples // 256
         return np.log([[0.9 if kind[0] == letter else 0.03 for kind in self.classes] for letter in self.heard])
 
@@ -187,6 +204,25 @@ def test_words_of_recordings_begin_where_another_aligner_has_them():
     assert np.abs(errors).max() < 0.12
 
 
+def test_silence_costs_the_more_the_louder_it_is():
+    levels = np.repeat([-10.0, -3.0, -2.0, 0.0], [20, 20, 10, 150])  # nepers; three quarters speak
+    costs = silence_costs(np.repeat(levels[:, None], 100, axis=1).astype(np.float32))
+    expected = [0.4, 0.4, 0.4 + 2 * (1 - 2 / 3.5 - 0.2), 0.4 + 2 * 0.8]
+    assert costs[[0, 30, 45, 100]] == pytest.approx(expected, abs=1e-5)
+    noisy = silence_costs(np.linspace(-2.0, 0.0, 201, dtype=np.float32)[:, None])  # 1.5 nepers from noise to speech
+    assert noisy[100] == pytest.approx(0.4 + 2 * (1 - 0.6 / 1.5 - 0.2), abs=1e-4)
+
+
+def test_only_silence_is_doubted():
+    name, _, _ = KNOWN[1]
+    aligner, audio = builtin_aligner(), read(CORPUS / name)
+    plain, wary = (aligner.scores(audio, doubting_silence=doubt) for doubt in (False, True))
+    silence_class = aligner.classes.index("sil")
+    others = [number for number in range(len(aligner.classes)) if number != silence_class]
+    assert np.array_equal(plain[:, others], wary[:, others])
+    assert (plain[:, silence_class] - wary[:, silence_class]).min() == pytest.approx(0.4, abs=1e-5)
+
+
 def test_silence_before_a_recording_moves_its_words():
     name, text, _ = KNOWN[0]
     audio = resample(read(CORPUS / name), RATE)
@@ -245,6 +281,20 @@ def test_times_of_words_are_written_in_four_formats(tmp_path):
     intervals = [line.split(" = ")[1] for line in written[".TextGrid"].splitlines() if "text =" in line]
     assert intervals == ['""', '"AT&T"', '""', '"""no"""', '""']
     assert "intervals: size = 5" in written[".TextGrid"]
+
+
+@pytest.mark.parametrize(
+    "word", ["<b>", "</x>", "a<b>c", "-->", "C:\\Nile", "&lt;", "a{b}c", "00:00:01,000-->00:00:02,000"]
+)
+def test_players_show_words_that_look_like_marks(word):
+    """A player's decoder: what it takes for a mark is not among what it shows."""
+    av = pytest.importorskip("av")
+    for suffix, make in (("srt", srt), ("webvtt", vtt)):
+        file = make((Word(word, 0.0, 1.0), Word("next", 2.0, 3.0)), 4.0).encode()
+        with av.open(io.BytesIO(file), format=suffix) as container:
+            found = [subtitle.ass for packet in container.demux() for subtitle in packet.decode() or ()]
+        shown = [line.decode().split(",", 8)[8].replace(WORD_JOINER, "").replace("\\{{}", "{") for line in found]
+        assert shown == [word, "next"]
 
 
 def test_an_unknown_format_names_the_known_ones(tmp_path):

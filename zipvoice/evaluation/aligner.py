@@ -33,6 +33,27 @@ PRIOR = np.float32(0.5)
 """Power of the shares of classes that posteriors are divided by."""
 
 
+PAUSE_COST, LOUD_COST = np.float32(0.4), np.float32(2.0)
+"""What a frame of silence costs, and how much more one that is as loud as speech would; found on readers whose speech
+no figure is reported of."""
+SPEECH_SPAN = np.float32(3.5)
+"""Nepers below the level of speech at which a frame is quiet, at most: a quiet recording has its noise closer."""
+QUIET = np.float32(0.2)
+"""Share of that span that costs nothing more."""
+
+
+def silence_costs(mel: Floats) -> Floats:
+    """What taking a frame of log-mel (T, F) for silence costs, in nepers (T,).
+
+    The network hears pauses in the speech of readers unlike those it learned from. What is loud is none.
+    """
+    level = mel.mean(axis=1)
+    floor, speech = np.percentile(level, (5, 80))
+    span = np.clip(speech - floor, np.float32(1.0), SPEECH_SPAN)
+    loudness = np.maximum(1 + (level - speech) / span - QUIET, 0)
+    return (PAUSE_COST + LOUD_COST * loudness).astype(np.float32)
+
+
 def aligner_features(mel: Floats) -> Floats:
     """Log-mel frames (T, F) as the network hears them: bounded below, every band with mean zero."""
     bounded = np.maximum(mel, mel.max() - np.float32(RANGE))
@@ -75,13 +96,17 @@ class Aligner:
     log_shares: Floats
     """What is taken off the posteriors (K,) to make likelihoods of them: weighted shares of the classes in training."""
 
-    def scores(self, audio: Audio) -> Floats:
+    def scores(self, audio: Audio, doubting_silence: bool = False) -> Floats:
         """Log-likelihoods (T, K) of the classes in each frame, but for a constant of the frame.
 
-        Frame i stands for the time around i · `FRAME_SECONDS`. Raises ValueError for less than 21 ms of sound.
+        Frame i stands for the time around i · `FRAME_SECONDS`. `doubting_silence` takes `silence_costs` off that of
+        silence. Raises ValueError for less than 21 ms of sound.
         """
         mel = log_mel(resample(audio.mono(), SAMPLING_RATE).samples[0])
-        return self.log_posteriors(aligner_features(mel)) - self.log_shares
+        found = self.log_posteriors(aligner_features(mel)) - self.log_shares
+        if doubting_silence:
+            found[:, self.classes.index(SILENCE)] -= silence_costs(mel)
+        return found
 
     def log_posteriors(self, x: Floats) -> Floats:
         """Features (T, F) -> (T, K)."""

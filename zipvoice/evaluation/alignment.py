@@ -58,7 +58,7 @@ def text_words(text: str, language: str = LANGUAGE) -> list[SpokenWord]:
 def align_words(audio: Audio, words: Sequence[SpokenWord], aligner: Aligner | None = None) -> tuple[Word, ...]:
     """As `align`, of words whose tokens are known."""
     aligner = aligner or builtin_aligner()
-    scores = aligner.scores(audio)
+    scores = aligner.scores(audio, doubting_silence=True)
     path = _path(words, aligner.classes, len(scores))
     return rounded(_timed(words, path, path.best(scores)), audio.seconds)
 
