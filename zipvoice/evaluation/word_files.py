@@ -13,6 +13,7 @@ from zipvoice.files import write_text
 
 LINE_CHARACTERS = 42
 """Of a line of subtitles."""
+WORD_JOINER = "\u2060"
 LINE_GAP_SECONDS = 0.5
 """A silence as long as this ends a line."""
 
@@ -41,7 +42,8 @@ def words_json(words: Sequence[Word], seconds: float) -> str:
 
 def srt(words: Sequence[Word], seconds: float) -> str:
     cues = (
-        f"{i}\n{_clock(word.start, ',')} --> {_clock(word.end, ',')}\n{word.word}\n" for i, word in enumerate(words, 1)
+        f"{i}\n{_clock(word.start, ',')} --> {_clock(word.end, ',')}\n{_unmarked(word.word)}\n"
+        for i, word in enumerate(words, 1)
     )
     return "\n".join(cues)
 
@@ -112,6 +114,13 @@ def _clock(seconds: float, point: str = ".") -> str:
     thousandths = round(1000 * seconds)
     minutes, rest = divmod(thousandths, 60_000)
     return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{point}{rest % 1000:03}"
+
+
+def _unmarked(text: str) -> str:
+    """Text that no player takes for marks. SubRip has no way to say so: a character that nobody sees parts them."""
+    for mark in ("\\", "<", "--"):
+        text = text.replace(mark, mark + WORD_JOINER)
+    return text
 
 
 def _escaped(text: str) -> str:

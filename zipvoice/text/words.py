@@ -51,15 +51,20 @@ class SpokenWord:
     tokens: tuple[str, ...]
 
 
+Characters = tuple[str, str]
+"""A word of Chinese as it is written, and the characters that are spoken for it."""
+
+
 def tokens_of_words(tokenizer: MarkupTokenizer, text: str) -> list[str]:
     """The tokens of a text, as `tokenizer.tokens` gives them, those of words as `WordToken`.
 
-    An expression that is read as a whole, "$1.5 million", is one word. Chinese is one word a character.
+    An expression that is read as a whole, "$1.5 million" or "50%", is one word. Chinese is one word a character.
     """
     tokens: list[str] = []
     first = 0
+    waiting: list[Characters] = []
     for piece in tokenizer.pieces(text):
-        words, owners = _owned(piece)
+        words, owners = _characters_owned(piece, waiting) if piece.kind == "zh" else _owned(piece)
         tokens += [
             token if owner is None else _word_token(token, first + owner, words[owner])
             for token, owner in zip(piece.tokens, owners, strict=True)
@@ -93,8 +98,6 @@ def _owned(piece: Piece) -> tuple[list[str], Owners]:
         return [], [None] * len(piece.tokens)
     if piece.kind in ("phonemes", "pinyin"):
         return [piece.text], [0] * len(piece.tokens)
-    if piece.kind == "zh":
-        return _characters_owned(piece)
     if piece.kind == "characters":
         return _letters_owned(piece)
     language = "en-us" if piece.kind == "en" else piece.kind
@@ -114,17 +117,52 @@ def _letters_owned(piece: Piece) -> tuple[list[str], Owners]:
     return words, owners
 
 
-def _characters_owned(piece: Piece) -> tuple[list[str], Owners]:
-    """Chinese: each character has a syllable, an initial that ends in 0 and a final, or a final alone."""
-    words = [character for character in piece.text if is_han(character)]
+def _characters_owned(piece: Piece, waiting: list[Characters]) -> tuple[list[str], Owners]:
+    """Chinese: each character has a syllable, an initial that ends in 0 and a final, or a final alone.
+
+    `waiting` is what the first piece of some sentences was given for the later ones.
+    """
+    spoken = "".join(filter(is_han, piece.text))
+    units = _taken(waiting, spoken)
+    if units is None:
+        waiting[:] = _characters(piece.written)
+        units = _taken(waiting, spoken) or [(character, character) for character in spoken]
+    numbers = [number for number, (_, said) in enumerate(units) for _ in said]
     owners: list[int | None] = []
     syllable, begun = -1, False
     for token in piece.tokens:
         if token[-1:].isdigit():
             syllable += not begun
             begun = token.endswith("0")
-        owners.append(min(syllable, len(words) - 1) if token[-1:].isdigit() and words else None)
-    return words, owners
+        owners.append(numbers[min(syllable, len(numbers) - 1)] if token[-1:].isdigit() and numbers else None)
+    return [written for written, _ in units], owners
+
+
+def _characters(written: str) -> Iterator[Characters]:
+    """The words of Chinese sentences: characters, and what is read otherwise than it is written."""
+    from zipvoice.text.normalizer import chinese
+
+    end = 0
+    for reading in chinese.readings(written):
+        yield from ((character, character) for character in written[end : reading.start] if is_han(character))
+        if said := "".join(filter(is_han, reading.words)):
+            yield bare_word(written[reading.start : reading.end]), said
+        end = reading.end
+    yield from ((character, character) for character in written[end:] if is_han(character))
+
+
+def _taken(waiting: list[Characters], spoken: str) -> list[Characters] | None:
+    """The first words that are spoken so, which then wait no longer; None if none are."""
+    said = ""
+    for count, (_, characters) in enumerate(waiting, 1):
+        said += characters
+        if said == spoken:
+            taken = waiting[:count]
+            del waiting[:count]
+            return taken
+        if not spoken.startswith(said):
+            return None
+    return None
 
 
 def _units(piece: Piece) -> Iterator[tuple[str, str]]:
