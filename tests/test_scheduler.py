@@ -20,7 +20,7 @@ from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.runtime.base import ModelDescription
 from zipvoice.server.admission import Admission, Busy, Line, Rate, SchedulerLimits
-from zipvoice.server.scheduler import Scheduler
+from zipvoice.server.scheduler import NUM_PLANNERS, Scheduler
 from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechRequest
 from zipvoice.server.tasks import next_batch
 from zipvoice.server.text_feed import TextFeed
@@ -348,6 +348,8 @@ def test_draining_speaks_what_was_admitted_and_admits_no_more(make, model, promp
 def test_closing_cancels_and_ends_all_threads(stepping, model, prompt):
     before = threading.active_count()
     scheduler = Scheduler(stepping)
+    all_threads = before + 1 + NUM_PLANNERS + scheduler.limits.vocoders
+    assert threading.active_count() == all_threads  # none comes with the requests, but for texts being written
     feed = TextFeed()
     jobs = [scheduler.submit(request(text, prompt, num_steps=50)) for text in (WORDS, feed, iter([LONG]))]
     model.wait_for_step()

@@ -146,9 +146,15 @@ def test_openai_speaks(client, wav):
 
 def test_openai_streams(client, wav):
     with client.audio.speech.with_streaming_response.create(
-        model="gpt-4o-mini-tts", voice="heart", input=HELLO, response_format="pcm", extra_body=FAST
+        model="gpt-4o-mini-tts",
+        voice="heart",
+        input=HELLO,
+        response_format="pcm",
+        extra_body=FAST,
+        extra_headers={"X-Request-Id": "mine"},
     ) as answer:
         assert b"".join(answer.iter_bytes()) == wav[44:]
+        assert answer.headers["x-request-id"] == "mine"
         assert answer.headers["x-model"] == "zipvoice_small_distill"
 
 

@@ -2,19 +2,25 @@
 """What a request may say, who may send it, and the name it has: the application without a process around it."""
 
 import asyncio
+import gc
 import logging
+import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import httpx
 import pytest
+import uvicorn
 from pydantic import ValidationError
 from tiny_models import make_synthesizer, tone
 
 from zipvoice.config.server import ServerOptions
+from zipvoice.server import memory
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.app import build_app
 from zipvoice.server.guard import Guard
 from zipvoice.server.request_log import RequestLog
+from zipvoice.server.run import _Server
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.schemas import Dialogue, LiveSettings, Speech
 from zipvoice.server.speaker import Speaker
@@ -233,3 +239,30 @@ def test_an_answer_that_was_not_sent_whole_is_logged_so(caplog):
     with caplog.at_level(logging.INFO, "zipvoice.server"):
         asyncio.run(RequestLog(app, True)(scope, None, send))
     assert "GET '/\\n' 200, 3 bytes in " in caplog.text and caplog.text.rstrip().endswith("s, cut off")
+
+
+# ---------------------------------------------------------------- the end, and memory
+
+
+def test_a_server_is_not_at_rest_while_a_websocket_has_sound_to_send():
+    """Its utterance is spoken before it is sent, and uvicorn closes it without asking."""
+    session, drained = SimpleNamespace(is_speaking=True), SimpleNamespace(drain=lambda seconds: True)
+    server = _Server(uvicorn.Config("none"), SimpleNamespace(scheduler=drained), [session])
+    assert not server._is_at_rest()
+    session.is_speaking = False
+    assert server._is_at_rest()
+
+
+def test_what_holds_itself_is_given_back_at_rest():
+    class Circle:
+        pass
+
+    circle = Circle()
+    circle.itself, gone = circle, weakref.ref(circle)
+    gc.disable()
+    try:
+        del circle
+        memory.give_back()
+        assert gone() is None
+    finally:
+        gc.enable()

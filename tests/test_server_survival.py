@@ -5,6 +5,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import re
 import signal
 import socket
 import struct
@@ -21,6 +22,7 @@ from websockets.sync.client import connect
 from zipvoice.audio.files import Audio, encode
 from zipvoice.server.answers import Stream
 from zipvoice.server.containers import FLAC_LENGTH_AT, whole_file
+from zipvoice.server.wyoming import Event, event_bytes
 
 KEY = {"Authorization": "Bearer sesame"}
 SENTENCE = "Nobody knows why the quick brown fox should jump again and again. "
@@ -33,7 +35,8 @@ def guarded(tmp_path_factory):
     """A server with keys and short patience."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "keys").write_text("# ours\nother\n\n sesame \n")
-    running = server_process.start(folder, "--api-key-file", str(folder / "keys"), *QUICK_LIMITS)
+    options = ("--api-key-file", str(folder / "keys"), "--wyoming", "0")
+    running = server_process.start(folder, *options, *QUICK_LIMITS)
     yield running
     assert running.end() == 0
     assert running.log.read_text().count("\n") == 1  # where it listens, and nothing else
@@ -241,24 +244,29 @@ def test_what_is_being_spoken_is_spoken_to_its_end_at_sigterm(guarded, http):
         connect(where, additional_headers=KEY) as live,
         connect(where, additional_headers=KEY) as idle,
         http.stream("POST", "/v1/audio/speech", json=body) as answer,
+        socket.create_connection(("127.0.0.1", guarded.wyoming_port), timeout=60) as home,
     ):
+        home.sendall(event_bytes(Event("synthesize", {"text": SENTENCE})))
         for message in (settings, {"type": "input.text", "text": SENTENCE * 3}, {"type": "input.done"}):
             live.send(json.dumps(message))
         chunks, messages = answer.iter_raw(), []
         size = len(next(chunks))
         while not messages or isinstance(messages[-1], str):  # until there is sound
             messages.append(live.recv(timeout=60))
+        events = home.recv(1 << 16)
         guarded.process.send_signal(signal.SIGTERM)
         size += sum(len(chunk) for chunk in chunks)
+        while data := home.recv(1 << 16):
+            events += data
         with contextlib.suppress(ConnectionClosedError):
             while True:
                 messages.append(live.recv(timeout=60))
     sound = b"".join(message for message in messages if isinstance(message, bytes))
     *_, done, end = (json.loads(message) for message in messages if isinstance(message, str))
     assert size > 2 * 24000 * 8 and len(sound) == done["total_bytes"] > 2 * 24000 * 8
-    assert end["type"] == "session.done"
+    assert end["type"] == "session.done" and b'"type": "audio-stop"' in events
     assert live.close_code == idle.close_code == 1012  # the service restarts
-    assert guarded.end() == 0
+    assert guarded.process.wait(60) == 0
 
 
 @pytest.mark.slow
@@ -275,7 +283,7 @@ def test_ctrl_c_ends_at_once_with_one_line(tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_server_cuts_its_answers_off_and_starts_again(tmp_path):
-    running = server_process.start(tmp_path)
+    running = server_process.start(tmp_path, "--log-requests")
     form = {"consent": "yes", "name": "me", "ref_text": "a low tone"}
     files = {"audio_sample": encode(tone(1.0), ".wav")}
     assert httpx.post(f"{running.url}/v1/audio/voices", data=form, files=files, timeout=60).status_code == 200
@@ -285,6 +293,8 @@ def test_a_killed_server_cuts_its_answers_off_and_starts_again(tmp_path):
         assert running.end(signal.SIGKILL) == -9
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             list(chunks)
+    line = r"^\w{32} POST '/v1/audio/voices' 200, \d+ bytes in [\d.]+ s$"
+    assert re.search(line, running.log.read_text(), re.MULTILINE)
     again = server_process.start(tmp_path, "--port", str(running.port))
     body = {"input": "Yes.", "voice": "me", "num_steps": 1}
     assert httpx.post(f"{again.url}/v1/audio/speech", json=body, timeout=60).status_code == 200

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "zipvoice"
 NETWORKS = {"efficientnet", "fairseq_weights", "utmos", "utmosv2", "wavlm_ecapa"}
 """Of evaluation: networks of published scores, which their users import when they are asked for."""
-ROOMS = ("config", "text", "audio", "synthesis", "evaluation", "cli")
+ROOMS = ("config", "text", "audio", "synthesis", "evaluation", "server", "cli")
 
 BLOCKED = """
 import importlib, sys

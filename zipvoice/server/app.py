@@ -42,12 +42,12 @@ def build_app(speaker: Speaker, keys: Sequence[str] = (), *, tells_ids: bool = T
     return app
 
 
-def _of_validation(request: Request, error: Exception) -> Response:
+async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return of_validation(list(error.errors())).response()
 
 
-def _of_http(request: Request, error: Exception) -> Response:
+async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error, ApiError):
         return error.response()
@@ -68,7 +68,7 @@ def _reason(error: BaseException) -> str:
     return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
-def _of_anything(request: Request, error: Exception) -> Response:
+async def _of_anything(request: Request, error: Exception) -> Response:
     answer = told(error).response()
     answer.headers[HEADER] = request_id.get()  # Starlette sends this one past all that was added
     return answer

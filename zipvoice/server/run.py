@@ -85,8 +85,7 @@ async def _serve(speaker: Speaker, keys: tuple[str, ...], http: socket.socket, w
             listener = await asyncio.start_server(home.handle, sock=wyoming, limit=MAX_LINE_BYTES)
             await server.serve(sockets=[http])
             listener.close()
-        if signal.SIGINT not in received:
-            await home.drain(options.drain_seconds)
+        await home.drain(0 if signal.SIGINT in received else options.drain_seconds)
     tidying.cancel()
     if signal.SIGINT in received:
         raise KeyboardInterrupt

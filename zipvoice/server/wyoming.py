@@ -88,11 +88,15 @@ class WyomingServer:
             writer.transport.abort() if client.is_stuck else writer.close()
 
     async def drain(self, seconds: float) -> None:
-        """Let what is being spoken end, for at most so long."""
+        """Let what is being spoken end, for at most so long, and then end all connections."""
         self._is_draining = True
         speaking = [task for task, client in self._clients.items() if client.job is not None]
         if speaking:
             await asyncio.wait(speaking, timeout=seconds)
+        for client in self._clients.values():
+            client.writer.close()  # its reader finds the end; asyncio tells of handlers that it has to cancel
+        if self._clients:
+            await asyncio.wait(list(self._clients), timeout=1.0)
 
 
 class _Client:
