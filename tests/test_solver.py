@@ -279,3 +279,12 @@ def test_outside_the_interval_reused_guidance_is_none_and_is_not_evaluated():
     values = [guided(t, one, Condition(one, one)).item() for t in (0.1, 0.2, 0.3, 0.45)]
     assert reused.rows == [1, 2, 1, 1]
     assert values == pytest.approx([3.2, 3.4 + 2 * 1.4, 3.6 + 2 * 1.4, 3.9])
+
+
+def test_the_line_of_reused_guidance_is_through_the_last_two_evaluations_not_the_first():
+    def squared(t, x, condition, scale):
+        return classifier_free_guidance(lambda t, x, condition: condition.text * t * t, scale)(t, x, condition)
+
+    guided, one = under_guidance(squared, 1.0, SamplingConfig(4, 1.0, guidance_every=2)), np.ones((1, 1, 1))
+    values = [guided(t, one, Condition(one, one)).item() for t in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)]
+    assert values[-1] == pytest.approx(0.25 + 2 * (0.16 + 0.1 * (0.16 - 0.04) / 0.2))
