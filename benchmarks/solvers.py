@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from zipvoice.cli.steps import TEXTS, times
 from zipvoice.config.synthesis import EPSS_GRIDS, EVALUATIONS, SamplingConfig, SolverName
-from zipvoice.model.solver import times_of
+from zipvoice.synthesis.sampling import evaluations
 from zipvoice.synthesis.step_search import Flow, search_grid
 from zipvoice.synthesis.synthesizer import load
 
@@ -72,20 +72,19 @@ def settings(usual: SamplingConfig, is_distilled: bool) -> Iterator[SamplingConf
         if not is_distilled:
             for num_steps in (4, 6, 8):
                 yield replace(usual, num_steps=num_steps, solver=solver, guidance_interval=HALF)
+            for every in (2, 3):
+                yield replace(usual, num_steps=10, solver=solver, guidance_every=every)
 
 
 def row(flow: Flow, sampling: SamplingConfig, is_distilled: bool, grid: str = "") -> None:
     """One line of a table, as soon as it is known."""
-    interval = sampling.guidance_interval
-    guided = 1 if is_distilled else 2
-    steps = [1 if interval and not interval[0] <= t <= interval[1] else guided for t in times_of(sampling)[:-1]]
+    interval, every = sampling.guidance_interval, sampling.guidance_every
     told = f"{grid} {times(sampling.time_grid)}".strip() if sampling.time_grid else f"shift {sampling.t_shift:g}"
     when = "always" if interval is None else f"t from {interval[0]:g} to {interval[1]:g}"
-    evaluations = EVALUATIONS[sampling.solver] * sum(steps)
+    when += f", every {every} steps" if every > 1 else ""
     distance = flow.distance(sampling)
-    sys.stdout.write(
-        f"| {sampling.solver} | {sampling.num_steps} | {told} | {when} | {evaluations} | {distance:.3f} |\n"
-    )
+    count = evaluations(sampling, is_distilled)
+    sys.stdout.write(f"| {sampling.solver} | {sampling.num_steps} | {told} | {when} | {count} | {distance:.3f} |\n")
     sys.stdout.flush()
 
 

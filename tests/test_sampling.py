@@ -176,7 +176,7 @@ def test_reused_guidance_is_the_same_in_both_runtimes():
         (SamplingConfig(16, 0.0), 16),
         (SamplingConfig(4, 1.0, solver="heun"), 16),
         (SamplingConfig(4, 1.0, t_shift=1.0, guidance_interval=(0.25, 0.5)), 6),
-        (SamplingConfig(8, 1.0, t_shift=1.0, guidance_every=2), 13),  # 0, 1/4, 1/2; 5/8, 7/8: 8 and 5
+        (SamplingConfig(8, 1.0, t_shift=1.0, guidance_every=2), 13),  # 8, and at 0, 1/8, 3/8, 5/8, 7/8
     ],
 )
 def test_evaluations_are_counted(sampling, expected):

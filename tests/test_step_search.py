@@ -127,7 +127,7 @@ def test_fast_speech_is_that_of_what_was_found(directory, tmp_path, capsys):
     assert fast_sound != usual
 
 
-@pytest.mark.parametrize("fast", [None, {"num_steps": 2, "guidance_scale": 1.0, "guidance_every": 2}])
+@pytest.mark.parametrize("fast", [None, {"num_steps": 3, "guidance_scale": 1.0, "guidance_every": 2}])
 def test_one_text_and_lists_tell_what_fast_speech_took(directory, tmp_path, capsys, fast):
     data = json.loads((directory / "model.json").read_text())
     (directory / "model.json").write_text(json.dumps({**data, "fast": fast}))
@@ -140,6 +140,6 @@ def test_one_text_and_lists_tell_what_fast_speech_took(directory, tmp_path, caps
         assert main([*command, *machine]) == 0
         out, err = capsys.readouterr()
         told = json.loads(out)
-        expected = (True, 2, 3) if fast else (False, 16, 32)  # at t = 0 and 1/3, where that of 0 is kept
+        expected = (True, 3, 5) if fast else (False, 16, 32)  # that at t = 1/2 is that of t = 1/5
         assert (told["fast"], told["num_steps"], told["evaluations"]) == expected
         assert ("the model has no fast steps" in err) == (fast is None)

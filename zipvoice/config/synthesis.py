@@ -37,7 +37,7 @@ class SamplingConfig:
     guidance_interval: tuple[float, float] | None = None
     """First and last time with guidance, which costs one evaluation of the network less outside them."""
     guidance_every: int = 1
-    """Evaluations of the conditional velocity for one of the unconditional; between them guidance is extrapolated."""
+    """Evaluations of the conditional velocity for one of the unconditional; between them guidance is reused."""
 
     def __post_init__(self) -> None:
         check_times(self.num_steps, self.time_grid, self.guidance_interval)
@@ -88,8 +88,8 @@ class SynthesisOptions:
     """First and last time, from 0 to 1, at which there is guidance; by default always. Outside them a model that is not
     distilled is evaluated once instead of twice."""
     guidance_every: int | None = None
-    """Evaluate the unconditional half of guidance at every 2nd, 3rd ... time only, and extrapolate it between; by
-    default 1, at all times. Not for distilled models."""
+    """Evaluate the unconditional half of guidance at every 2nd, 3rd ... time only, and reuse it between; by default 1,
+    at all times. Not for distilled models."""
     fast: bool = False
     """Take the steps that zipvoice search-steps found for the model, where its directory has some."""
     speed: float = 1.0

@@ -101,35 +101,32 @@ def under_guidance(velocity: ScaledVelocity, scale: float | Array, sampling: Sam
 class _ReusedGuidance:
     """v + w (v - u), as `classifier_free_guidance`, with u evaluated at every k-th time only.
 
-    At the times between, v - u is that of the line through its last two evaluations, or the last one if there are no
-    two. A line ends at t = 0.5, where u becomes that of another condition.
+    At the times between, v - u is what it was. u is evaluated at the first two times, since v - u differs much between
+    noise and the next state, and after t = 0.5, where its condition changes.
     """
 
     def __init__(self, velocity: ScaledVelocity, sampling: SamplingConfig) -> None:
         self._velocity, self._sampling = velocity, sampling
-        self._known: list[tuple[float, Array]] = []
-        self._age = 0
+        self._difference: Array = 0.0
+        self._num_evaluated, self._age = 0, 0
+        self._was_early = True
 
     def __call__(self, t: float, x: Array, condition: Condition) -> Array:
         scale = scale_at(t, self._sampling.guidance_scale, self._sampling.guidance_interval)
         if scale == 0:
             return self._velocity(t, x, condition, 0.0)
         early = t <= 0.5
-        if self._known and early != (self._known[-1][0] <= 0.5):
-            self._known = []
         self._age += 1
-        if self._known and self._age < self._sampling.guidance_every:
-            v = self._velocity(t, x, condition, 0.0)
-        else:
+        is_due = self._num_evaluated < 2 or self._age >= self._sampling.guidance_every or early != self._was_early
+        if is_due:
             xp = namespace(x)
             both = self._velocity(t, xp.concatenate([x, x]), _with_unconditional(condition, early), 0.0)
             v = both[len(x) :]
-            self._known, self._age = [*self._known[-1:], (t, v - both[: len(x)])], 0
-        return v + scale * (1 + early) * self._difference(t)
-
-    def _difference(self, t: float) -> Array:
-        (t_1, last), (t_0, before) = self._known[-1], self._known[0]
-        return last if t_0 == t_1 else last + (t - t_1) / (t_1 - t_0) * (last - before)
+            self._difference, self._age, self._was_early = v - both[: len(x)], 0, early
+            self._num_evaluated += 1
+        else:
+            v = self._velocity(t, x, condition, 0.0)
+        return v + scale * (1 + early) * self._difference
 
 
 def _with_unconditional(condition: Condition, keep_speech: bool | Array) -> Condition:

@@ -17,6 +17,7 @@ from pathlib import Path
 from zipvoice.builtin import MODELS_VOCODER
 from zipvoice.config.model import Vocabulary
 from zipvoice.config.model_file import ModelFile
+from zipvoice.config.strict_json import read_json
 from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.config.vocoder import VocosConfig
 from zipvoice.export.weightless import write_model_graphs, write_vocoder_graph
@@ -30,7 +31,10 @@ def package(run: Path, folder: Path, sampling: SamplingConfig | None) -> None:
     """A model, or a vocoder where there is no model.json."""
     if (run / "model.json").is_file():
         pretrained = load_pretrained(run)
-        file = replace(pretrained.file, sampling=sampling or pretrained.file.sampling, vocoder=MODELS_VOCODER)
+        before = folder / "model.json"
+        fast = read_json(ModelFile, before).fast if before.is_file() else None  # until search-steps finds others
+        sampling = sampling or pretrained.file.sampling
+        file = replace(pretrained.file, sampling=sampling, vocoder=MODELS_VOCODER, fast=fast)
         save_pretrained(folder, pack_int8(pretrained.model.state_dict()), file, pretrained.table)
         write_model_graphs(pretrained.model, file, folder)
     else:
