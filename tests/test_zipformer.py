@@ -19,7 +19,7 @@ from zipvoice.model.kernels.swoosh import _in_one_pass, activate, with_slope
 from zipvoice.model.layers import BiasNorm, Bypass, kept
 from zipvoice.model.relative_positions import MASKED_SCORE, plain_weights, relative_positions, relative_shift
 from zipvoice.model.scheduled_float import Progress, ScheduledFloat
-from zipvoice.model.zipformer import Downsample, Stack, Widths, Zipformer
+from zipvoice.model.zipformer import Downsample, Stack, Widths, Zipformer, layer_skips
 
 DATA = Path(__file__).parent / "data"
 MODULES = load_file(DATA / "modules" / "modules.safetensors")
@@ -289,6 +289,15 @@ def test_bypass_mixes_channels():
     bypass.bypass_scale.data = torch.tensor([0.0, 0.25, 1.0])
     before, after = torch.zeros(1, 2, 3), torch.ones(1, 2, 3)
     assert torch.equal(bypass(before, after)[0, 1], torch.tensor([0.0, 0.25, 1.0]))
+
+
+def test_later_layers_are_skipped_for_longer():
+    """Of three stacks with factors 1, 4 and 1, the second, of two layers: 0.5 falls to 0.07 from batch 2000 on."""
+    rates = layer_skips(1, 3, 2, 4)
+    assert [rate.points for rate in rates] == [
+        ((2000, 0.5), (2500, pytest.approx(0.07))),
+        ((2500, 0.5), (3000, pytest.approx(0.07))),
+    ]
 
 
 def test_bypass_skips_utterances():
