@@ -3,8 +3,9 @@
 
     python benchmarks/first_audio.py
 
-Seconds from a request to the first samples of its stream, and the processor time that the server took until then, which
-other work on the machine does not change: with one thread a quiet machine needs about as long.
+Seconds from a request to the first samples of its stream, and the processor time that the server took until then: with
+one thread a quiet machine needs about as long. After each request `Synthesizer.stream` speaks the same text in this
+process, to tell what the server adds.
 """
 
 import argparse
@@ -18,7 +19,8 @@ import numpy as np
 import openai
 from serving import LENGTHS, SENTENCES
 
-from zipvoice import builtin
+import zipvoice
+from zipvoice import Synthesizer, builtin
 
 
 def started(options: list[str]) -> tuple[subprocess.Popen[str], str]:
@@ -50,6 +52,16 @@ def first_samples(client: openai.OpenAI, text: str, pid: int) -> tuple[float, fl
     return waited
 
 
+def first_part(synthesizer: Synthesizer, text: str) -> tuple[float, float]:
+    """Seconds until it comes without a server."""
+    clock, processor = time.perf_counter(), time.process_time()
+    parts = synthesizer.stream(text)
+    next(parts)
+    waited = time.perf_counter() - clock, time.process_time() - processor
+    parts.close()
+    return waited
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=2, help="of sixteen texts of the recorded lengths")
@@ -57,16 +69,19 @@ def main() -> None:
     given = parser.parse_args()
     process, address = started(given.server)
     client = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0, timeout=300)
+    synthesizer = zipvoice.load()
+    rows = []
     try:
-        for length in LENGTHS[:4]:
-            first_samples(client, SENTENCES[:length], process.pid)
-        rows = [first_samples(client, SENTENCES[:n], process.pid) for _ in range(given.rounds) for n in LENGTHS]
+        for length in (*LENGTHS[:4], *LENGTHS * given.rounds):
+            text = SENTENCES[:length]
+            rows.append((*first_samples(client, text, process.pid), *first_part(synthesizer, text)))
     finally:
         process.terminate()
         process.wait(60)
-    for name, seconds in zip(("clock", "processor time"), zip(*rows, strict=True), strict=True):
+    names = ("server, clock", "server, processor", "no server, clock", "no server, processor")
+    for name, seconds in zip(names, zip(*rows[4:], strict=True), strict=True):
         least, median, late = np.percentile(seconds, (0, 50, 95))
-        print(f"first sound by {name}: median {median:.3f} s, 95 % {late:.3f} s, the least {least:.3f} s")
+        print(f"{name}: median {median:.3f} s, 95 % {late:.3f} s, the least {least:.3f} s")
 
 
 if __name__ == "__main__":
