@@ -11,9 +11,11 @@ from tiny_models import make_model
 from zipvoice.cli import main
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json
-from zipvoice.config.synthesis import SamplingConfig
+from zipvoice.config.synthesis import SamplingConfig, SynthesisOptions
 from zipvoice.model.solver import solve, times_of
+from zipvoice.pretrained import read_directory
 from zipvoice.synthesis import step_search
+from zipvoice.synthesis.sampling import evaluations
 from zipvoice.synthesis.step_search import PARTS, search_grid, spectral_distance
 
 
@@ -143,3 +145,11 @@ def test_one_text_and_lists_tell_what_fast_speech_took(directory, tmp_path, caps
         expected = (True, 3, 5) if fast else (False, 16, 32)  # that at t = 1/2 is that of t = 1/5
         assert (told["fast"], told["num_steps"], told["evaluations"]) == expected
         assert ("the model has no fast steps" in err) == (fast is None)
+
+
+def test_fast_speech_of_the_package_takes_fewer_evaluations_than_its_usual_speech():
+    file = read_directory("zipvoice_small").file
+    usual, fast = (SynthesisOptions(fast=fast).resolved("zipvoice", file.sampling, file.fast) for fast in (False, True))
+    assert evaluations(usual.sampling, is_distilled=False) == 12
+    assert evaluations(fast.sampling, is_distilled=False) == 10
+    assert (fast.guidance_scale, fast.temperature) == (usual.guidance_scale, usual.temperature)
