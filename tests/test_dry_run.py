@@ -89,3 +89,8 @@ def test_a_run_that_does_not_fit_is_told_with_what_helps(halfway, capsys):
     assert json.loads(out) == {"max_duration": None, "fits": False}
     assert err.count("OUT OF MEMORY") == 1
     assert "not even one utterance of 4 s fits. Lower data.max_duration and raise accumulate as much" in err
+
+
+def test_memory_that_is_none_is_a_slip(halfway, capsys):
+    assert main(["diagnose", "memory", str(halfway[1]), "--memory", "0"]) == 2
+    assert "--memory must be above 0, not 0" in capsys.readouterr().err

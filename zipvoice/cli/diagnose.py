@@ -27,8 +27,7 @@ class Diagnose:
 
     statistics: what passes through each module, its gradients, and all weights, as a table.
     finite: the first place where a value is infinite or not a number.
-    memory: whole training steps on larger and larger batches, to find the largest data.max_duration that fits, and on
-    those of the run that need most memory; those that do not fit are named.
+    memory: whole training steps, for the largest batches that fit and those of the run that do not.
 
     Any setting of the run can be given too. Exit status: 0 all is well, 1 something is not, 2 wrong usage.
     """
@@ -48,6 +47,10 @@ class Diagnose:
     """Print the largest data.max_duration that fits as JSON (max_duration, and fits for that of the run); trials go to
     standard error."""
     run: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        if self.memory is not None and not self.memory > 0:
+            raise ValueError(f"--memory must be above 0, not {self.memory:g}")
 
 
 def diagnose(arguments: list[str]) -> int:
