@@ -92,5 +92,6 @@ def test_a_run_that_does_not_fit_is_told_with_what_helps(halfway, capsys):
 
 
 def test_memory_that_is_none_is_a_slip(halfway, capsys):
-    assert main(["diagnose", "memory", str(halfway[1]), "--memory", "0"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["diagnose", "memory", str(halfway[1]), "--memory", "0"])
     assert "--memory must be above 0, not 0" in capsys.readouterr().err
