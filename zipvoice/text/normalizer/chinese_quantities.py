@@ -130,7 +130,7 @@ def _special_pair(first: ChineseQuantity, last: ChineseQuantity, mark: str, befo
 
 def _number_words(quantity: ChineseQuantity, before: str, after: str) -> str:
     digits = quantity.number
-    if "." in digits and not quantity.unit and context.is_event(after):
+    if "." in digits and context.is_event(after):
         return digit_by_digit(digits)  # 11.11大促
     if digits == "2" and not quantity.sign and not _names_one_of_a_series(before):
         following = quantity.magnitude or _name_behind(quantity, before, after) or after
