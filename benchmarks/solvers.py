@@ -50,6 +50,8 @@ def measure(name: str, search: bool) -> None:
     flow = Flow(synthesizer, SENTENCES)
     print(f"\n{name}\n\n| solver | steps | grid | guidance | evaluations | distance, dB |")
     print("| --- | ---: | --- | --- | ---: | ---: |")
+    if fast := synthesizer.model.description.fast:
+        row(flow, fast, is_distilled, "fast")
     for sampling in settings(flow.sampling, is_distilled):
         row(flow, sampling, is_distilled)
     if search:
