@@ -265,7 +265,7 @@ def test_what_the_text_leaves_out_is_unheard_and_what_it_adds_is_unlikely():
 
 # ---------------------------------------------------------------- files
 
-WORDS = (Word("AT&T", 0.1, 0.25), Word("<b>", 0.25, 0.25), Word('"no"', 61.5, 62.0004))
+WORDS = (Word("AT&T", 0.1, 0.25), Word("<b>", 0.25, 0.25), Word('"no"', 61.5, 62.0))
 
 
 def test_times_of_words_are_written_in_four_formats(tmp_path):
@@ -295,6 +295,12 @@ def test_players_show_words_that_look_like_marks(word):
             found = [subtitle.ass for packet in container.demux() for subtitle in packet.decode() or ()]
         shown = [line.decode().split(",", 8)[8].replace(WORD_JOINER, "").replace("\\{{}", "{") for line in found]
         assert shown == [word, "next"]
+
+
+def test_words_end_with_the_sound(tmp_path):
+    write_words(tmp_path / "out.TextGrid", (Word("a", 0.1, 0.4), Word("b", 0.4, 1.2)), 1.0)
+    ends = [line.split(" = ")[1] for line in (tmp_path / "out.TextGrid").read_text().splitlines() if "xmax" in line]
+    assert ends == ["1.0", "1.0", "0.1", "0.4", "1.0"]
 
 
 def test_an_unknown_format_names_the_known_ones(tmp_path):

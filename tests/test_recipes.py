@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recipes of the published models: their commands, their hyper-parameters, and small runs of all of them."""
 
+import json
 import os
 import re
 import runpy
@@ -591,10 +592,17 @@ def test_evaluation(egs, monkeypatch, capsys):
     first, second = sentences()[:2]
     sets = ("librispeech_pc_testset", "seedtts_testset/en", "seedtts_testset/zh")
     make_test_sets(folder, sets, ("one", first.text, first.path, second.text))
+    write_table(folder / "download/librispeech_pc_testset/transcript.tsv", [("one", "-", second.text.upper())])
     chosen = ("--suite", "offline", "--metrics", "closed_set blur")
     run_recipe(folder / "run_eval.sh", monkeypatch, "--model", "mine", *chosen)
-    for name in ("librispeech_pc", "seedtts_en", "seedtts_zh"):
+    for name, text in (
+        ("librispeech_pc", second.text.upper()),
+        ("seedtts_en", second.text),
+        ("seedtts_zh", second.text),
+    ):
         check_speech(f"results/mine/{name}/one.wav")
+        kept = Path(f"results/mine/scores/{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        assert json.loads(kept[1])["text"] == text
     scored = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| closed-set accuracy")]
     assert len(scored) == 3
 

@@ -550,6 +550,24 @@ def test_the_command_scores_folders_side_by_side(tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["right.jsonl", "turned.jsonl"]
 
 
+def test_transcripts_stand_in_for_the_texts_of_the_list(tmp_path, capsys):
+    name, text, path = recordings("train", 1)[0]
+    write(tmp_path / f"f/{name}.wav", read(path))
+    (tmp_path / "list.tsv").write_text(f"{name}\tx\t{path}\t{text}\n", encoding="utf-8")
+    command = ["evaluate", str(tmp_path / "list.tsv"), str(tmp_path / "f"), "--metrics", "speed", "--json"]
+    transcripts = tmp_path / "transcript.tsv"
+    transcripts.write_text(f"other\tX\n{name}\tspeaker\tAB CD\n", encoding="utf-8")
+    assert main([*command, "--transcripts", str(transcripts)]) == 0
+    found = json.loads(capsys.readouterr().out)[str(tmp_path / "f")]["figures"]["characters_per_second"]["value"]
+    assert found == pytest.approx(4 / read(path).seconds, rel=1e-3)
+    transcripts.write_text("other\tX\n", encoding="utf-8")
+    assert main([*command, "--transcripts", str(transcripts)]) == 1
+    assert f"transcript.tsv has no transcript of {name}" in capsys.readouterr().err
+    transcripts.write_text("other\tX\nalone\n", encoding="utf-8")
+    assert main([*command, "--transcripts", str(transcripts)]) == 1
+    assert "transcript.tsv, line 2: a name and its transcript are wanted" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("written", "heard"),
     [

@@ -34,15 +34,19 @@ if stage 2 "speak them"; then
   speak $seedtts/zh/test.tsv "$model" "$results/seedtts_zh"
 fi
 
-# score SUITE LIST FOLDER: its scores, then those beside what is published.
+# score SUITE LIST FOLDER [OPTION...]: its scores, then those beside what is published.
 score() {
   read -ra names <<< "$metrics"
-  run zipvoice evaluate "$2" "$3" --suite "${suite:-$1}" --metrics "${names[@]}" --device "$device" --save "$results/scores"
+  run zipvoice evaluate "$2" "$3" --suite "${suite:-$1}" --metrics "${names[@]}" --device "$device" \
+    --save "$results/scores" "${@:4}"
   [ -n "$suite" ] || run zipvoice evaluate --reproduce "$results/scores/$(basename "$3").jsonl" --suite "$1"
 }
 
 if stage 3 "score them"; then
-  score librispeech-pc $librispeech "$results/librispeech_pc"
+  # The published word errors are counted against LibriSpeech's transcripts, not the texts with marks that are spoken.
+  transcripts=download/librispeech_pc_testset/transcript.tsv
+  [ -f $transcripts ] && transcripts=(--transcripts $transcripts) || transcripts=()
+  score librispeech-pc $librispeech "$results/librispeech_pc" ${transcripts[@]+"${transcripts[@]}"}
   score seedtts-en $seedtts/en/test.tsv "$results/seedtts_en"
   score seedtts-zh $seedtts/zh/test.tsv "$results/seedtts_zh"
 fi

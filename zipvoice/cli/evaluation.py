@@ -38,6 +38,9 @@ class Evaluate:
     speaker: str | None = None
     """Regular expression; what it matches in the file name of a prompt is the speaker. Error bars draw speakers.
     Without it each prompt is one."""
+    transcripts: Path | None = None
+    """Compare what is heard with these transcripts instead of the texts of the list, as LibriSpeech-PC's figures do:
+    TSV, the name first and the transcript last."""
     save: Path | None = None
     """Folder for a file of JSON lines for each scored folder, a line for each recording. An interrupted run goes on
     from there."""
@@ -101,6 +104,8 @@ def _scores(command: Evaluate, options: SuiteOptions, team: "Team") -> dict[str,
     assert command.list
     results = {folder: _results(command, folder) for folder in command.folders}
     expected = _expected(command.list, command.speaker)
+    if command.transcripts:
+        expected = _transcribed(expected, command.transcripts)
     judges = make_judges(options, expected)
     return {str(folder): score_folder(expected, folder, judges, path, team) for folder, path in results.items()}
 
@@ -144,3 +149,18 @@ def _expected(path: Path, speaker: str | None) -> "list[Expected]":
             Expected(utterance.id, utterance.text, tuple(map(Path, prompts)), " ".join(names) or utterance.voice or "")
         )
     return found
+
+
+def _transcribed(expected: "list[Expected]", path: Path) -> "list[Expected]":
+    """The lines with other texts. Raises ValueError where one has none."""
+    texts: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        name, *rest = line.split("\t")
+        if not rest:
+            raise ValueError(f"{path}, line {number}: a name and its transcript are wanted, with a tab between them")
+        texts[name] = rest[-1]
+    missing = [item.name for item in expected if item.name not in texts]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise ValueError(f"{path} has no transcript of {', '.join(missing[:5])}{more}")
+    return [replace(item, text=texts[item.name]) for item in expected]

@@ -2,7 +2,6 @@
 """Commands that speak."""
 
 import json
-import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -307,7 +306,7 @@ class Delivery:
                 "real_time_factor": took / length,
                 "sampling_rate": synthesizer.feature.sampling_rate,
                 **about,
-                **self.words.about(),
+                **self.words.about(length),
                 **asdict(synthesizer.model.computed_by),
             }
             (sys.stderr if self.to_pipe else sys.stdout).write(json.dumps(told) + "\n")
@@ -343,10 +342,10 @@ class WordFile:
 
         write_words(self.path, self.found, seconds)
 
-    def about(self) -> dict[str, Any]:
+    def about(self, seconds: float) -> dict[str, Any]:
         from zipvoice.audio.words import rounded
 
-        return {"words": [asdict(word) for word in rounded(self.found, math.inf)]} if self.found else {}
+        return {"words": [asdict(word) for word in rounded(self.found, seconds)]} if self.found else {}
 
 
 def progress(items: Iterable[T], quiet: bool, unit: str) -> Iterable[T]:

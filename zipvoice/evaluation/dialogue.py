@@ -3,15 +3,15 @@
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import permutations, zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio, read, resample
+from zipvoice.evaluation.diarization import Diarizer, Spans
 from zipvoice.evaluation.judges import VoiceEncoder
 from zipvoice.evaluation.level import require_sound
 from zipvoice.evaluation.normalizers import Normalizer
@@ -22,13 +22,9 @@ from zipvoice.evaluation.word_errors import WordErrors, count_errors
 
 RATE = 16000
 MAX_SECONDS = 120
-PYANNOTE = "speaker_similarity/pyannote/pyannote_diarization_config.yaml"
 TAG = re.compile(r"\[S([1-9])\]")
 
 logger = logging.getLogger(__name__)
-
-Diarizer = Callable[[Audio], Sequence[Sequence[tuple[float, float]]]]
-"""A recording -> for each of two speakers the (start, end) of what they say, in seconds."""
 
 
 def by_tags(text: str) -> list[str]:
@@ -110,7 +106,7 @@ class CpSimilarityJudge:
     def __init__(self, encoder: VoiceEncoder, diarizer: Diarizer, expected: Sequence[Expected]) -> None:
         self._encoder, self._diarizer = encoder, diarizer
         self._prompts = {prompts: self._voices_of(prompts) for prompts in {item.prompts for item in expected}}
-        self.by = (*encoder.by, JudgedBy("speakers parted by pyannote", ""))
+        self.by = (*encoder.by, diarizer.by)
 
     def __call__(self, expected: Expected, audio: Audio) -> Judgement:
         (p1, p2), (g1, g2) = self._prompts[expected.prompts], self._parted(audio, expected.name)
@@ -135,32 +131,7 @@ class CpSimilarityJudge:
         return first, second
 
 
-def pyannote_diarizer(models: Path, device: str = "cpu") -> Diarizer:
-    """Parts two speakers with pyannote (Bredin 2023), by the configuration in a copy of k2-fsa/TTS_eval_models."""
-    try:
-        import torch
-        from pyannote.audio import Pipeline
-    except ImportError as error:
-        raise ImportError(f"cpSIM needs pyannote ({error}): pip install pyannote.audio") from None
-    if not (models / PYANNOTE).is_file():
-        raise FileNotFoundError(
-            f"{models / PYANNOTE}: no such file; download it: hf download k2-fsa/TTS_eval_models --local-dir {models}"
-        )
-    pipeline: Any = Pipeline.from_pretrained(str(models / PYANNOTE)).to(torch.device(device))
-
-    def diarize(audio: Audio) -> Sequence[Sequence[tuple[float, float]]]:
-        found = pipeline(
-            {"waveform": torch.from_numpy(audio.samples), "sample_rate": audio.sampling_rate}, num_speakers=2
-        )
-        spans: dict[str, list[tuple[float, float]]] = {"SPEAKER_00": [], "SPEAKER_01": []}
-        for segment, _, speaker in getattr(found, "speaker_diarization", found).itertracks(yield_label=True):
-            spans[speaker].append((segment.start, segment.end))
-        return list(spans.values())
-
-    return diarize
-
-
-def _cut(audio: Audio, spans: Sequence[tuple[float, float]]) -> Audio:
+def _cut(audio: Audio, spans: Spans) -> Audio:
     """The spans one after the other. Raises ValueError where there are none."""
     edges = [(round(start * audio.sampling_rate), round(end * audio.sampling_rate)) for start, end in spans]
     pieces = [audio.samples[:, start:end] for start, end in edges]

@@ -72,7 +72,7 @@ class TransformersRecognizer:
         first 30 s. `fourier` resamples through the spectrum of the whole recording, as the Seed-TTS evaluation does.
         Raises ImportError with the install line, and FileNotFoundError without the folder.
         """
-        weights = _weights(folder)
+        weights = weights_of(folder)
         try:
             import torch
             import transformers
@@ -87,6 +87,8 @@ class TransformersRecognizer:
             dtype=dtype if chunked else torch.float32,
             **({"chunk_length_s": 30} if chunked else {}),
         )
+        if chunked:  # it writes who speaks as [S1], and Whispers are kept from brackets
+            self._pipeline.model.generation_config.suppress_tokens = None
         self._first_seconds = 30 if language and not chunked else None
         # The published figures are of a greedy search; the pipeline of transformers 5 has five beams unless told.
         asked = {"language": language, "task": "transcribe", "num_beams": 1}
@@ -95,51 +97,15 @@ class TransformersRecognizer:
         self.by = JudgedBy(folder.name, sha256_of(weights), f"transformers {version('transformers')}, greedy")
 
     def hear(self, audio: Audio) -> str:
-        wave = _at_16k(audio, self._fourier)
+        wave = at_16k(audio, self._fourier)
         if self._first_seconds:
             wave = wave[: self._first_seconds * RATE]
         heard = self._pipeline({"raw": wave, "sampling_rate": RATE}, **self._settings)
         return str(heard["text"])
 
 
-class Paraformer:
-    """Paraformer by FunASR, or its ONNX form by funasr-onnx; the characters are simplified."""
-
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
-        """Load the model of a folder: model.onnx if it has one, else model.pt.
-
-        funasr-onnx pins an old NumPy without need: pip install --no-deps funasr-onnx. Raises
-        ImportError with the install line, and FileNotFoundError.
-        """
-        weights = _weights(folder)
-        self._onnx = weights.suffix == ".onnx"
-        try:
-            from zhconv import convert
-
-            self._simplified: Any = convert
-            if self._onnx:
-                from funasr_onnx import Paraformer as Graph
-
-                self._model: Any = Graph(str(folder))
-            else:
-                from funasr import AutoModel
-
-                self._model = AutoModel(model=str(folder), device=device, disable_update=True, disable_pbar=True)
-        except ImportError as error:
-            raise ImportError(f"Paraformer needs its packages ({error}): {INSTALL} funasr") from None
-        self.by = JudgedBy(folder.name, sha256_of(weights), "funasr-onnx" if self._onnx else "funasr")
-
-    def hear(self, audio: Audio) -> str:
-        wave = _at_16k(audio)
-        if self._onnx:
-            found = self._model(wave)[0]["preds"]
-            text = found if isinstance(found, str) else found[0]
-        else:
-            text = self._model.generate(input=wave, batch_size_s=300)[0]["text"]
-        return str(self._simplified(text, "zh-cn"))
-
-
-def _at_16k(audio: Audio, fourier: bool = False) -> NDArray[np.float32]:
+def at_16k(audio: Audio, fourier: bool = False) -> NDArray[np.float32]:
+    """One channel of a recording (channels, N) at 16 kHz, (N,). Raises ValueError for silence."""
     mono = require_sound(audio).mono()
     if not fourier or mono.sampling_rate == RATE:
         return resample(mono, RATE).samples[0]
@@ -149,7 +115,8 @@ def _at_16k(audio: Audio, fourier: bool = False) -> NDArray[np.float32]:
     return np.asarray(wave, np.float32)
 
 
-def _weights(folder: Path) -> Path:
+def weights_of(folder: Path) -> Path:
+    """The file of weights in the folder of a model. Raises FileNotFoundError that names the download."""
     found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if found is None:
         raise FileNotFoundError(

@@ -9,9 +9,11 @@ from typing import TypeVar
 from zipvoice.config.evaluation import SuiteOptions
 from zipvoice.config.strict_json import suggestion
 from zipvoice.evaluation import judges
-from zipvoice.evaluation.dialogue import CpSimilarityJudge, CpWordErrorJudge, ShortOnly, pyannote_diarizer
+from zipvoice.evaluation.dialogue import CpSimilarityJudge, CpWordErrorJudge, ShortOnly
+from zipvoice.evaluation.diarization import PyannoteDiarizer
 from zipvoice.evaluation.normalizers import find_normalizer
-from zipvoice.evaluation.recognizers import FasterWhisper, Paraformer, Recognizer, Remembering, TransformersRecognizer
+from zipvoice.evaluation.paraformer import Paraformer
+from zipvoice.evaluation.recognizers import FasterWhisper, Recognizer, Remembering, TransformersRecognizer
 from zipvoice.evaluation.scores import Expected, Judge
 from zipvoice.evaluation.similarity import SpeakerEncoder
 
@@ -60,7 +62,7 @@ METRICS: dict[str, Callable[[SuiteOptions, Sequence[Expected]], Judge]] = {
     "utmosv2": lambda options, _: _utmosv2(options),
     "cpwer": lambda options, _: _cp_word_errors(options),
     "cpsim": lambda options, expected: CpSimilarityJudge(
-        _wavlm(options), pyannote_diarizer(options.models, options.device), expected
+        _wavlm(options), PyannoteDiarizer(options.models, options.device), expected
     ),
     "closed_set": lambda _, expected: judges.ClosedSetJudge(expected),
     "wer": lambda options, _: _word_errors(options),

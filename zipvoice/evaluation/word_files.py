@@ -8,7 +8,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
-from zipvoice.audio.words import Word
+from zipvoice.audio.words import Word, rounded
 from zipvoice.files import write_text
 
 LINE_CHARACTERS = 42
@@ -23,8 +23,9 @@ def write_words(path: str | os.PathLike[str], words: Sequence[Word], seconds: fl
 
     .json is a list of {"word", "start", "end"}; .srt has a cue for each word; .vtt has a cue for each line, in which
     players show each word when it is spoken; .TextGrid has a tier of words. Raises ValueError for another suffix.
+    Words end with the sound at the latest; the silence that was behind them may have been cut.
     """
-    write_text(path, format_of(path)(words, seconds))
+    write_text(path, format_of(path)(rounded(words, seconds), seconds))
 
 
 def format_of(path: str | os.PathLike[str]) -> Callable[[Sequence[Word], float], str]:
