@@ -24,6 +24,8 @@ from zipvoice.server.run import _Server
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.schemas import Dialogue, LiveSettings, Speech
 from zipvoice.server.speaker import Speaker
+from zipvoice.server.speech_job import SpeechRequest
+from zipvoice.server.text_feed import TextFeed
 from zipvoice.server.voice_folders import folder_at
 from zipvoice.server.voice_store import VoiceStore, details_of
 
@@ -42,6 +44,11 @@ def speaker(tmp_path_factory):
         yield Speaker(synthesizer, scheduler, store, "tiny", ServerOptions())
 
 
+@pytest.fixture(scope="module")
+def app(speaker):
+    return build_app(speaker)
+
+
 def ask(app, method, path, **given):
     async def asked():
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -49,10 +56,6 @@ def ask(app, method, path, **given):
             return await client.request(method, path, **given)
 
     return asyncio.run(asked())
-
-
-def speak(speaker, **fields):
-    return ask(build_app(speaker), "POST", "/v1/audio/speech", json={**QUICK, "voice": "low", **fields})
 
 
 # ---------------------------------------------------------------- fields
@@ -82,9 +85,9 @@ def test_a_field_that_is_null_is_as_one_that_is_left_out(schema, needed):
         ('{"input": "one.", "speed": 1, "voice": {"id": "low", "id": "low"}}', "id"),
     ],
 )
-def test_a_field_that_is_there_twice_is_a_mistake(speaker, body, field):
+def test_a_field_that_is_there_twice_is_a_mistake(app, body, field):
     typed = {"Content-Type": "application/json"}
-    answer = ask(build_app(speaker), "POST", "/v1/audio/speech", content=body, headers=typed)
+    answer = ask(app, "POST", "/v1/audio/speech", content=body, headers=typed)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (400, "given_twice", field)
 
@@ -93,12 +96,12 @@ def test_a_field_that_is_there_twice_is_a_mistake(speaker, body, field):
 
 
 @pytest.mark.parametrize("path", ["/", "/app.js", "/docs", "/health", "/ready", "/v1/models", "/v1/audio/voices"])
-def test_head_tells_what_get_does(speaker, path):
-    head, get = (ask(build_app(speaker), method, path) for method in ("HEAD", "GET"))
+def test_head_tells_what_get_does(app, path):
+    head, get = (ask(app, method, path) for method in ("HEAD", "GET"))
     assert head.status_code == get.status_code == 200
     assert head.headers["content-type"] == get.headers["content-type"]
     assert head.headers["content-length"] == get.headers["content-length"]
-    assert ask(build_app(speaker), "HEAD", "/v1/audio/speech").status_code == 405
+    assert ask(app, "HEAD", "/v1/audio/speech").status_code == 405
 
 
 def status(options, keys=(), kind="http", **headers) -> int:
@@ -157,22 +160,22 @@ def test_with_a_key_or_for_anyone_the_name_does_not_matter():
 # ---------------------------------------------------------------- a full server
 
 
-def test_the_items_of_a_batch_wait_for_room(speaker):
+def test_the_items_of_a_batch_wait_for_room(app, speaker):
     """One place of two is taken: the items come one by one, and one that cannot be spoken is in nobody's way."""
     items = [{"input": "one.", "speed": 9}, *({"input": "one two three."} for _ in range(4))]
     body = {"items": items, "voice": "low", **QUICK}
     before = speaker.scheduler.metrics().refused
     with speaker.scheduler.submit(_endless(speaker)):
-        answer = ask(build_app(speaker), "POST", "/v1/audio/speech/batch", json=body).json()
+        answer = ask(app, "POST", "/v1/audio/speech/batch", json=body).json()
     assert [result["status"] for result in answer["results"]] == ["error"] + ["success"] * 4
     assert speaker.scheduler.metrics().refused > before  # they asked again
 
 
-def test_a_batch_that_finds_no_room_is_refused_as_a_whole(speaker):
+def test_a_batch_that_finds_no_room_is_refused_as_a_whole(app, speaker):
     held = [speaker.scheduler.submit(_endless(speaker)) for _ in range(2)]
     body = {"items": [{"input": "one.", "speed": 9}, {"input": "one."}, {"input": "two."}], "voice": "low", **QUICK}
     try:
-        answer = ask(build_app(speaker), "POST", "/v1/audio/speech/batch", json=body)
+        answer = ask(app, "POST", "/v1/audio/speech/batch", json=body)
     finally:
         for job in held:
             job.cancel()
@@ -181,32 +184,27 @@ def test_a_batch_that_finds_no_room_is_refused_as_a_whole(speaker):
 
 
 def _endless(speaker):
-    from zipvoice.server.speech_job import SpeechRequest
-    from zipvoice.server.text_feed import TextFeed
-
     return SpeechRequest(TextFeed(), speaker.voices.get("low"))
 
 
 # ---------------------------------------------------------------- names of requests
 
 
-def test_a_request_has_the_name_its_client_gave_it(speaker):
-    assert (
-        ask(build_app(speaker), "GET", "/health", headers={"X-Request-Id": "a/b-1"}).headers["x-request-id"] == "a/b-1"
-    )
-    refused = ask(build_app(speaker), "GET", "/v1/models", headers={"X-Request-Id": "mine", "Host": "evil.example"})
+def test_a_request_has_the_name_its_client_gave_it(app):
+    assert ask(app, "GET", "/health", headers={"X-Request-Id": "a/b-1"}).headers["x-request-id"] == "a/b-1"
+    refused = ask(app, "GET", "/v1/models", headers={"X-Request-Id": "mine", "Host": "evil.example"})
     assert refused.status_code == 403 and refused.headers["x-request-id"] == "mine"
     for unusual in ("", "a b", "a\t1", "x" * 129):
-        made = ask(build_app(speaker), "GET", "/health", headers={"X-Request-Id": unusual}).headers["x-request-id"]
+        made = ask(app, "GET", "/health", headers={"X-Request-Id": unusual}).headers["x-request-id"]
         assert len(made) == 32 and made.isalnum()
 
 
-def test_a_failure_is_told_by_the_name_of_its_request(speaker, monkeypatch, caplog):
+def test_a_failure_is_told_by_the_name_of_its_request(app, speaker, monkeypatch, caplog):
     def fail():
         raise RuntimeError("the disk is gone")
 
     monkeypatch.setattr(speaker.voices, "names", fail)
-    failed = ask(build_app(speaker), "GET", "/v1/audio/voices", headers={"X-Request-Id": "mine"})
+    failed = ask(app, "GET", "/v1/audio/voices", headers={"X-Request-Id": "mine"})
     assert failed.status_code == 500 and failed.headers["x-request-id"] == "mine"
     assert "the disk" not in failed.text and "the request mine failed" in caplog.text
 
