@@ -93,8 +93,8 @@ def test_a_websocket_has_its_key_in_a_header_or_a_protocol(guarded):
     assert caught.value.response.status_code == 401
     with connect(where, subprotocols=["zipvoice", "openai-insecure-api-key.sesame"]) as socket:
         assert socket.subprotocol == "zipvoice"
-    with connect(where, additional_headers=KEY):
-        pass
+    with connect(where, additional_headers={**KEY, "X-Request-Id": "mine"}) as socket:
+        assert socket.response.headers["X-Request-Id"] == "mine"
 
 
 def test_a_websocket_may_be_silent_for_longer_than_a_head(guarded):
