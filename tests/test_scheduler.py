@@ -497,6 +497,19 @@ def test_under_overload_that_lasts_a_request_is_let_in_only_if_it_can_begin_at_o
     assert admitted(admission, Line(1000 * waits + 1, 0, 1, 0, **own)) == 1
 
 
+def test_a_line_that_stays_long_is_kept_short_until_nobody_is_refused(monkeypatch):
+    """Requests of 0.2 s twice a second, which find more before them than their own work explains."""
+    clock = itertools.count(0.0, 0.5)
+    monkeypatch.setattr("zipvoice.server.admission.time.monotonic", lambda: next(clock))
+    admission = Admission(SchedulerLimits(queue_seconds=1.9, burst_seconds=5.0))
+    admission.steps.observe(1000, 1.0)
+    short, long = (Line(work, 0, 1, 0, own_work=200.0) for work in (100.0, 1500.0))
+    assert [admitted(admission, long) for _ in range(12)] == [None] * 11 + [2]
+    assert [admitted(admission, line) for line in (short, long, short, long)] == [None, 2, None, 2]
+    assert [admitted(admission, short) for _ in range(10)] == [None] * 10
+    assert admitted(admission, long) is None
+
+
 def test_open_requests_are_bounded_for_all_and_for_each_key():
     admission = Admission(SchedulerLimits(max_requests=3, requests_per_key=2))
     assert admitted(admission, Line(0, 0, 2, 1)) is None

@@ -107,6 +107,25 @@ class Offered:
 
 
 @dataclass
+class LongLine:
+    """A line that stays long tells of overload, too, where more than steps and vocoding takes the time."""
+
+    last_short: float | None = None
+    """When a request last found a line that it might have joined under overload."""
+    last_refused: float = -math.inf
+    """When one was last refused because the line stayed long: until none is, the line is kept short."""
+
+    def observe(self, is_short: bool, now: float, burst_seconds: float) -> bool:
+        """Whether it has been long for longer than a burst may last."""
+        if is_short or self.last_short is None:
+            self.last_short = now
+        stays = now - self.last_short > burst_seconds or now - self.last_refused < burst_seconds
+        if stays and not is_short:
+            self.last_refused = now
+        return stays
+
+
+@dataclass
 class Admission:
     """Lets requests in as far as the limits allow; not for several threads at once."""
 
@@ -116,6 +135,7 @@ class Admission:
     vocoding: Rate = field(default_factory=Rate)
     """Of frames vocoded."""
     offered: Offered = field(default_factory=Offered)
+    line: LongLine = field(default_factory=LongLine)
     _arrivals: dict[str, "_Allowance"] = field(default_factory=dict)
 
     def admit(self, line: Line, key: str = "", deadline_seconds: float | None = None) -> None:
@@ -143,12 +163,11 @@ class Admission:
         limits = self.limits
         if limits.burst_seconds <= 0:
             return limits.queue_seconds
-        own = self._seconds(line.own_work, line.own_frames)
-        self.offered.observe(own, time.monotonic(), limits.burst_seconds)
-        is_overloaded = self.offered.load > OVERLOAD
-        return (
-            min(limits.queue_seconds, OVERLOAD_WAIT * self.offered.typical) if is_overloaded else limits.queue_seconds
-        )
+        own, now = self._seconds(line.own_work, line.own_frames), time.monotonic()
+        self.offered.observe(own, now, limits.burst_seconds)
+        short = min(limits.queue_seconds, OVERLOAD_WAIT * self.offered.typical)
+        stays_long = self.line.observe(self.wait(line) <= short, now, limits.burst_seconds)
+        return short if stays_long or self.offered.load > OVERLOAD else limits.queue_seconds
 
     def _count(self, key: str, per_minute: float) -> None:
         now = time.monotonic()
