@@ -3,6 +3,7 @@
 
 import json
 import sys
+from contextlib import redirect_stdout
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -99,9 +100,10 @@ def packages(monkeypatch):
 
 def small_paraformer(folder: Path):
     """The network of a folder, by funasr itself."""
-    from funasr import AutoModel
+    with redirect_stdout(sys.stderr):
+        from funasr import AutoModel
 
-    return AutoModel(model=str(folder), device="cpu", disable_update=True, disable_pbar=True).model
+        return AutoModel(model=str(folder), device="cpu", disable_update=True, disable_pbar=True).model
 
 
 def small_segmentation():
