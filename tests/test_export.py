@@ -159,6 +159,23 @@ def test_what_graphs_cannot_do_is_refused(folder):
             load_model(directory, "onnx", **change)
 
 
+@pytest.mark.parametrize("folder", ["zipvoice"], indirect=True)
+def test_the_velocity_is_of_standard_operators_and_named_axes(folder):
+    """What docs/runtimes.md tells those who make other engines of it."""
+    model = onnx.load(folder / "graphs" / "velocity.onnx")
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+    assert {node.domain for node in model.graph.node} == {""}
+    axes = {v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
+    frames = {name: ["B", "T", 100] for name in ("x", "text", "speech")}
+    assert axes == {"t": ["B"], **frames, "padding_mask": ["B", "T"]}
+
+
+def test_tensorrt_is_refused_with_what_to_do(tmp_path, capsys):
+    assert main(["export", builtin.MODELS[0], "-o", str(tmp_path / "graphs"), "--for", "tensorrt"]) == 1
+    assert "speak with --runtime torch --dtype auto" in capsys.readouterr().err
+    assert not (tmp_path / "graphs").exists()
+
+
 def test_the_command_writes_a_model_directory_with_a_card(tmp_path, capsys):
     make_model(tmp_path / "model", "zipvoice_distill")
     assert main(["export", str(tmp_path / "model"), "-o", str(tmp_path / "graphs"), "--int8"]) == 0
@@ -171,9 +188,16 @@ def test_the_command_writes_a_model_directory_with_a_card(tmp_path, capsys):
     assert hashlib.sha256((tmp_path / "graphs" / "velocity.onnx").read_bytes()).hexdigest() in card
 
     graph = onnx.load(tmp_path / "graphs" / "velocity.onnx").graph
-    weights = {initializer.name for initializer in graph.initializer}
-    assert not [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and weights & set(node.input)]
-    assert sum(node.op_type == "MatMulInteger" for node in graph.node) > 20
+    weights = {initializer.name: onnx.numpy_helper.to_array(initializer) for initializer in graph.initializer}
+    products = [node for node in graph.node if node.op_type in ("MatMul", "Gemm") and {*weights} & {*node.input}]
+    exact = {"in_proj", "out_proj", "time_embed.0", "time_embed.2", "guidance_scale_embed"}
+    assert len(products) == len(exact) and {node.name.split("/")[-2] for node in products} == exact
+    rounded = [
+        weights[node.input[1]] for node in graph.node if node.op_type == "MatMulInteger" and node.input[1] in weights
+    ]
+    assert len(rounded) > 20
+    # two products of 255 and 64 are the most that 16 bits hold, in which processors without VNNI add them
+    assert all(32 < np.abs(weight.astype(int)).max() <= 64 for weight in rounded)
 
 
 def test_a_card_of_something_else_is_kept(tmp_path):
@@ -208,4 +232,4 @@ def test_graphs_of_trained_models_give_their_numbers(tmp_path, name):
 def test_the_graphs_of_the_package_in_8_bits_are_small_and_close(tmp_path):
     velocity = export_onnx(ExportOptions(builtin.MODELS[0], str(tmp_path), int8=True))[1]
     assert velocity.megabytes < 8
-    assert 1e-3 < velocity.difference < 0.06
+    assert 1e-3 < velocity.difference < 0.025

@@ -22,9 +22,17 @@ class Export:
     """
 
     options: Annotated[ExportOptions, tyro.conf.arg(name="")]
-    target: Annotated[Literal["onnx", "openvino", "sherpa"], tyro.conf.arg(name="for")] = "onnx"
-    """What will speak with them: this package by ONNX Runtime or OpenVINO, or sherpa-onnx."""
+    target: Annotated[Literal["onnx", "openvino", "sherpa", "tensorrt"], tyro.conf.arg(name="for")] = "onnx"
+    """What will speak with them: this package by ONNX Runtime or OpenVINO, or sherpa-onnx. TensorRT is refused; the
+    error says why, and what to do on a GPU."""
     sherpa: Annotated[SherpaOptions, tyro.conf.arg(name="")] = field(default_factory=SherpaOptions)
+
+
+NO_TENSORRT = (
+    "there is no export for TensorRT: engines are built on the GPU that runs them, and none was there to try one on. "
+    "On a GPU, speak with --runtime torch --dtype auto. For engines of your own, --for onnx writes velocity.onnx of "
+    "standard operators; build them in float32 or bfloat16, for its exponentials overflow in float16"
+)
 
 
 def export(arguments: list[str]) -> None:
@@ -33,6 +41,8 @@ def export(arguments: list[str]) -> None:
     arguments = ["--output-dir" if argument == "-o" else argument for argument in arguments]
     command = parse(Export, "export MODEL", arguments)
     options = command.options
+    if command.target == "tensorrt":
+        raise ValueError(NO_TENSORRT)
     if command.target != "sherpa" and command.sherpa != SherpaOptions():
         raise ValueError("--num-steps and --lexicon are for sherpa-onnx; add --for sherpa")
     for graph in _export(command):

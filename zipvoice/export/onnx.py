@@ -7,6 +7,7 @@ Shapes: B batch, S tokens, T frames, F mel bins, C mel bins of all channels, N s
 
 import hashlib
 import logging
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,8 +41,12 @@ OPSET = 17
 TRACED_FRAMES = 11
 PARITY_FRAMES = (2, 3, 5, 37, 300)
 """Lengths at which each graph is compared with its network."""
-MOST_DIFFERENT = {"float32": 1e-3, "int8": 0.5}
+MOST_DIFFERENT = {"float32": 1e-3, "int8": 0.1}
 """A graph that differs by more from its network, relative to its values, is not written."""
+QUANTIZED = ["MatMul", "Gemm"]
+EXACT = re.compile(r"/network/(in|out)_proj/|/(time|guidance_scale)_embed/")
+"""Products that stay in float32, by their names: few of the weights, at the ends of the network, that make most of the
+rounding of all."""
 TITLE = "# Graphs of "
 LIBRARIES = ("torch", "onnx", "onnxruntime")
 """Whose versions the card tells."""
@@ -233,14 +238,27 @@ def trace(source: Source, path: Path, fold: bool = True) -> None:
 
 
 def _quantize(path: Path) -> None:
-    """Weights of the matrix products in 8 bits, one scale for each matrix; activations are quantised as they come."""
+    """Weights of the matrix products in 8 bits, a scale for each column; activations are quantised as they come.
+
+    The weights have 7 of the bits: processors without VNNI add two products in 16 bits, which 8 of them overflow.
+    """
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     _fold(path)
+    products = [node.name for node in onnx.load(str(path)).graph.node if node.op_type in QUANTIZED]
     with tempfile.TemporaryDirectory() as folder:
         quantized = Path(folder) / "int8.onnx"
         with _quiet():  # it recommends a step before it, which changes nothing here
-            quantize_dynamic(path, quantized, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8)
+            quantize_dynamic(
+                path,
+                quantized,
+                op_types_to_quantize=QUANTIZED,
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                reduce_range=True,
+                nodes_to_exclude=[name for name in products if EXACT.search(name)],
+            )
         path.write_bytes(quantized.read_bytes())
 
 
