@@ -121,7 +121,8 @@ print(f"{resident:.0f} MB resident when loaded, after {loaded:.2f} CPU s; first 
 def when_loaded(programs: Path, graphs: Path) -> None:
     """Resident memory of a process that has loaded the package's model, and what its first sound takes."""
     for name, model in (("onnx", []), ("onnx, int8", [str(graphs)])):
-        done = subprocess.run([programs / "python", "-c", LOADED, *model], check=True, capture_output=True, text=True)
+        command = [programs.absolute() / "python", "-c", LOADED, *model]
+        done = subprocess.run(command, cwd=programs, check=True, capture_output=True, text=True)
         print(f"{name}: {done.stdout.strip()}")
 
 

@@ -29,21 +29,27 @@ EXP_LIMIT = 60.0
 """exp(60) is far from overflow, and log(1 + exp(z)) is z long before."""
 """The limit of the attention scores of padded frames, as in the model."""
 NO_LIMIT = 3e38
+LEAST_SIZE = 1e-6
+"""Of a frame, so that nothing is divided by zero."""
 
 
 class TracedVelocity(nn.Module):
     """The velocity of any variant, of (t, x, text, speech, padding_mask), if distilled the guidance scale, and t_next.
 
     t, guidance_scale and t_next: (B); x and speech: (B, T, C); text: (B, T, F); padding_mask: (B, T), True at padding.
-    Gives (B, T, C).
+    Gives (B, T, C). `by_frame` is for graphs whose products are quantised: frames are made one size where they enter the
+    products after a Swoosh, whose values in a few frames are a hundred times those in most.
     """
 
-    def __init__(self, model: ZipVoice, channels: int = 1) -> None:
+    def __init__(self, model: ZipVoice, channels: int = 1, by_frame: bool = False) -> None:
         super().__init__()
         decoder = _plain_copy(model.fm_decoder)
         assert isinstance(decoder, VelocityDecoder)
         self.decoder = decoder
         self.network = TracedZipformer(decoder, (2 * channels + 1) * model.config.feat_dim)
+        for part in self.network.modules():
+            if isinstance(part, TracedFeedForward | TracedConvolution):
+                part.by_frame = by_frame
 
     def forward(
         self,
@@ -256,17 +262,21 @@ class TracedNonlinAttention(nn.Module):
 class TracedFeedForward(nn.Module):
     """As `FeedForward`."""
 
+    by_frame = False
+
     def __init__(self, module: FeedForward) -> None:
         super().__init__()
         self.in_proj, self.out_proj = module.in_proj, module.out_proj
 
     def forward(self, x: Tensor) -> Tensor:
         z = F.linear(x, self.in_proj.weight, _before_swoosh(swoosh_l, self.in_proj))
-        return _after_swoosh(swoosh_l, z, self.out_proj)
+        return _after_swoosh(swoosh_l, z, self.out_proj, self.by_frame)
 
 
 class TracedConvolution(nn.Module):
     """As `Convolution`."""
+
+    by_frame = False
 
     def __init__(self, module: Convolution) -> None:
         super().__init__()
@@ -277,7 +287,7 @@ class TracedConvolution(nn.Module):
         conv = self.depthwise_conv
         padding, bias = conv.weight.shape[-1] // 2, _before_swoosh(swoosh_r, conv)
         z = F.conv1d(x.transpose(1, 2), conv.weight, bias, padding=padding, groups=conv.groups).transpose(1, 2)
-        return _after_swoosh(swoosh_r, z, self.out_proj)
+        return _after_swoosh(swoosh_r, z, self.out_proj, self.by_frame)
 
 
 def _before_swoosh(swoosh: Swoosh, layer: nn.Module) -> Tensor:
@@ -286,11 +296,15 @@ def _before_swoosh(swoosh: Swoosh, layer: nn.Module) -> Tensor:
     return layer.bias - swoosh.shift
 
 
-def _after_swoosh(swoosh: Swoosh, z: Tensor, after: nn.Module) -> Tensor:
+def _after_swoosh(swoosh: Swoosh, z: Tensor, after: nn.Module, by_frame: bool) -> Tensor:
     """A linear layer of the Swoosh of z plus its shift; the constants of Swoosh go into the bias, once."""
     assert isinstance(after.bias, Tensor) and isinstance(after.weight, Tensor)
     bias = after.bias - after.weight.sum(dim=1) * (swoosh.offset + SLOPE * swoosh.shift)
-    return F.linear(_folded_swoosh(z), after.weight, bias)
+    x = _folded_swoosh(z)
+    if not by_frame:
+        return F.linear(x, after.weight, bias)
+    size = x.abs().amax(dim=-1, keepdim=True).clamp(min=LEAST_SIZE)
+    return F.linear(x / size, after.weight) * size + bias
 
 
 def _folded_swoosh(z: Tensor) -> Tensor:

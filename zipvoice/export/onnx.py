@@ -172,7 +172,7 @@ def velocity_source(model: ZipVoice, int8: bool = False) -> Source:
 
     axes: dict[str, dict[int, str]] = {name: {0: "B", 1: "T"} for name in ("x", "text", "speech", "padding_mask")}
     axes |= {"t": {0: "B"}, "guidance_scale": {0: "B"}, "t_next": {0: "B"}, "velocity": {0: "B", 1: "T"}}
-    return Source("velocity", TracedVelocity(model, channels), reference, example, ("velocity",), axes, int8)
+    return Source("velocity", TracedVelocity(model, channels, int8), reference, example, ("velocity",), axes, int8)
 
 
 def vocoder_source(vocos: Vocos) -> Source:

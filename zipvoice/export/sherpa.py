@@ -106,7 +106,10 @@ num_steps {sampling.num_steps}.{exact}
 
 
 def _token_lines(model: Pretrained) -> str:
-    """Names and ids; marks have two, one for sherpa-onnx itself. Raises ValueError for what it cannot express."""
+    """Names and ids; marks and the space have two, one for sherpa-onnx itself, whose version 1 ends without a space.
+
+    Raises ValueError for what it cannot express.
+    """
     if model.variant == "zipvoice_dialog_stereo":
         raise ValueError(
             "sherpa-onnx makes sound of one channel, which cannot express zipvoice_dialog_stereo; zipvoice_dialog can"
@@ -116,7 +119,7 @@ def _token_lines(model: Pretrained) -> str:
         name = sherpa_name(token)
         if name.split() != [name] or (name != token and name in model.table):
             raise ValueError(f"tokens.txt of sherpa-onnx cannot hold the token {token!r}, as {name!r}")
-        lines += [f"{name}\t{i}\n"] + ([] if name == token or token == " " else [f"{token}\t{i}\n"])
+        lines += [f"{name}\t{i}\n"] + ([] if name == token else [f"{token}\t{i}\n"])
     return "".join(lines)
 
 
@@ -224,9 +227,9 @@ class SherpaDecoder(nn.Module):
     the features, below which sherpa-onnx puts silence.
     """
 
-    def __init__(self, model: ZipVoice, sampling: SamplingConfig, feature_scale: float) -> None:
+    def __init__(self, model: ZipVoice, sampling: SamplingConfig, feature_scale: float, by_frame: bool = False) -> None:
         super().__init__()
-        self.velocity = TracedVelocity(model)
+        self.velocity = TracedVelocity(model, by_frame=by_frame)
         self.is_distilled = model.is_distilled
         self.lowest = math.log(FLOOR) * feature_scale
         self.excess = 1 - sampling.temperature
@@ -252,7 +255,7 @@ class SherpaDecoder(nn.Module):
 
 def decoder_source(model: ZipVoice, sampling: SamplingConfig, feature_scale: float, int8: bool = False) -> Source:
     """The decoder; it is compared behind its first step, where temperature has no part."""
-    traced = SherpaDecoder(model, sampling, feature_scale)
+    traced = SherpaDecoder(model, sampling, feature_scale, by_frame=int8)
 
     def example(frames: int) -> Tensors:
         random = generator(frames)
