@@ -2,6 +2,7 @@
 """Each cell of the table in docs/runtimes.md: what a runtime does sounds as PyTorch has it, the rest is refused."""
 
 import functools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from tiny_models import make_model, tone
 
 from zipvoice import SynthesisOptions, Synthesizer
 from zipvoice.config.export import ExportOptions
-from zipvoice.export.onnx import export_onnx
+from zipvoice.export.onnx import export_onnx, velocity_source, write_graph
 from zipvoice.export.weightless import write_model_graphs
 from zipvoice.pretrained import RELEASED, load_network, read_directory
 from zipvoice.runtime.openvino import OpenVinoEngine
@@ -46,6 +47,8 @@ def folder(request, tmp_path_factory):
     directory = read_directory(folder)
     write_model_graphs(load_network(directory), directory.file, folder)
     export_onnx(ExportOptions(str(folder), str(folder / "exported")))
+    shutil.copytree(folder / "exported", folder / "int8")
+    write_graph(velocity_source(load_network(directory), int8=True), folder / "int8")
     return folder
 
 
@@ -110,6 +113,15 @@ def half_precision(folder, runtime):
     return speaker.synthesize(texts(speaker), voice(speaker), **QUICK).samples
 
 
+def eight_bits(folder, runtime):
+    is_exported = runtime == "onnx, exported"
+    speaker = synthesizer(folder / "int8", "onnx") if is_exported else synthesizer(folder, runtime, dtype="int8")
+    assert speaker.model.computed_by.dtype == "int8"
+    return speaker.synthesize(texts(speaker), voice(speaker), **QUICK).samples
+
+
+AS_ONE_TEXT = "another weight file", "bfloat16 and float16", "8 bits"
+"""Features whose sound is compared with that of one text, in float32."""
 FEATURES = {
     "one text": (one_text, 1e-4),
     "chunks in one batch": (chunks, 1e-4),
@@ -118,6 +130,7 @@ FEATURES = {
     "subtitles": (subtitles, 1e-4),
     "another weight file": (other_weights, 1e-4),
     "bfloat16 and float16": (half_precision, 0.05),
+    "8 bits": (eight_bits, 0.05),
 }
 
 
@@ -130,7 +143,7 @@ def test_the_table_tells_of_every_feature():
 def test_a_cell_of_the_table(folder, feature, runtime, cell):
     speak, tolerance = FEATURES[feature]
     if cell == "no":
-        with pytest.raises(ValueError, match="export"):
+        with pytest.raises(ValueError, match=r"export|OpenVINO computes in .*, not in int8"):
             speak(folder, runtime)
         return
     if cell == "bfloat16":  # on processors that have it
@@ -140,7 +153,7 @@ def test_a_cell_of_the_table(folder, feature, runtime, cell):
             return
         cell = "yes"
     assert cell == "yes"
-    wanted = (one_text if feature in ("another weight file", "bfloat16 and float16") else speak)(folder, "torch")
+    wanted = (one_text if feature in AS_ONE_TEXT else speak)(folder, "torch")
     found = speak(folder, runtime)
     assert wanted.std() > 0.001
     np.testing.assert_allclose(found, wanted, atol=tolerance)
