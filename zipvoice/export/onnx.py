@@ -44,7 +44,7 @@ PARITY_FRAMES = (2, 3, 5, 37, 300)
 MOST_DIFFERENT = {"float32": 1e-3, "int8": 0.1}
 """A graph that differs by more from its network, relative to its values, is not written."""
 QUANTIZED = ["MatMul", "Gemm"]
-EXACT = re.compile(r"/network/(in|out)_proj/|/(time|guidance_scale)_embed/")
+EXACT = re.compile(r"/network/(in|out)_proj/|/(time|guidance_scale|step)_embed/")
 """Products that stay in float32, by their names: few of the weights, at the ends of the network, that make most of the
 rounding of all."""
 TITLE = "# Graphs of "
