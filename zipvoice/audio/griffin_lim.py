@@ -29,7 +29,9 @@ Complex = NDArray[np.complex64]
 
 
 def griffin_lim(log_mel: Floats) -> Floats:
-    """Log-mel (B, F, T) -> wave (B, (T - 1) · 256) at 24 kHz in [-1, 1]. Raises ValueError unless T is at least 2.
+    """Log-mel (B, F, T) -> wave (B, (T - 1) · 256) at 24 kHz. Raises ValueError unless T is at least 2.
+
+    Samples of loud speech may be beyond ±1: whoever writes them lowers or clips them.
 
     Two projections alternate: onto spectra of real waves, and onto spectra whose magnitudes have the given mel bands.
     The same mel gives the same wave.
@@ -55,7 +57,7 @@ def griffin_lim(log_mel: Floats) -> Floats:
         size = np.abs(spectrum)
         spectrum *= np.divide(magnitude, np.maximum(size, TINY, out=size), out=size)
         previous = consistent
-    return _istft(spectrum, envelope).clip(-1, 1)
+    return _istft(spectrum, envelope)
 
 
 def _accelerated(consistent: Complex, previous: Complex | None) -> Complex:

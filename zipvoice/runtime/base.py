@@ -113,4 +113,7 @@ class Vocoder(Protocol):
     """From log-mel features to sound. Several threads may use it at once."""
 
     def __call__(self, log_mel: Floats) -> Floats:
-        """Log-mel features (B, F, T), T at least 2, to samples (B, N) in [-1, 1] at 24 kHz, N = (T - 1) · 256."""
+        """Log-mel features (B, F, T), T at least 2, to samples (B, N) at 24 kHz, N = (T - 1) · 256.
+
+        Nominally in [-1, 1]; those of loud speech may be beyond.
+        """
