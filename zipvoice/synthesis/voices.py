@@ -130,7 +130,7 @@ def heard(prompt: Prompt) -> Audio:
     """What a model hears of a voice, as sound, each channel by itself."""
     channels = np.split(prompt.features.T, prompt.features.shape[1] // NUM_MELS)  # (F, T) each
     samples = np.concatenate([griffin_lim(channel[None]) for channel in channels])  # (channels, N)
-    return Audio(samples / max(1.0, float(np.abs(samples).max())), SAMPLING_RATE)
+    return Audio((samples / max(1.0, np.abs(samples).max())).astype(np.float32), SAMPLING_RATE)
 
 
 def _described(name: str, path: Path, is_saved: bool) -> KnownVoice:
