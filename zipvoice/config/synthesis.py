@@ -153,7 +153,7 @@ class SynthesisOptions:
         variant: Variant,
         sampling: SamplingConfig,
         fast: SamplingConfig | None = None,
-        has_accelerator: bool = False,
+        on_accelerator: bool = False,
     ) -> "ResolvedOptions":
         """A copy in which what was left open has the value that suits a model of a variant and its `sampling`.
 
@@ -163,7 +163,7 @@ class SynthesisOptions:
         """
         suits: dict[str, Any] = asdict(fast if self.fast and fast else sampling)
         suits["max_chunk_seconds"] = 40.0 if "dialog" in variant else 25.0
-        suits["max_batch_seconds"] = 100.0 if has_accelerator else 10.0
+        suits["max_batch_seconds"] = 100.0 if on_accelerator else 10.0
         given = {name: value for name, value in vars(self).items() if value is not None}
         if self.time_grid is not None:
             suits["num_steps"] = len(self.time_grid) - 1

@@ -62,6 +62,16 @@ class ComputedBy:
     dtype: str = "float32"
     """Arithmetic of its matrix products; int8 where graphs were exported so."""
 
+    @property
+    def on_accelerator(self) -> bool:
+        """Whether that is elsewhere than on the CPU.
+
+        Example:
+            >>> ComputedBy("torch", "cuda:0").on_accelerator, ComputedBy("onnx", "CPUExecutionProvider").on_accelerator
+            (True, False)
+        """
+        return not self.device.lower().startswith("cpu")
+
 
 class AcousticModel(Protocol):
     """From token ids and a prompt's features to a velocity. Several threads may use it at once."""

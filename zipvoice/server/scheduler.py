@@ -57,7 +57,7 @@ class Scheduler:
     def __init__(self, synthesizer: Synthesizer, limits: SchedulerLimits | None = None) -> None:
         self.synthesizer = synthesizer
         self.limits = limits or SchedulerLimits()
-        self._batch_frames = self.limits.batch_frames(synthesizer.has_accelerator)
+        self._batch_frames = self.limits.batch_frames(synthesizer.model.computed_by.on_accelerator)
         self._changed = threading.Condition()
         self._tasks: dict[SpeechJob, Task] = {}
         self._admission = Admission(self.limits)

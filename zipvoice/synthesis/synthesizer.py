@@ -90,14 +90,8 @@ class Synthesizer:
 
     def resolved(self, options: SynthesisOptions | None = None) -> ResolvedOptions:
         """The options, with what suits the model and its device where they say nothing."""
-        model = self.model.description
-        return (options or SynthesisOptions()).resolved(model.variant, model.sampling, model.fast, self.has_accelerator)
-
-    @property
-    def has_accelerator(self) -> bool:
-        """Whether the model computes elsewhere than on the CPU; runtimes that tell no device compute there."""
-        device = getattr(self.model, "device", None)
-        return getattr(device, "type", "cpu") != "cpu"
+        model, on_accelerator = self.model.description, self.model.computed_by.on_accelerator
+        return (options or SynthesisOptions()).resolved(model.variant, model.sampling, model.fast, on_accelerator)
 
     # ------------------------------------------------------------ voices
 
