@@ -399,6 +399,7 @@ EIGHT_STEPS = (
 TINY_MODEL = tuple(
     item
     for name, value in asdict(TINY).items()
+    if value is not None
     for item in (f"--model.{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,)))
 )
 DIALOG_TABLE = emilia_table().extended(SPEAKER_TAGS)
