@@ -48,7 +48,7 @@ class _Described:
     """A model of which nothing but the description is there."""
 
     description: ModelDescription
-    computed_by: ComputedBy = ComputedBy("sherpa-onnx", "cpu")
+    computed_by: ComputedBy
 
 
 class SherpaTexts:
@@ -63,7 +63,7 @@ class SherpaTexts:
         if variant is None:
             raise ValueError(f"{directory.path / 'model.json'} has no variant; export the model again")
         self.description = ModelDescription.of(directory.file, variant, directory.table.vocabulary)
-        model = cast(AcousticModel, _Described(self.description))
+        model = cast(AcousticModel, _Described(self.description, ComputedBy("sherpa-onnx", "cpu")))
         self._synthesizer = Synthesizer(model, griffin_lim, directory.tokenizer(variant), directory.table)
 
     @property
