@@ -19,7 +19,7 @@ from zipvoice.config.text import TokenizerConfig
 from zipvoice.model.duration import uniform_alignment
 from zipvoice.pretrained import read_directory
 from zipvoice.runtime import select
-from zipvoice.runtime.base import ModelDescription
+from zipvoice.runtime.base import ComputedBy, ModelDescription
 from zipvoice.runtime.torch import best_device
 from zipvoice.synthesis.synthesizer import Synthesizer
 
@@ -124,3 +124,11 @@ def test_a_vocoder_that_is_not_there_is_named_with_those_that_are():
         ValueError, match=r"there is no vocoder vocos_smal; did you mean 'vocos_small'\?; known: griffin"
     ):
         select.load_vocoder("vocos_smal")
+
+
+@pytest.mark.parametrize(
+    ("device", "elsewhere"),
+    [("cpu", False), ("CPU", False), ("CPUExecutionProvider", False), ("cuda:1", True), ("mps", True)],
+)
+def test_a_device_that_is_no_cpu_is_an_accelerator(device, elsewhere):
+    assert ComputedBy("any", device).on_accelerator == elsewhere
