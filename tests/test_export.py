@@ -231,7 +231,7 @@ def test_graphs_of_trained_models_give_their_numbers(tmp_path, name):
 @pytest.mark.slow
 def test_the_graphs_of_the_package_in_8_bits_are_small_and_close(tmp_path):
     velocity = export_onnx(ExportOptions(builtin.MODELS[0], str(tmp_path), int8=True))[1]
-    assert velocity.megabytes < 8
+    assert velocity.megabytes < 7.8  # 7.88 with the sizes of inner values
     assert 1e-3 < velocity.difference < 0.025
     exact, rounded = loaded(builtin.MODELS[0]), loaded(tmp_path)
     speaker, asked = zipvoice.load(builtin.MODELS[0], runtime="onnx"), []

@@ -291,10 +291,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _mark(path: Path, metadata: dict[str, str]) -> None:
-    """Write into the file what it says of itself."""
+    """Write into the file what it says of itself, and leave out the sizes of inner values, which runtimes infer."""
     import onnx
 
     graph = onnx.load(str(path))
+    del graph.graph.value_info[:]
     onnx.helper.set_model_props(graph, metadata)
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))
