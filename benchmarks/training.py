@@ -29,11 +29,12 @@ from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from zipvoice import heap
 from zipvoice.config.model import ModelConfig, Vocabulary
 from zipvoice.data.collate import Batch
 from zipvoice.model.zipformer import EncoderLayer
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.training.compile import compile_elementwise, keep_freed_memory
+from zipvoice.training.compile import compile_elementwise
 from zipvoice.training.objectives import BASE_MASK, ConditionMask, FlowMatching
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 
@@ -80,7 +81,7 @@ class Training:
     """A model, an optimizer and a batch."""
 
     def __init__(self, arguments: argparse.Namespace, config: ModelConfig | None = None) -> None:
-        keep_freed_memory()  # as a training run does
+        heap.keep_freed()  # as a training run does
         torch.manual_seed(0)
         self.arguments, self.device = arguments, torch.device(arguments.device)
         self.model = ZipVoice(config or ModelConfig(), Vocabulary(360)).to(self.device).train()

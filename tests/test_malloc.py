@@ -6,9 +6,9 @@ import pytest
 
 PROGRAM = """
 import resource, torch
-from zipvoice.training.compile import keep_freed_memory
+from zipvoice import heap
 
-keep_freed_memory()
+heap.keep_freed()
 for _ in range(40):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(2**22)  # 16 MiB
@@ -16,11 +16,54 @@ for _ in range(40):
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="it is about glibc")
+FREED = """
+from pathlib import Path
+import torch
+from zipvoice import heap
+
+heap.keep_freed()
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4 // 1024
+large = torch.ones(2**24)  # 64 MiB
+print(resident())
+del large
+print(resident())
+heap.give_back()
+print(resident())
+"""
+PEAK = """
+import torch
+from zipvoice import heap
+from zipvoice.training.observation.monitor import peak_bytes, reset_peak
+
+heap.keep_freed()
+torch.ones(2**24)  # 64 MiB
+print(peak_bytes(torch.device("cpu")))
+reset_peak(torch.device("cpu"))
+print(peak_bytes(torch.device("cpu")))
+"""
+glibc = pytest.mark.skipif(sys.platform != "linux", reason="it is about glibc")
+
+
+def run(program):
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+
+
+@glibc
+def test_what_is_kept_can_be_given_back():
+    large, kept, given_back = map(int, run(FREED).split())
+    assert large - kept < 8 and kept - given_back > 56
+
+
+@glibc
+def test_what_was_kept_is_no_part_of_the_next_peak():
+    first, second = map(int, run(PEAK).split())
+    assert first - second > 56 * 2**20
+
+
+@glibc
 def test_freed_memory_is_used_again():
     """Each tensor needs pages of the system, until there are enough for all of them."""
-    output = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True).stdout
-    faults = [int(line) for line in output.split()]
+    faults = [int(line) for line in run(PROGRAM).split()]
     assert faults[0] >= 8  # pages of at most 2 MiB
     assert sum(faults) < 20 * faults[0]
     assert faults[-1] == 0

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ONNX Runtime: graphs on a CPU, without PyTorch. Shapes as in `zipvoice.runtime.base`."""
 
-import ctypes
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zipvoice import heap
 from zipvoice.config.model import Variant
 from zipvoice.model.arrays import Array
 from zipvoice.pretrained import ModelDirectory
@@ -118,13 +117,7 @@ def load_model(
             return _released(directory, paths, variant, num_threads)
         return graphs.load_model(directory, OnnxEngine(num_threads), weights, variant)
     finally:
-        _give_back_memory()
-
-
-def _give_back_memory() -> None:
-    """Return what loading has freed to the system, where glibc would keep it: 20 MB for the models of the package."""
-    with suppress(OSError, TypeError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        heap.give_back()  # what loading has freed, 20 MB for the models of the package
 
 
 def _published(directory: ModelDirectory, variant: Variant | None) -> tuple[Path, Path] | None:

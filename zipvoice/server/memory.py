@@ -7,12 +7,11 @@ Codecs and connections hold each other in circles, which Python's collector take
 """
 
 import asyncio
-import ctypes
 import gc
 from collections.abc import Callable
-from contextlib import suppress
 
-M_ARENA_MAX = -8
+from zipvoice import heap
+
 NUM_HEAPS = 2
 IDLE_SECONDS = 0.5
 """At rest memory is given back so long after the last request."""
@@ -20,8 +19,7 @@ IDLE_SECONDS = 0.5
 
 def bound_heaps() -> None:
     """Let all threads that come share a few heaps."""
-    with suppress(OSError, TypeError, AttributeError):
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, NUM_HEAPS)
+    heap.share_heaps(NUM_HEAPS)
 
 
 def keep() -> None:
@@ -33,8 +31,7 @@ def keep() -> None:
 def give_back() -> None:
     """Return what is free to the system."""
     gc.collect()
-    with suppress(OSError, TypeError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    heap.give_back()
 
 
 async def give_back_at_rest(count_done: Callable[[], int], is_at_rest: Callable[[], bool]) -> None:

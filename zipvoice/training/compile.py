@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same computation in less memory, in compiled code, or with memory that malloc keeps."""
+"""The same computation in less memory or in compiled code."""
 
-import ctypes
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,8 +12,6 @@ from torch.utils.checkpoint import checkpoint
 from zipvoice.model.kernels.fusion import fuse
 from zipvoice.model.zipformer import EncoderLayer
 from zipvoice.model.zipvoice import ZipVoice
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from malloc.h
 
 
 def recompute_activations(model: ZipVoice) -> None:
@@ -42,17 +38,6 @@ def compile_elementwise(device: torch.device, backend: str = "inductor") -> None
             "or set compile to false"
         ) from error
     fuse(backend)
-
-
-def keep_freed_memory() -> None:
-    """Keep memory for the next step rather than return it to the system; with another C library than glibc do nothing.
-
-    A training step needs some gigabytes anew. To get them back page by page takes a twentieth of its time on a CPU.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(M_TRIM_THRESHOLD, -1)  # never
-        mallopt(M_MMAP_MAX, 0)  # large tensors live in the heap as well
 
 
 def _recomputed(forward: Callable[..., Tensor], *inputs: Any) -> Tensor:

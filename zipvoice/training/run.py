@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 
+from zipvoice import heap
 from zipvoice.audio.mel import SAMPLING_RATE
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import write_json
@@ -31,7 +32,7 @@ from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.training import checkpoint
 from zipvoice.training.adversarial import VocoderObjective
 from zipvoice.training.averaging import RunningAverage, on_cpu, publish
-from zipvoice.training.compile import compile_elementwise, keep_freed_memory, recompute_activations
+from zipvoice.training.compile import compile_elementwise, recompute_activations
 from zipvoice.training.distributed import ALONE, World, joined, num_restarts, own_device
 from zipvoice.training.lora import merged
 from zipvoice.training.losses import Objective
@@ -153,7 +154,7 @@ def assemble(run: Run, world: World, state: Mapping[str, Any] | None) -> Trainer
 
 def _run(kind: Callable[[Any], Run], config: LoopConfig) -> StopReason:
     exp_dir = Path(config.exp_dir)
-    keep_freed_memory()
+    heap.keep_freed()
     fit_threads()
     with joined(config.device) as world, log_to(exp_dir / "train.log", world), ExitStack() as stack:
         run = kind(config)

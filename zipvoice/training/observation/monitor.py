@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from zipvoice import heap
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.config.training import LoopConfig
 from zipvoice.training.distributed import World
@@ -265,10 +266,11 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Let `peak_bytes` count from now on, on a GPU and under Linux."""
+    """Let `peak_bytes` count from now on, on a GPU and under Linux; what is free is given back before."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
+    heap.give_back()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
