@@ -21,14 +21,15 @@ demo: $(SPEAKS)
 demo-train: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash egs/mini/run.sh
 
-# As many files of tests at a time as there are cores, up to four.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# As many files of tests at a time as there are cores, up to four. A process that dies ends the run, which would hang.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 test: $(READY)
 	$(PYTEST) -m "not slow"
 
 test-all: check docs
-	$(PYTEST) --cov=zipvoice --cov-report=term:skip-covered
+	$(PYTEST) -m "not browser" --cov=zipvoice --cov-report=
+	$(BIN)/python -m pytest -m browser --cov=zipvoice --cov-append --cov-report=term:skip-covered
 
 # The tests as other processors and Pythons run them; its last result stands in CONTRIBUTING.md.
 test-portable: $(READY)

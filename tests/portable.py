@@ -3,7 +3,7 @@
 
 Settings that are given by name are run, else all of them: python tests/portable.py "two threads". The others keep the
 row of their last run. Python 3.10 and 3.13 get environments of their own; where an interpreter is missing the run says
-so and fails. With --fast the slow tests are left out, which the table tells.
+so and fails. With --fast the slow tests are left out, which the table tells. Those of browsers always are.
 """
 
 import os
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--max-worker-restart", "0")
 MARKS = "<!-- test-portable -->", "<!-- end of test-portable -->"
 
 
@@ -53,7 +53,7 @@ def row(setting: Setting, fast: bool) -> str:
     """Run the tests; one line of the table."""
     print(f"== {setting.name}", flush=True)
     begin = time.monotonic()
-    marks = ["-m", "not slow"] if fast else []
+    marks = ["-m", "not slow" if fast else "not browser"]
     command = [str(interpreter(setting)), "-m", "pytest", *PARALLEL, "-p", "no:cacheprovider", *marks]
     run = subprocess.run(command, cwd=ROOT, env=os.environ | setting.environment, stdout=subprocess.PIPE, text=True)
     print(run.stdout[-4000:])

@@ -104,6 +104,7 @@ def spoken(page, button: str = "#speak") -> bytes:
 
 
 @browsers
+@pytest.mark.browser
 @pytest.mark.slow
 def test_it_speaks_what_the_route_gives_and_shows_it(page, server):
     choose(page, steps="1", seed="7")
@@ -121,6 +122,7 @@ def test_it_speaks_what_the_route_gives_and_shows_it(page, server):
 
 
 @browsers
+@pytest.mark.browser
 @pytest.mark.slow
 def test_it_shows_the_sound_before_the_end_and_stops_when_told(page):
     choose(page, steps="16")
@@ -134,6 +136,7 @@ def test_it_shows_the_sound_before_the_end_and_stops_when_told(page):
 
 
 @browsers
+@pytest.mark.browser
 @pytest.mark.slow
 def test_it_tells_what_is_wrong_in_the_servers_words(page):
     choose(page, steps="65")
@@ -146,6 +149,7 @@ def test_it_tells_what_is_wrong_in_the_servers_words(page):
 
 
 @browsers
+@pytest.mark.browser
 @pytest.mark.slow
 def test_it_keeps_a_voice_speaks_a_dialogue_with_it_and_deletes_it(page, server, tmp_path):
     asked = {"input": "He turned sharply, and faced the others across the table.", "response_format": "wav"}

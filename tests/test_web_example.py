@@ -98,6 +98,7 @@ SPEAK_EXACTLY = """async ([ids, noise]) => {
 """In float32, for in 8 bits rounding moves sounds."""
 
 
+@pytest.mark.browser
 @pytest.mark.slow
 def test_a_browser_speaks_as_this_package_does(page, folder, capsys):
     synthesizer = zipvoice.load(runtime="onnx")
