@@ -42,6 +42,17 @@ def test_a_loss_that_is_not_finite_costs_one_update(tmp_path, caplog):
     assert trainer.bad_batches.state_dict() == {"total": 1, "in_a_row": 0}
 
 
+def test_only_updates_skipped_in_a_row_end_a_run(tmp_path):
+    bad = BadBatches(tmp_path, limit=2, world=ALONE)
+    for step in (1, 3, 5):
+        bad.skipped(step, "the loss is not finite", [random_batch(step)])
+        bad.updated()
+    bad.skipped(6, "the loss is not finite", [random_batch(6)])
+    with pytest.raises(ValueError, match=r"2 updates in a row were skipped .* at step 7 the loss is not finite"):
+        bad.skipped(7, "the loss is not finite", [random_batch(7)])
+    assert bad.state_dict() == {"total": 5, "in_a_row": 2}
+
+
 def test_a_gradient_that_is_not_finite_costs_one_update(tmp_path, caplog):
     trainer = new_trainer(run_config(tmp_path))
     trainer.objective = Wrapped(trainer.objective, after=lambda loss: replace(loss, value=Overflow.apply(loss.value)))

@@ -41,6 +41,17 @@ def test_the_newest_checkpoints_are_kept_in_numerical_order(tmp_path):
     assert checkpoint.steps_saved(tmp_path / "nowhere") == []
 
 
+def test_a_run_goes_on_from_its_newest_checkpoint_by_name_and_from_no_older_one(tmp_path):
+    for step in (2, 4):
+        checkpoint.save(tmp_path, step, state_of(step))
+    newest, older = str(tmp_path / "checkpoint-4.pt"), str(tmp_path / "checkpoint-2.pt")
+    path, state = checkpoint.to_resume(tmp_path, newest)
+    assert path == Path(newest) and state["step"] == 4
+    with pytest.raises(ValueError, match=r"up to step 4, later than .*checkpoint-2"):
+        checkpoint.to_resume(tmp_path, older)
+    assert checkpoint.to_resume(tmp_path / "new", older)[1]["step"] == 2
+
+
 def test_checkpoints_off_the_beat_are_kept_as_long_as_they_are_the_newest(tmp_path):
     left = []
     for step in (4, 6, 8, 9, 11, 12, 16, 17):

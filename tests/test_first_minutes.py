@@ -137,3 +137,5 @@ def test_of_channels_in_opposite_phase_one_is_used():
     assert np.array_equal(both.mono().samples, both.samples[1:])
     same = Audio(np.concatenate([audio.samples, 0.5 * audio.samples]), audio.sampling_rate)
     np.testing.assert_allclose(same.mono().samples, 0.75 * audio.samples, atol=1e-7)
+    weaker = Audio(np.concatenate([audio.samples, -0.5 * audio.samples]), audio.sampling_rate)
+    np.testing.assert_allclose(weaker.mono().samples, 0.25 * audio.samples, atol=1e-7)  # enough is left

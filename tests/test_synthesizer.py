@@ -13,6 +13,7 @@ from tiny_models import FAST, FIVE_STACKS, RATE, make_model, make_synthesizer, r
 import zipvoice
 from zipvoice import SynthesisOptions
 from zipvoice.audio.loudness import loudness, normalize_rms
+from zipvoice.audio.mel import HOP
 from zipvoice.audio.mel import features as features_of
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.synthesis import SamplingConfig
@@ -188,6 +189,16 @@ def test_speed_divides_the_length(synthesizer, prompt):
 def test_a_duration_is_met_to_the_sample(synthesizer, prompt, duration, text):
     audio = synthesizer.synthesize(text, prompt, FAST, duration=duration, max_chunk_seconds=2.0)
     assert audio.num_samples == round(duration * RATE)
+
+
+@pytest.mark.parametrize("duration", [1.0, 2.345678, 7.5])
+def test_there_are_frames_for_all_of_a_duration(synthesizer, prompt, duration):
+    """Between n frames lie n - 1 steps of 256 samples; what is missing would be silent."""
+    for chunk in chunks(
+        synthesizer, "one, two three.", prompt, replace(FAST, duration=duration, max_chunk_seconds=2.0)
+    ):
+        spare = (chunk.num_frames - 1) * HOP - chunk.num_samples
+        assert 0 <= spare < HOP * synthesizer.model.description.frame_multiple
 
 
 def test_a_duration_without_time_to_speak_is_refused(synthesizer, prompt):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_runs import (
     BATCHES_PER_EPOCH,
     Repeatable,
@@ -222,6 +223,17 @@ def test_validation_loss_is_the_mean_over_frames(tmp_path):
     (record,) = records(tmp_path)
     assert record == {"kind": "valid", "step": 0, "loss": pytest.approx(mean.item())}
     assert (tmp_path / "best-valid-loss.safetensors").exists()
+
+
+def test_the_weights_of_the_least_validation_loss_are_kept(tmp_path):
+    trainer = new_trainer(run_config(tmp_path))
+    best, kept = tmp_path / "best-valid-loss.safetensors", []
+    for step, value in enumerate((1.0, 0.5, 0.8, 0.7, 0.4)):
+        trainer.model.embed.weight.data.fill_(step)
+        trainer.objective.validate = lambda model, batch, generator, value=value: Loss(torch.tensor(value), 10)
+        trainer.validate()
+        kept.append((load_file(best)["embed.weight"].unique().tolist(), trainer.best_valid_loss))
+    assert kept == [([0], 1.0), ([1], 0.5), ([1], 0.5), ([1], 0.5), ([4], pytest.approx(0.4))]
 
 
 def test_running_loss_follows_the_reference():
