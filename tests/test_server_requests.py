@@ -18,6 +18,7 @@ from zipvoice.config.server import ServerOptions
 from zipvoice.server import memory
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.app import build_app
+from zipvoice.server.errors import ApiError, busy
 from zipvoice.server.guard import Guard
 from zipvoice.server.request_log import RequestLog
 from zipvoice.server.run import _Server
@@ -56,6 +57,26 @@ def ask(app, method, path, **given):
             return await client.request(method, path, **given)
 
     return asyncio.run(asked())
+
+
+# ---------------------------------------------------------------- limits
+
+
+def test_so_many_voices_are_kept(speaker, tmp_path):
+    store, details = VoiceStore(folder_at(tmp_path), max_voices=2), details_of(b"", "audio/wav", "yes", "a tone", None)
+    prompt = speaker.voices.get("low")
+    for name in ("first", "second", "first"):  # the last takes the place of one
+        store.add(name, prompt, details)
+    with pytest.raises(ApiError, match="there are 2 voices, as many as are kept; delete one"):
+        store.add("third", prompt, details)
+    store.remove("second")
+    store.add("third", prompt, details)
+    assert store.names()[-2:] == ["first", "third"]
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.0, "1"), (0.4, "1"), (2.0, "2"), (2.1, "3")])
+def test_a_client_is_not_asked_to_come_back_too_early(seconds, told):
+    assert busy("later", seconds, "busy").headers == {"Retry-After": told}
 
 
 # ---------------------------------------------------------------- fields

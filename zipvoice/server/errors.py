@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mistakes and refusals in OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, whatever raised them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,7 +53,7 @@ def invalid(message: str, param: str | None = None, code: str = "invalid_value")
 
 def busy(message: str, retry_after_seconds: float, code: str) -> ApiError:
     """A request that may be sent again later."""
-    return ApiError(429, message, code, headers={"Retry-After": str(max(1, round(retry_after_seconds)))})
+    return ApiError(429, message, code, headers={"Retry-After": str(max(1, math.ceil(retry_after_seconds)))})
 
 
 def of_validation(errors: list[dict[str, Any]]) -> ApiError:
