@@ -46,6 +46,7 @@ MAY_IMPORT = {
         "config",
         "evaluation",
         "files",
+        "heap",
         "seeds",
         "utterances",
         "text",

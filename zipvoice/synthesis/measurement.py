@@ -8,7 +8,6 @@ channels.
 import math
 import platform
 import re
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zipvoice import heap
 from zipvoice.model.condition import Condition
 from zipvoice.pretrained import WEIGHT_FILES, ModelDirectory, pytorch_arrays, read_directory
 from zipvoice.runtime.select import available_threads, installed
@@ -101,6 +101,7 @@ def measure(
     first = fastest(lambda: next(synthesizer.stream(text, voice)), repetitions)
     evaluate, frames = _evaluation(synthesizer, text)
     shapes = product_shapes(read_directory(source), frames)
+    peak = heap.peak_bytes()
     return Measurement(
         runtime,
         synthesizer.model.computed_by.dtype,
@@ -110,7 +111,7 @@ def measure(
         fastest(_products(shapes), repetitions) if shapes else None,
         spoken / length,
         first,
-        peak_memory_mb(),
+        None if peak is None else peak / 2**20,
     )
 
 
@@ -182,16 +183,6 @@ def _products(shapes: list[tuple[int, int, int]]) -> Callable[[], object]:
             np.matmul(arrays[rows, inputs], arrays[inputs, outputs])
 
     return multiply
-
-
-def peak_memory_mb() -> float | None:
-    """The most memory that the process has taken so far, None on systems that do not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 2**20 if sys.platform == "darwin" else most / 2**10
 
 
 def processor() -> str:

@@ -5,13 +5,11 @@ Nothing here changes the run. A block is a stack of layers or a projection, such
 """
 
 import math
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -257,22 +255,15 @@ def peak_bytes(device: torch.device) -> int:
     """Most memory that PyTorch had allocated on a GPU, or that this process had resident (0 where nothing tells)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return 0
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return heap.peak_bytes() or 0
 
 
 def reset_peak(device: torch.device) -> None:
-    """Let `peak_bytes` count from now on, on a GPU and under Linux; what is free is given back before."""
+    """Let `peak_bytes` count from now on, on a GPU and under Linux."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        return
-    heap.give_back()
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+    else:
+        heap.reset_peak()
 
 
 def duration(seconds: float) -> str:

@@ -36,10 +36,17 @@ from zipvoice import heap
 from zipvoice.training.observation.monitor import peak_bytes, reset_peak
 
 heap.keep_freed()
-torch.ones(2**24)  # 64 MiB
+large = torch.ones(2**26)  # 256 MiB
 print(peak_bytes(torch.device("cpu")))
+del large
 reset_peak(torch.device("cpu"))
 print(peak_bytes(torch.device("cpu")))
+"""
+CHILD = "from zipvoice import heap; print(heap.peak_bytes())"
+PARENT = f"""
+import subprocess, sys
+large = b"1" * 2**29
+print(subprocess.run([sys.executable, "-c", {CHILD!r}], check=True, capture_output=True, text=True).stdout)
 """
 glibc = pytest.mark.skipif(sys.platform != "linux", reason="it is about glibc")
 
@@ -57,7 +64,12 @@ def test_what_is_kept_can_be_given_back():
 @glibc
 def test_what_was_kept_is_no_part_of_the_next_peak():
     first, second = map(int, run(PEAK).split())
-    assert first - second > 56 * 2**20
+    assert first - second > 240 * 2**20
+
+
+@glibc
+def test_a_process_does_not_count_the_memory_of_the_one_that_started_it():
+    assert 2**20 < int(run(PARENT)) < 2**29
 
 
 @glibc
