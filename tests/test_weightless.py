@@ -83,6 +83,15 @@ def test_other_weights_need_no_other_graph(model):
     assert np.abs(after - before).max() > 0.1
 
 
+def test_without_a_mask_no_frame_is_padding(folder):
+    loaded = load_model(read_directory(folder), "onnx")
+    x = np.random.default_rng(0).standard_normal((1, 20, 100), dtype=np.float32)
+    masked = loaded.condition(np.array([[5, 9, 7, 0]]), np.array([3]), np.array([20]), 0.1 * x)
+    assert not masked.padding_mask.any()
+    bare = replace(masked, padding_mask=None)
+    assert np.array_equal(loaded.velocity(0.3, x, bare, 1.0), loaded.velocity(0.3, x, masked, 1.0))
+
+
 def test_weights_in_a_byte_each_are_the_same_numbers_without_pytorch(model):
     packed = pack_int8(load_network(read_directory(model)).state_dict())
     write_weights(packed, model / "model.safetensors")
