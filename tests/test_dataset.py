@@ -4,6 +4,7 @@
 import logging
 import math
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from zipvoice.audio.mel import num_frames
 from zipvoice.config.data import DataConfig, ManifestConfig, PrepareOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.text.token_table import TokenTable
@@ -207,6 +209,15 @@ def test_tokens_that_do_not_fit_the_audio_are_an_error(manifest, tmp_path, token
     write_cuts(tmp_path / "t.jsonl.gz", [*others, with_tokens(first, tokens)])
     with pytest.raises(ValueError, match=f"'{first.id}' {message}"):
         training(settings(str(tmp_path / "t.jsonl.gz")))
+
+
+def test_a_token_for_each_frame_is_as_much_as_fits(manifest, tmp_path):
+    first = next(iter(read_cuts(manifest)))
+    frames = num_frames(round(first.duration * 24000))
+    for count, fits in ((frames, True), (frames + 1, False)):
+        write_cuts(tmp_path / "t.jsonl.gz", [with_tokens(first, ["a"] * count)])
+        with nullcontext() if fits else pytest.raises(ValueError, match=f"has {count} tokens in {frames} frames"):
+            assert training(settings(str(tmp_path / "t.jsonl.gz")))
 
 
 def test_manifests_are_mixed_repeated_and_replayed(manifest, larger):

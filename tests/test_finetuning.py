@@ -22,7 +22,7 @@ from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json
 from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.config.text import TokenizerConfig
-from zipvoice.config.training import LoraConfig, MergeOptions, OptimizerConfig, RunConfig
+from zipvoice.config.training import LoraConfig, MergeOptions, ObjectiveConfig, OptimizerConfig, RunConfig
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained, save_pretrained
 from zipvoice.text.token_table import TokenTable
@@ -144,6 +144,14 @@ def test_adapters_where_they_do_not_fit_are_refused(base, manifest, tmp_path, ch
         changes = {**changes, "tokens": str(base / "tokens.txt"), "model": TINY, "tokenizer": TokenizerConfig("simple")}
     with pytest.raises(ValueError, match=message):
         train(run_config(base, manifest, tmp_path, **{"lora": LORA, **changes}))
+
+
+def test_adapters_do_not_learn_from_a_teacher(manifest, tmp_path):
+    make_model(tmp_path / "first", "zipvoice_distill")
+    objective = ObjectiveConfig(teacher=str(tmp_path / "first"))
+    changes = {"init_from": None, "variant": "zipvoice_distill", "objective": objective, "lora": LORA}
+    with pytest.raises(ValueError, match=r"lora\.rank is for fine-tuning"):
+        train(run_config(None, manifest, tmp_path / "exp", **changes))
 
 
 def test_a_distilled_model_is_not_fine_tuned(manifest, tmp_path):

@@ -73,6 +73,14 @@ def test_a_full_scale_sine_has_the_loudness_of_the_standard(rate):
     assert loudness(sine(-23.0, rate=rate, hertz=1000, channels=2)) == pytest.approx(-23.0, abs=0.1)  # EBU Tech 3341, 1
 
 
+def test_blocks_begin_every_tenth_of_a_second():
+    """Of 0.4 s of sound that begin at 0.2 s, blocks of 0.4 s hold 2, 3, 4, 3, 2 and 1 fourths."""
+    burst = sine(-10.0, 1.0).samples
+    burst[:, : 48000 // 5] = burst[:, 3 * 48000 // 5 :] = 0
+    mean = (2 + 3 + 4 + 3 + 2 + 1) / 4 / 6
+    assert loudness(Audio(burst, 48000)) == pytest.approx(-13.01 + 10 * math.log10(mean), abs=0.05)
+
+
 def test_quiet_parts_and_silence_do_not_count():
     parts = [sine(level, seconds, channels=2).samples for level, seconds in ((-36, 3), (-23, 9), (-36, 3))]
     assert loudness(Audio(np.concatenate(parts, axis=1), 48000)) == pytest.approx(-23.0, abs=0.2)  # EBU Tech 3341, 3

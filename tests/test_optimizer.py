@@ -82,6 +82,14 @@ def test_first_step_has_the_closed_form():
     assert scalar.item() == pytest.approx(2.0 + 0.1 * 0.002)
 
 
+def test_only_single_numbers_are_kept_below_the_greatest():
+    single, pair = nn.Parameter(torch.tensor([12.0])), nn.Parameter(torch.tensor([12.0, 12.0]))
+    optimizer = ScaledAdam([single, pair], lr=0.0, scalar_max=10.0)
+    single.grad, pair.grad = torch.ones(1), torch.ones(2)
+    optimizer.step()
+    assert single.item() == 10 and pair.tolist() == [12, 12]
+
+
 @pytest.mark.parametrize(("size", "is_learned"), [(1e-6, False), (9e-6, False), (2e-5, True), (1.0, True)])
 def test_the_size_of_a_tiny_parameter_is_not_learned(size, is_learned):
     """Below `param_min_rms`, 1e-5, the update is that of an optimizer that learns sizes at a rate of zero."""

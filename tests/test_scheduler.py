@@ -524,6 +524,15 @@ def test_a_key_has_so_many_requests_a_minute():
     assert admitted(admission, key="b") is None
 
 
+def test_what_a_key_has_left_grows_steadily(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("zipvoice.server.admission.time.monotonic", lambda: now[0])
+    admission, waits = Admission(SchedulerLimits(requests_per_minute=3)), []
+    for now[0] in (0.0, 0.0, 0.0, 5.0, 21.0, 1000.0, 1000.0, 1000.0, 1000.0):
+        waits.append(admitted(admission, key="a"))
+    assert waits == [None, None, None, 15, None, None, None, None, 20]  # one every 20 s, three at most
+
+
 def test_a_full_scheduler_refuses_and_counts(make, model, prompt):
     scheduler = make(max_requests=2)
     scheduler.submit(request(WORDS, prompt))

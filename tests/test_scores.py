@@ -308,6 +308,7 @@ def test_intervals_and_chances_are_those_of_scipy():
     found = difference(first, second, "sim_o")
     tested = stats.permutation_test((a, b), lambda x, y: np.mean(y - x), permutation_type="samples", n_resamples=np.inf)
     assert found.p_value == pytest.approx(tested.pvalue, abs=0.02)
+    assert difference(second, first, "sim_o").p_value == found.p_value  # of both tails
     drawn = stats.bootstrap((b - a,), np.mean, method="percentile", n_resamples=5000, rng=random).confidence_interval
     assert (found.low, found.high) == pytest.approx((drawn.low, drawn.high), abs=0.02)
 
