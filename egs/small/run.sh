@@ -92,7 +92,7 @@ if stage 6 "distil"; then
 fi
 
 if stage 7 "put the models into the package"; then
-  run python local/package.py exp/voice "$models/zipvoice_small" 6 1 0.5 0.2
+  run python local/package.py exp/voice "$models/zipvoice_small"
   run python local/package.py exp/distill "$models/zipvoice_small_distill" 4 1 0.5 0.2
 fi
 
@@ -139,7 +139,7 @@ if stage 10 "train on, mostly on its speech, and distil"; then
 fi
 
 if stage 11 "put these models into the package instead, and voices"; then
-  run python local/package.py exp/heart "$models/zipvoice_small" 6 1 0.5 0.2
+  run python local/package.py exp/heart "$models/zipvoice_small"
   run python local/package.py exp/heart_distill "$models/zipvoice_small_distill" 4 1 0.5 0.2
   said="The evening train was late again."
   run python local/teacher_voice.py data/heart.wav "$said"

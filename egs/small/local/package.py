@@ -5,9 +5,9 @@ usage: python local/package.py RUN FOLDER [NUM_STEPS GUIDANCE_SCALE T_SHIFT TEMP
        python local/package.py VOCODER_RUN FOLDER
        python local/package.py --released FOLDER
 
-The second makes a vocoder, weights in half precision. The third writes the graphs of the released models, which take
-their weights from the files of the hub. Made again from the same files, everything is the same to the last bit, but for
-the names of constants in graphs.
+Without numbers a model is spoken with as the one that is in the folder. The second makes a vocoder, weights in half
+precision. The third writes the graphs of the released models, which take their weights from the files of the hub. Made
+again from the same files, everything is the same to the last bit, but for the names of constants in graphs.
 """
 
 import sys
@@ -31,10 +31,8 @@ def package(run: Path, folder: Path, sampling: SamplingConfig | None) -> None:
     """A model, or a vocoder where there is no model.json."""
     if (run / "model.json").is_file():
         pretrained = load_pretrained(run)
-        before = folder / "model.json"
-        fast = read_json(ModelFile, before).fast if before.is_file() else None  # until search-steps finds others
-        sampling = sampling or pretrained.file.sampling
-        file = replace(pretrained.file, sampling=sampling, vocoder=MODELS_VOCODER, fast=fast)
+        before = read_json(ModelFile, folder / "model.json") if (folder / "model.json").is_file() else pretrained.file
+        file = replace(pretrained.file, sampling=sampling or before.sampling, vocoder=MODELS_VOCODER, fast=before.fast)
         save_pretrained(folder, pack_int8(pretrained.model.state_dict()), file, pretrained.table)
         write_model_graphs(pretrained.model, file, folder)
     else:
