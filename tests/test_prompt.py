@@ -147,6 +147,15 @@ def test_a_missing_file_and_a_folder_are_named(synthesizer, tmp_path):
 # ---------------------------------------------------------------- voice files
 
 
+def test_the_same_voice_is_written_alike(synthesizer, tmp_path):
+    voice = synthesizer.prompt(tone(1.0), "a low tone")
+    path, written = tmp_path / "voice.safetensors", set()
+    for _ in range(12):
+        voice.save(path)
+        written.add(path.read_bytes())
+    assert len(written) == 1 and Prompt.load(path).tokens == voice.tokens
+
+
 def test_a_saved_voice_speaks_the_same_samples(synthesizer, tmp_path):
     prompt = synthesizer.prompt(tone(0.6, level=0.02), "a löw tone".replace("ö", "o"))
     prompt.save(tmp_path / "me.safetensors")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and the same content is written alike."""
 
 import errno
+import json
 import os
 import re
 import tempfile
@@ -73,6 +74,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def sort_metadata(path: Path) -> None:
+    """Put a safetensors file's metadata in order; their library writes them in another one each time."""
+    with path.open("rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        file.seek(8)
+        file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length))
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -2,7 +2,6 @@
 """Files of named tensors: read without running anything in them, checked against what is expected, written whole."""
 
 import hashlib
-import json
 import math
 import os
 import pathlib
@@ -17,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from zipvoice.files import whole_file
+from zipvoice.files import sort_metadata, whole_file
 
 Weights = dict[str, Tensor]
 
@@ -130,7 +129,7 @@ def write_weights(weights: Mapping[str, Tensor], path: str | os.PathLike[str]) -
             safetensors.torch.save_file(plain, temporary, metadata={"format": "pt", SUM: _sum(plain)})
         except safetensors.SafetensorError as error:  # a full disk, for instance
             raise OSError(f"could not write {path}: {_reason(error)}") from error
-        _sort_metadata(temporary)
+        sort_metadata(temporary)
 
 
 def _sum(weights: Mapping[str, Tensor]) -> str:
@@ -141,16 +140,6 @@ def _sum(weights: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _sort_metadata(path: Path) -> None:
-    """Put a safetensors file's metadata in order; their library writes them in another one each time."""
-    with path.open("rb+") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        file.seek(8)
-        file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length))
 
 
 # ---------------------------------------------------------------- few bytes

@@ -19,7 +19,7 @@ from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.audio.silence import remove_silence
 from zipvoice.config.strict_json import from_dict, to_dict
 from zipvoice.config.text import TokenizerConfig
-from zipvoice.files import whole_file
+from zipvoice.files import sort_metadata, whole_file
 
 FORMAT = "zipvoice-voice-1"
 TRAIL_MS = 200
@@ -60,7 +60,7 @@ class Prompt:
         return self.num_frames * HOP / SAMPLING_RATE
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a voice file: safetensors with features, tokens and transcript; whole or not at all."""
+        """Write a voice file: safetensors with features, tokens and transcript; whole or not at all, and always alike."""
         path = Path(path)
         if path.suffix != ".safetensors":
             raise ValueError(f"{path}: a voice file has the suffix .safetensors")
@@ -74,6 +74,7 @@ class Prompt:
         data = safetensors.numpy.save({"features": np.ascontiguousarray(self.features)}, metadata)
         with whole_file(path) as temporary:
             temporary.write_bytes(data)
+            sort_metadata(temporary)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Prompt":
