@@ -60,7 +60,7 @@ class Prompt:
         return self.num_frames * HOP / SAMPLING_RATE
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a voice file: safetensors with features, tokens and transcript; whole or not at all, and always alike."""
+        """Write a voice file: safetensors with features, tokens and transcript; whole or not at all, always alike."""
         path = Path(path)
         if path.suffix != ".safetensors":
             raise ValueError(f"{path}: a voice file has the suffix .safetensors")
