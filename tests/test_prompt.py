@@ -148,12 +148,12 @@ def test_a_missing_file_and_a_folder_are_named(synthesizer, tmp_path):
 
 
 def test_the_same_voice_is_written_alike(synthesizer, tmp_path):
-    voice = synthesizer.prompt(tone(1.0), "a low tone")
+    voice = replace(synthesizer.prompt(tone(1.0), "a low tone"), text='a "low" \\ tone,\n\t\x01\x7f\u2028 ß 高 🎵')
     path, written = tmp_path / "voice.safetensors", set()
     for _ in range(12):
         voice.save(path)
         written.add(path.read_bytes())
-    assert len(written) == 1 and Prompt.load(path).tokens == voice.tokens
+    assert len(written) == 1 and (Prompt.load(path).text, Prompt.load(path).tokens) == (voice.text, voice.tokens)
 
 
 def test_a_saved_voice_speaks_the_same_samples(synthesizer, tmp_path):
