@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,9 @@ def row(setting: Setting, fast: bool) -> str:
     begin = time.monotonic()
     marks = ["-m", "not slow" if fast else "not browser"]
     command = [str(interpreter(setting)), "-m", "pytest", *PARALLEL, "-p", "no:cacheprovider", *marks]
-    run = subprocess.run(command, cwd=ROOT, env=os.environ | setting.environment, stdout=subprocess.PIPE, text=True)
+    with tempfile.TemporaryDirectory() as cache:  # what torch.compile keeps does not tell settings apart
+        environment = os.environ | setting.environment | {"TORCHINDUCTOR_CACHE_DIR": cache}
+        run = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     print(run.stdout[-4000:])
     counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", run.stdout.strip().splitlines()[-1])
     scope = "without the slow ones" if fast else "all"
