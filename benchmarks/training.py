@@ -14,7 +14,6 @@ bad moments of a machine meet both alike.
 """
 
 import argparse
-import resource
 import statistics
 import sys
 import time
@@ -233,7 +232,7 @@ def timed(function: Callable[[], Any]) -> float:
 
 def peak_gigabytes() -> float:
     """The most memory that the process had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+    return (heap.peak_bytes() or 0) / 1e9
 
 
 # ---------------------------------------------------------------- where
