@@ -21,7 +21,8 @@ demo: $(SPEAKS)
 demo-train: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash egs/mini/run.sh
 
-# As many files of tests at a time as there are cores, up to four. A process that dies ends the run, which would hang.
+# As many files of tests at a time as there are cores, up to four. A process that dies ends the run: with another in its
+# place the run might never end.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 test: $(READY)

@@ -14,15 +14,14 @@ for _ in range(40):
     torch.ones(2**22)  # 16 MiB
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
-
-
 FREED = """
+import resource
 from pathlib import Path
 import torch
 from zipvoice import heap
 
 heap.keep_freed()
-resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4 // 1024
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 2**20
 large = torch.ones(2**24)  # 64 MiB
 print(resident())
 del large
