@@ -60,6 +60,14 @@ def test_the_velocity_is_that_of_float32_within_a_bound(dtype, bound):
     assert 0 < (rounded - exact).norm() / exact.norm() < bound
 
 
+def test_all_linear_layers_are_rounded_but_those_of_positions_and_between_layers():
+    decoder = velocity_in("int8")[0].network.fm_decoder
+    exact = {name for name, layer in decoder.named_modules() if type(layer).__base__ is nn.Linear}
+    rounded = {name for name, layer in decoder.named_modules() if isinstance(layer, Int8Linear)}
+    assert all(".layers." not in name or name.endswith(".linear_pos") for name in exact - rounded)
+    assert rounded and all(".layers." in name and "linear_pos" not in name for name in rounded)
+
+
 def test_a_network_may_be_of_half_precision_throughout():
     network = load_network(read_directory("zipvoice_small_distill"))
     x = torch.randn(1, FRAMES, 100)

@@ -11,7 +11,7 @@ from zipvoice.model import attention, layers, zipformer
 from zipvoice.model.balancer import BALANCE_GRAD_SCALE, Balance, Balancer, balance, limit
 from zipvoice.model.kernels.relative_attention import penalty_gradient
 from zipvoice.model.scheduled_float import Progress, ScheduledFloat
-from zipvoice.model.whiten import Whitener, whiten, whitening_metric
+from zipvoice.model.whiten import HIGH_PROBABILITY, LOW_PROBABILITY, Whitener, whiten, whitening_metric
 
 FOLDER = Path(__file__).parent / "data" / "modules"
 KNOWN = json.loads((FOLDER / "modules.json").read_text())["tests"]
@@ -59,6 +59,15 @@ def test_whiten_equals_reference(known):
     assert heard == [known["gradient_changed"]]
     metric, _ = whitening_metric(TENSORS[f"{known['name']}.x"].flatten(0, -2), known["num_groups"])
     assert metric.item() == pytest.approx(known["metric"], rel=1e-4)
+
+
+def test_a_whitener_that_is_not_needed_looks_rarely_until_it_is():
+    whitener = Whitener(Progress(1.0), ScheduledFloat((0, 2.0)))
+    even, alike = torch.randn(500, 8, generator=torch.Generator().manual_seed(0)), torch.ones(1, 8)
+    for x, probability in ((even, 0.025), (even[:, :1] * alike, 0.25)):
+        whitener.probability = 1.0
+        whitener(torch.nn.Identity(), (), x.clone().requires_grad_()).sum().backward()
+        assert whitener.probability == probability
 
 
 def test_whitening_gradient_is_the_gradient_of_the_metric():
@@ -173,8 +182,8 @@ def hook_value(hook, setting):
         "prob": hook.probability,
         "whitening_limit": getattr(hook, "limit", None),
         "grad_scale": getattr(hook, "grad_scale", BALANCE_GRAD_SCALE),
-        "prob_low": 0.025,
-        "prob_high": 0.25,
+        "prob_low": LOW_PROBABILITY,
+        "prob_high": HIGH_PROBABILITY,
         **vars(hook),
     }[setting]
 

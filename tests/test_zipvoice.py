@@ -116,6 +116,7 @@ def test_initial_values():
         limit = scale / weight.shape[1] ** 0.5
         assert 0.8 * limit < weight.abs().max() <= limit * 1.0001
         assert bias.abs().max() <= 0.1 * scale
+    assert weights["spk_embed.weight"].std().item() == pytest.approx(0.1, rel=0.5)
 
 
 def test_layers_of_a_stack_start_equal():
