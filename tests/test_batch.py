@@ -14,8 +14,9 @@ import torch
 from tiny_models import FAST, RATE, make_model, make_synthesizer, make_vocoder, tone
 
 from zipvoice.audio.files import read, write
+from zipvoice.config.text import TokenizerConfig
 from zipvoice.synthesis import batch, voices
-from zipvoice.synthesis.batch import ListWork, check_list, share, speak_list
+from zipvoice.synthesis.batch import ListWork, check_language, check_list, share, speak_list
 from zipvoice.synthesis.synthesizer import Synthesizer
 from zipvoice.utterances import Utterance, read_list
 
@@ -157,6 +158,26 @@ def test_what_the_model_cannot_speak_is_found_before_work_starts(synthesizer, re
     check_list("l", {3: good}, synthesizer, FAST)
 
 
+@pytest.mark.parametrize(
+    ("language", "tokenizer", "is_spoken"),
+    [
+        ("EN", TokenizerConfig(), True),
+        ("zh-TW", TokenizerConfig(), True),
+        ("de", TokenizerConfig(), False),
+        ("de-AT", TokenizerConfig("espeak", "de"), True),
+        ("en", TokenizerConfig("espeak", "en-us"), True),
+        ("zh", TokenizerConfig("libritts"), False),
+        ("fi", TokenizerConfig("simple"), True),  # of which nobody knows what it speaks
+    ],
+)
+def test_a_language_is_spoken_whatever_its_region(language, tokenizer, is_spoken):
+    if is_spoken:
+        check_language(language, tokenizer)
+    else:
+        with pytest.raises(ValueError, match=f"the language '{language}' is not one that the model speaks: en"):
+            check_language(language, tokenizer)
+
+
 # ---------------------------------------------------------------- speaking
 
 
@@ -274,7 +295,7 @@ def test_kept_files_tell_what_they_were_spoken_with(synthesizer, utterances, tmp
     assert {one.changed for one in work(utterances, model_name="m").kept()} == {()}
     first = next(work(utterances).kept())
     assert first.id == "u0" and first.seconds == read(first.path).seconds
-    more = replace(OPTIONS, max_batch_seconds=7.0)
+    more = replace(OPTIONS, max_batch_seconds=7.0, word_times=True)
     assert {one.changed for one in work(utterances, more, model_name="m").kept()} == {()}, "it does not change speech"
     for changes, what in (({"speed": 1.2}, "speed"), ({"seed": 1}, "seed"), ({"duration": 2.0}, "duration")):
         options = replace(OPTIONS, **changes)

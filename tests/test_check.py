@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from zipvoice.cli import main
 from zipvoice.config.data import CheckOptions, PrepareOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.data.prepare import prepare
-from zipvoice.data.validation.checks import CHARACTER_RATE, Example, Finding, outliers, run_checks, values
+from zipvoice.data.validation.checks import CHARACTER_RATE, SECONDS, Example, Finding, outliers, run_checks, values
 from zipvoice.data.validation.report import distributions, plot, render
 from zipvoice.data.validation.stats import CorpusStats, UtteranceStats, measure_corpus, measure_sound
 
@@ -248,6 +249,14 @@ def test_outliers_are_far_from_the_others_of_their_language():
     assert ids(found["unusual duration"]) == ["slow", "fast"]
 
 
+def test_an_outlier_is_more_than_four_deviations_away():
+    """Durations whose logarithms are spread as a normal distribution of deviation 0.3, up to 3.1 deviations."""
+    spread = [NormalDist(0, 0.3).inv_cdf((i + 0.5) / 500) for i in range(500)]
+    usual = [utterance(str(i), 2 * math.exp(x), "a") for i, x in enumerate(spread)]
+    others = [utterance(f"{d} deviations", 2 * math.exp(0.3 * d), "a") for d in (-4.1, -3.9, 3.9, 4.1)]
+    assert [u.id for _, _, u in outliers([*usual, *others], SECONDS)] == ["-4.1 deviations", "4.1 deviations"]
+
+
 def test_few_utterances_have_no_outliers():
     some = [utterance(str(i)) for i in range(18)]
     assert outliers([*some, utterance("odd", 2.0, "a")], CHARACTER_RATE) == []
@@ -264,11 +273,13 @@ def test_copies_are_told_apart_from_several_takes():
         ("c", "hello", other),
         ("d", "bye", tone(2.0)),
         ("e", "go", tone(2.0)),
+        ("f", "one", silence(2.0)),
+        ("g", "two", silence(2.0)),  # without sound they are no copies
     ]
     write_corpus([(*row, "", "") for row in rows])
     _, found = examine()
     assert found["the same audio and text again"].examples[0].ids == ("a", "b")
-    assert found["the same audio with different texts"].examples[0].ids == ("d", "e")
+    assert [example.ids for example in found["the same audio with different texts"].examples] == [("d", "e")]
     takes = found["texts that are spoken more than once"]
     assert (takes.severity, takes.examples[0].ids) == ("note", ("a", "b", "c"))
 

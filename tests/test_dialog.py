@@ -38,6 +38,12 @@ def test_two_recordings_are_one_after_the_other_with_their_tags(mono):
     assert split.tokens == merged.tokens == ("[S1]", *"low", "[S2]", *"high.")
 
 
+@pytest.mark.parametrize(("seconds", "complaints"), [(18.0, 0), (22.0, 1)])
+def test_two_voices_may_last_twice_as_long_as_one(mono, caplog, seconds, complaints):
+    mono.prompt(tone(seconds), f"[S1] {'a' * round(7 * seconds)} [S2] {'b' * round(7 * seconds)}")
+    assert caplog.text.count("too long") == complaints
+
+
 def test_recordings_of_different_rates_and_channels_are_joined_for_one_channel(mono):
     other = tone(0.7, rate=44100, channels=2, hertz=800)
     split = mono.dialog_prompt([LOW, other], ["low", "high"], raw=True)

@@ -30,7 +30,9 @@ def test_a_part_of_a_recording_gives_the_voice_of_the_part_alone(synthesizer, tm
     assert part(whole, None, 1.0).seconds == 1.0
 
 
-@pytest.mark.parametrize(("start", "end"), [(3.0, None), (1.0, 0.5), (-1.0, None), (1.0, 1.0), (float("nan"), 1.0)])
+@pytest.mark.parametrize(
+    ("start", "end"), [(3.0, None), (3.0, 4.0), (1.0, 0.5), (-1.0, None), (1.0, 1.0), (float("nan"), 1.0)]
+)
 def test_a_part_that_is_not_there_is_named(synthesizer, start, end):
     with pytest.raises(ValueError, match=r"the recording: there is nothing from .*: the recording lasts 2.00 s"):
         synthesizer.prompt(tone(2.0), "a low tone", start=start, end=end)
@@ -102,6 +104,21 @@ def test_a_long_recording_is_cut_at_the_pause_behind_a_sentence():
     assert 2 <= cut.audio.seconds <= 10.5
     length = sum(c.isalnum() for c in cut.text) / 15 + 0.4 * len(re.findall("[,.]", cut.text))
     assert cut.audio.seconds == pytest.approx(length - 0.2, abs=0.1)
+
+
+def test_silence_before_the_first_word_does_not_count():
+    text = " ".join(SENTENCES * 4)
+    cut, later = (cut_at_pause(sequence(silence(lead), speech(SENTENCES * 4)), text, 10.0) for lead in (0.0, 5.0))
+    assert later.text == cut.text and later.audio.seconds == pytest.approx(cut.audio.seconds + 5.0, abs=0.02)
+
+
+@pytest.mark.parametrize(("number", "is_cut"), [(5, False), (8, True)])
+def test_behind_a_word_only_what_is_far_too_long_is_cut(number, is_cut):
+    """Words of 2 s with pauses, without any mark: 12 s are borne, 19 s are not."""
+    audio = sequence(*[piece for _ in range(number) for piece in (tone(2.0), silence(0.4))])
+    cut = cut_at_pause(audio, " ".join(["a" * 30] * number), 10.0)
+    assert (cut is not None) == is_cut
+    assert cut is None or cut.text == " ".join(["a" * 30] * round(cut.audio.seconds / 2.4))
 
 
 def test_the_note_says_what_was_taken(synthesizer, caplog):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import FAST, RATE, make_synthesizer, resolved, sequence, silence, tone
 
-from zipvoice.audio.files import read
+from zipvoice.audio.files import Audio, read
 from zipvoice.model.duration import short_text_floor
 from zipvoice.synthesis.chunk_planner import (
     CHAPTER_SECONDS,
@@ -141,6 +141,13 @@ def test_exact_speech_rises_from_and_falls_to_nothing_within_5_ms():
             assert (channel[len(ramp) : -len(ramp)] == level).all()
 
 
+@pytest.mark.parametrize("length", [1, 2, 99, 100])
+def test_what_is_shorter_than_its_fades_rises_and_falls_evenly(length):
+    (samples,) = joined(ExactJoiner(RATE, length).join([ChunkAudio(np.ones((1, length), np.float32))])).samples
+    assert np.array_equal(samples, samples[::-1])
+    assert length == 1 or (samples[0] == 0 and (np.diff(samples[: length // 2]) > 0).all())
+
+
 def test_fading_is_linear():
     a, b = np.ones((1, 5), np.float32), 2 * np.ones((1, 4), np.float32)
     assert fade(a, b, 3).tolist() == [[1, 1, 1, 1.5, 2, 2]]
@@ -227,6 +234,9 @@ def test_chunk_sizes_grow_up_to_the_largest(prompt):
     options = replace(FAST, first_chunk_seconds=1.0, max_chunk_seconds=5.0)
     sizes = list(itertools.islice(ChunkSizes.of(prompt, options), 5))
     assert sizes == [13, 26, 52, 57, 57]  # 11 tokens take 0.8 s
+    slow, fast = (ChunkSizes.of(prompt, replace(options, speed=speed)) for speed in (0.5, 2.0))
+    assert (slow.first, fast.first) == (6, 27) and (slow.largest, fast.largest) == (28, 115)
+    assert slow.least == fast.least == 21  # of 1.6 s at the pace of the voice, where texts are short
 
 
 # ---------------------------------------------------------------- paragraphs and pauses
@@ -283,6 +293,15 @@ def test_parts_written_as_they_come_give_the_file_of_the_whole(tmp_path, suffix)
     sequence(*parts).save(tmp_path / f"whole{suffix}")
     assert seconds == 0.75
     assert np.array_equal(read(tmp_path / f"parts{suffix}").samples, read(tmp_path / f"whole{suffix}").samples)
+
+
+def test_sound_beyond_full_scale_is_cut_there_in_every_format(tmp_path):
+    loud = tone(0.5, level=3.0)
+    for suffix in (".wav", ".ogg"):
+        write_parts(tmp_path / f"parts{suffix}", iter([loud]))
+        Audio(loud.samples.clip(-1, 1), RATE).save(tmp_path / f"clipped{suffix}")
+        found, expected = (read(tmp_path / f"{name}{suffix}").samples for name in ("parts", "clipped"))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_a_file_of_parts_that_fail_does_not_appear(tmp_path):

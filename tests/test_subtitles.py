@@ -418,6 +418,18 @@ def test_the_last_cue_may_go_on_after_its_end(synthesizer, voices):
     assert made.audio.seconds == pytest.approx(made.fits[0].seconds, abs=1e-4)
 
 
+def test_a_cue_lasts_longer_where_its_tokens_need_a_frame_each(synthesizer, voices):
+    """Of a voice of 1.25 frames for a token, which at 1.5 times its speed would have fewer than one."""
+    voices = {None: synthesizer.prompt(tone(0.6), "a" * 59)}
+    (fit,) = plan_cues(synthesizer, [Cue(7, 0, 0.1, "b" * 59)], voices, FAST)
+    assert fit.is_exact and fit.seconds == pytest.approx(fit.natural_seconds)
+
+
+def test_a_dub_lasts_as_long_as_the_longest_cue(synthesizer, voices):
+    cues = [Cue(1, 0.0, 4.0, "hello"), Cue(2, 1.0, 2.5, "hi")]
+    assert dub(synthesizer, cues, voices, FAST).audio.seconds == 4.0
+
+
 def test_all_cues_that_cannot_be_spoken_are_named_at_once(synthesizer, voices):
     bad = [Cue(7, 0, 1, "hi", "Ana"), Cue(9, 1, 2, "дом"), Cue(11, 2, 3, "hello"), Cue(13, 3, 4, "hi", "Bo")]
     with pytest.raises(ValueError) as error:
@@ -443,3 +455,5 @@ def test_a_file_that_cannot_hold_so_much_is_refused_before_the_work():
         check_length("out.wav", 360000.0, 1)
     check_length("out.flac", 360000.0, 1)
     check_length("out.wav", 80000.0, 1)
+    with pytest.raises(ValueError, match=r"out.wav: wav holds 12.4 hours, not 22.2; write .flac"):
+        check_length("out.wav", 80000.0, 2)

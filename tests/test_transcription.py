@@ -110,6 +110,12 @@ def test_a_wrong_transcript_is_a_warning_with_both_texts(ear):
     assert "by an-ear, 'a low tone'" in complaint
 
 
+@pytest.mark.parametrize("config", [TokenizerConfig("espeak", "en-gb"), TokenizerConfig("libritts")])
+def test_english_is_judged_whichever_tokenizer_reads_it(config, ear):
+    assert len(transcript_complaints(tone(1.0), "something else entirely", config)) == 1
+    assert transcript_complaints(tone(1.0), "something 不同", config) == []
+
+
 @pytest.mark.parametrize("config", [TokenizerConfig("simple"), TokenizerConfig("espeak", "de")])
 def test_what_is_not_english_is_not_judged(config, ear):
     assert transcript_complaints(tone(1.0), "etwas ganz anderes", config) == []
