@@ -98,6 +98,13 @@ def test_a_bad_row_is_told_with_its_line(folder, row, message):
     assert message in fault
 
 
+def test_an_end_that_was_rounded_up_is_that_of_the_file(folder):
+    rows = [{"id": str(end), "text": "t", "audio": "left.wav", "start": 0.5, "end": end} for end in (1.009, 1.011)]
+    checked = listed(folder, *rows)
+    assert [(cut.id, cut.duration) for _, cut in checked.good] == [("1.009", 0.5)]
+    assert "the segment ends at 1.011 s, but left.wav ends at 1.000 s" in checked.faults[0]
+
+
 def test_columns_have_known_names_and_are_all_there(folder):
     with pytest.raises(ValueError, match=r"list\.tsv:1: unknown column 'lang'; did you mean 'language'\?"):
         listed(folder, "id\ttext\taudio\tlang", name="list.tsv")

@@ -3,6 +3,7 @@
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from zipvoice.config.text import TokenizerConfig
 
 pytest.importorskip("lhotse")
 from zipvoice.data.corpus_list import checked_cuts
-from zipvoice.data.cuts import load_audio
+from zipvoice.data.cuts import load_audio, recorded_audio
 from zipvoice.data.mux import TokenizedCuts
 from zipvoice.data.validation.checks import run_checks
 from zipvoice.data.validation.stats import measure_corpus
@@ -53,20 +54,32 @@ def write_manifest(cuts):
 def test_a_supervision_within_its_cut_is_what_is_learned(folder):
     soundfile.write("a.wav", np.random.default_rng(0).uniform(-0.3, 0.3, 38400), 24000)
     lines = []
-    for name, start, seconds in (("part", 0.4, 0.6), ("whole", 0.0, 1.6)):
+    for name, start, seconds in (("part", 0.4, 0.6), ("whole", 0.0, 1.6), ("rounded", 0.02, 1.55)):
         line = cut_of(folder / "a.wav", 1.6)
         line["id"] = line["supervisions"][0]["id"] = name
         line["supervisions"][0] |= {"start": start, "duration": seconds}
         lines.append(line)
     write_manifest(lines)
-    part, whole = (cut for _, cut in checked_cuts("cuts.jsonl").good)
+    part, whole, rounded = (cut for _, cut in checked_cuts("cuts.jsonl").good)
+    assert (rounded.start, rounded.duration) == (0.0, 1.6)
     assert (part.start, part.duration, part.id) == (0.4, 0.6, "part")
     assert (whole.start, whole.duration) == (0.0, 1.6)
     expected = load_audio(whole).samples[:, 9600:24000]
     np.testing.assert_allclose(load_audio(part).samples, expected, atol=1e-6)
     manifests = [ManifestConfig("cuts.jsonl")]
     learned = list(TokenizedCuts(DataConfig(min_len=0.1), manifests, TABLE, TOKENIZER, report=False).epoch())
-    assert [one.duration for one in learned] == [0.6, 1.6]
+    assert [one.duration for one in learned] == [0.6, 1.6, 1.6]
+
+
+@pytest.mark.parametrize(("rate", "most"), [(16000, 1), (24000, 1), (48000, 2)])
+def test_a_file_may_lack_what_rounding_takes(folder, rate, most):
+    """A sample at the file's own rate or at that of training."""
+    soundfile.write("a.wav", np.zeros(rate), rate)
+    for missing in (0, most, most + 1):
+        write_manifest([cut_of(folder / "a.wav", 1.0 + missing / rate)])
+        ((_, cut),) = checked_cuts("cuts.jsonl").good
+        with nullcontext() if missing <= most else pytest.raises(ValueError, match=r"a\.wav ends 1\.000 s after"):
+            assert recorded_audio(cut).num_samples == rate
 
 
 def test_channels_are_each_their_own_sound(folder):

@@ -33,7 +33,7 @@ pytest.importorskip("peft")
 from zipvoice.data.prepare import prepare
 from zipvoice.training import checkpoint, run
 from zipvoice.training.lora import merge
-from zipvoice.training.run import train
+from zipvoice.training.run import ModelRun, train
 
 CORPUS = Path(__file__).parent / "data" / "corpus"
 LORA = LoraConfig(rank=2, alpha=4.0, dropout=0.1)
@@ -96,6 +96,14 @@ def test_what_is_left_open_is_as_in_the_model_to_start_from(base, adapted):
     assert (described.model, described.feature) == (TINY, source.file.feature)
     assert described.tokenizer == TokenizerConfig("simple")
     assert load_pretrained(adapted).file == source.file
+
+
+def test_what_suits_a_model_suits_those_of_its_variant_alone(base, manifest, tmp_path):
+    alike, dialogue = (
+        ModelRun(run_config(base, manifest, tmp_path, variant=variant)).file
+        for variant in ("zipvoice", "zipvoice_dialog")
+    )
+    assert alike.sampling == SamplingConfig(4, 0.5) and dialogue.sampling is None
 
 
 def test_released_models_are_known_by_name(base, manifest, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import pytest
 
 from zipvoice.config.data import DataConfig, ManifestConfig
 from zipvoice.config.text import TokenizerConfig
+from zipvoice.config.training import RunConfig
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
 
@@ -20,6 +21,7 @@ lhotse = pytest.importorskip("lhotse")
 from zipvoice.data.cuts import make_cut, write_cuts  # noqa: E402
 from zipvoice.data.dataset import TrainingData  # noqa: E402
 from zipvoice.data.mux import mux  # noqa: E402
+from zipvoice.data.vocabulary import count_tokens  # noqa: E402
 
 
 def written(folder, name: str, count: int, suffix: str = ".jsonl.gz") -> str:
@@ -87,6 +89,14 @@ def test_every_epoch_replays_another_part(tmp_path):
     epochs = [tuple(ids(*manifests, order=Random(f"0 {epoch}"))) for epoch in range(3)]
     assert len(set(epochs)) == 3
     assert tuple(ids(*manifests, order=Random("0 1"))) == epochs[1]
+
+
+def test_tokens_are_counted_where_they_are_learned(tmp_path):
+    """Of two utterances of each length from 1 to 7 s: not in those left out, nor in what is replayed."""
+    own, old = (ManifestConfig(written(tmp_path, "own", 14)), ManifestConfig(written(tmp_path, "old", 30), replay=0.5))
+    data = DataConfig((own, old), (ManifestConfig(own.path),), min_len=2.0, max_len=5.0)
+    config = RunConfig(data=data, tokenizer=TokenizerConfig("simple"))
+    assert count_tokens(config, TokenTable(("_",))) == {"a": 8, " ": 8, "b": 8}
 
 
 def test_a_replayed_manifest_without_usable_utterances_is_an_error(tmp_path):

@@ -90,6 +90,20 @@ def test_only_single_numbers_are_kept_below_the_greatest():
     assert single.item() == 10 and pair.tolist() == [12, 12]
 
 
+def test_adapters_move_as_parameters_of_size_1_do():
+    model = nn.Module()
+    model.lora_A, model.weight = nn.Linear(2, 2, bias=False), nn.Parameter(torch.full((2, 2), 0.5))
+    inner = nn.Module()
+    inner.part = model
+    nn.init.constant_(model.lora_A.weight, 0.01)
+    optimizer = ScaledAdam(parameter_groups(inner, lr=0.02), lr=0.02)
+    for p in (model.lora_A.weight, model.weight):
+        p.grad = torch.ones(2, 2)
+    optimizer.step()
+    torch.testing.assert_close(model.lora_A.weight.detach(), torch.full((2, 2), 0.01 - 0.1 * 0.02))
+    torch.testing.assert_close(model.weight.detach(), torch.full((2, 2), 0.5 - 0.1 * 0.02 * 0.5))
+
+
 @pytest.mark.parametrize(("size", "is_learned"), [(1e-6, False), (9e-6, False), (2e-5, True), (1.0, True)])
 def test_the_size_of_a_tiny_parameter_is_not_learned(size, is_learned):
     """Below `param_min_rms`, 1e-5, the update is that of an optimizer that learns sizes at a rate of zero."""

@@ -465,6 +465,15 @@ def test_worker_processes_make_no_difference(tmp_path, monkeypatch, shar):
     assert everything(tmp_path) == alone
 
 
+@pytest.mark.parametrize(("count", "expected"), [(1, 0.01), (99, 0.99), (100, 0.99), (101, 1.0), (150, 1.49)])
+def test_99_of_100_utterances_are_no_longer(tmp_path, count, expected):
+    tone(tmp_path / "a.wav", 2.0)
+    rows = [f"{i}\tone\ta.wav\t0\t{i / 100}\n" for i in range(count, 0, -1)]
+    (tmp_path / "list.tsv").write_text("".join(rows))
+    prepared = prepare(PrepareOptions(str(tmp_path / "list.tsv"), str(tmp_path / "out")))
+    assert (prepared.utterances, prepared.seconds_99) == (count, expected)
+
+
 def test_the_summary_counts(tmp_path):
     prepared = prepare(PrepareOptions(str(CORPUS / "utterances.tsv"), str(tmp_path), "kathleen", "dev"))
     durations = [cut.duration for cut in cuts_of(prepared)]

@@ -271,6 +271,13 @@ def test_weights_in_a_byte_each_are_close_and_keep_their_names(tmp_path):
         assert (error <= 0.5 * step + 1e-3 * rows.abs()).all(), name
 
 
+def test_rows_next_to_zero_keep_a_scale_that_half_precision_holds(tmp_path):
+    weights = {"a.weight": torch.tensor([[3e-6, -2e-6], [1e-9, 0.0], [0.0, 0.0]])}
+    write_weights(pack_int8(weights), tmp_path / "small.safetensors")
+    found = read_weights(tmp_path / "small.safetensors")["a.weight"]
+    torch.testing.assert_close(found, weights["a.weight"], atol=1e-7, rtol=0)
+
+
 def test_what_half_precision_does_not_hold_is_named():
     with pytest.raises(ValueError, match="half precision does not hold b"):
         pack_int8({"a": torch.ones(2), "b": torch.tensor([1e6])})

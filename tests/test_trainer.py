@@ -95,6 +95,15 @@ def test_a_second_interrupt_is_not_held_back():
     assert signal.signal(signal.SIGINT, usual) is signal.default_int_handler
 
 
+def test_a_run_that_ends_where_it_saves_saves_once(tmp_path):
+    saved = []
+    for num_steps in (2, 2, 3):  # the second run has nothing to do
+        trainer = new_trainer(run_config(tmp_path, num_steps=num_steps, save_every=2))
+        trainer.saved = lambda trainer=trainer: saved.append(trainer.step)
+        trainer.run()
+    assert saved == [2, 3]
+
+
 def test_limits_in_epochs_and_seconds(tmp_path):
     trainer = new_trainer(run_config(tmp_path / "epochs", num_steps=None, num_epochs=2))
     assert trainer.run() == "finished"

@@ -137,6 +137,17 @@ def test_a_segment_is_a_piece_of_a_recording_and_can_be_anywhere(tmp_path):
     assert starts.mean() == pytest.approx(last / 2, rel=0.1)
 
 
+def test_an_epoch_has_as_many_segments_as_fit_into_the_recordings(tmp_path):
+    """24 000 samples are 5.9 batches of two segments of 2048; two processes need three rounds for six of them."""
+    segments = Segments(run_config(tmp_path, train=(str(counting(tmp_path / "a")),)))
+    for world_size, expected in ((1, [0, 0, 0, 0, 0, 0, 1]), (2, [0, 0, 0, 1, 1, 1, 2])):
+        batches, epochs = SegmentBatches(segments, 0, world_size), []
+        for number in range(7):
+            batches.load_state_dict({"num_batches": number})
+            epochs.append(batches.epoch)
+        assert epochs == expected
+
+
 def test_every_second_is_equally_likely(tmp_path):
     counting(tmp_path / "a", "short.wav", 0.25)
     write(tmp_path / "a" / "long.wav", Audio(np.full((1, 18_000), -0.5, np.float32), 24000))
@@ -144,8 +155,10 @@ def test_every_second_is_equally_likely(tmp_path):
     assert (segments[:, 0] < 0).float().mean() == pytest.approx(0.75, abs=0.05)
 
 
-def test_silence_follows_a_recording_that_is_too_short(tmp_path):
-    config = run_config(tmp_path, train=(str(counting(tmp_path / "a", seconds=0.05)),), gain_db=(0.0, 0.0))
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_silence_follows_a_recording_that_is_too_short(tmp_path, in_memory):
+    folder = str(counting(tmp_path / "a", seconds=0.05))
+    config = run_config(tmp_path, train=(folder,), in_memory=in_memory, gain_db=(0.0, 0.0))
     expected = torch.nn.functional.pad(torch.arange(1200.0) / 32768, (0, 2048 + 2 * CONTEXT - 1200))
     assert torch.equal(Segments(config)[0], expected)
 
