@@ -108,7 +108,7 @@ def _parsed(path: str | os.PathLike[str], content: str) -> tuple[list[tuple[int,
         raise ValueError(
             f"{path}, line 1: the first line of a table names its columns, among them text; known: {', '.join(KEYS)}"
         )
-    if suffix == ".csv" or (separator == "\t" and suffix != ".jsonl"):
+    if suffix == ".csv" or separator == "\t":
         return _table(path, content, separator or ",")
     if suffix == ".tsv" or any("\t" in line for _, line in lines):
         return each_line(lines, _from_columns)

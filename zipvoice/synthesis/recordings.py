@@ -141,11 +141,7 @@ class _Pauses:
         level = np.sqrt(np.square(audio.samples[:, :whole]).mean(axis=0).reshape(-1, step).mean(axis=1))
         sounding = level > SILENT * np.quantile(level, 0.9)
         before = np.concatenate([[0], sounding.cumsum()]) * STEP_SECONDS
-        runs = [
-            (start, end)
-            for start, end in _silent_runs(sounding)
-            if (end - start) * STEP_SECONDS >= PAUSE_SECONDS and start
-        ]
+        runs = [(start, end) for start, end in _silent_runs(sounding) if (end - start) * STEP_SECONDS >= PAUSE_SECONDS]
         first = float(sounding.argmax()) * STEP_SECONDS
         places = [(start + end) / 2 * STEP_SECONDS for start, end in runs]
         return cls(places, [float(before[start]) for start, _ in runs], float(before[-1]), first)

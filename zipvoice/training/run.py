@@ -336,7 +336,7 @@ class VocoderRun(Run):
         config = self.config
         torch.manual_seed(seed_of(config.seed, "initial weights"))
         discriminators = Discriminators(config.discriminators)
-        vocos = load_vocos(config.init_from).train() if config.init_from else Vocos(config.vocos)
+        vocos = load_vocos(config.init_from) if config.init_from else Vocos(config.vocos)
         if vocos.config != config.vocos:
             raise ValueError(f"the vocoder in {config.init_from} has other sizes: {vocos.config}, not {config.vocos}")
         batches = SegmentBatches(Segments(config), world.rank, world.size)
