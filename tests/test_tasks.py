@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the scheduler knows of a request: how much work is left, and when its chunks are wanted."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+from tiny_models import FAST, resolved
+
+from zipvoice.audio.mel import HOP
+from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.server.admission import SchedulerLimits
+from zipvoice.server.speech_job import SpeechJob, SpeechRequest
+from zipvoice.server.tasks import Task, first_frames
+
+FRAMES_PER_SECOND = 24000 / HOP
+PROMPT = SimpleNamespace(num_frames=100, seconds=100 / FRAMES_PER_SECOND, text="x" * 20)
+
+
+def chunk(num_frames, ids=(1,)):
+    return SimpleNamespace(num_frames=num_frames, total_frames=PROMPT.num_frames + num_frames, ids=ids)
+
+
+def task(stream=False, **request):
+    """Submitted at 10 s, of five steps with two evaluations each; 50 frames are expected of it."""
+    job = SpeechJob(SpeechRequest("text", PROMPT, FAST, stream=stream, **request), lambda job: None)
+    options = resolved(SynthesisOptions(num_steps=5))
+    return Task(job, options, 2, iter(()), None, None, submitted=10.0, predicted_frames=50)
+
+
+def test_the_work_left_is_that_of_the_steps_to_come():
+    """Of frames times evaluations in each step; what is sampled has none, what is not planned yet is foreseen."""
+    spoken = task()
+    assert (spoken.work_before(0.0), spoken.frames_before(0.0)) == (150 * 5 * 2, 50)
+    begun, waiting, sampled = (spoken.add(chunk(n), 10.0) for n in (20, 30, 40))
+    begun.trajectory, sampled.is_sampled = SimpleNamespace(num_steps_left=3), True
+    assert spoken.work_before(0.0) == 120 * 2 * 3 + 130 * 2 * 5
+    assert spoken.frames_before(0.0) == 20 + 30 + 40
+    assert spoken.ready() == [begun, waiting]
+
+
+def test_the_chunks_of_a_stream_are_wanted_one_after_the_other():
+    """The first at once, the others when what is before them has been heard; only those that are due soon count."""
+    stream = task(stream=True)
+    second = HOP / 24000
+    first, next_one = stream.add(chunk(80), 12.0), stream.add(chunk(40), 12.0)
+    assert (first.due, next_one.due) == (10.0, pytest.approx(12.0 + 80 * second))
+    assert stream.ready() == [first]
+    stream.first_sound, stream.made_seconds = 13.0, 7.0
+    stream.works.remove(first)
+    assert stream.add(chunk(20), 14.0).due == pytest.approx(13.0 + 7.0 + 40 * second)
+    assert stream.add(chunk(20), 99.0).due == 99.0
+    assert stream.work_before(15.0) == 140 * 2 * 5
+
+
+def test_later_chunks_of_a_whole_answer_are_wanted_the_sooner_the_shorter_they_are():
+    whole = task()
+    assert [whole.add(chunk(n), 12.0).due for n in (80, 94, 47)] == pytest.approx(
+        [10.0, 12 + 94 * HOP / 24000, 12.5], abs=2e-3
+    )
+
+
+def test_a_stream_that_has_begun_has_no_deadline():
+    limits = SchedulerLimits(reader_seconds=30.0)
+    whole, stream = task(deadline_seconds=4.0), task(stream=True, deadline_seconds=4.0)
+    for each in (whole, stream):
+        assert each.expiry(limits) == (14.0, "the request was not spoken within 4 s")
+        each.first_sound = 12.0
+    assert whole.expiry(limits)[0] == 14.0 and stream.expiry(limits)[0] == math.inf
+    assert task().expiry(limits)[0] == math.inf
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "seconds"),
+    [
+        ("y" * 30, {}, 1.5 * PROMPT.seconds),
+        ("y" * 30, {"speed": 2.0}, 0.75 * PROMPT.seconds),
+        ("y" * 30, {"duration": 2.5}, 2.5),
+        ("y" * 3000, {}, 25.0),  # the longest chunk
+        ("y" * 3000, {"first_chunk_seconds": 3.0}, 3.0),
+        (iter(["y"]), {}, 25.0),
+    ],
+)
+def test_the_first_chunk_is_as_long_as_its_text_at_the_pace_of_the_voice(text, options, seconds):
+    request = SpeechRequest(text, PROMPT)
+    assert first_frames(request, resolved(SynthesisOptions(**options))) == pytest.approx(seconds * FRAMES_PER_SECOND)
