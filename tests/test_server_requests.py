@@ -2,8 +2,10 @@
 """What a request may say, who may send it, and the name it has: the application without a process around it."""
 
 import asyncio
+import base64
 import gc
 import logging
+import re
 import weakref
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,12 +16,17 @@ import uvicorn
 from pydantic import ValidationError
 from tiny_models import make_synthesizer, tone
 
+from zipvoice.audio.words import Word
 from zipvoice.config.server import ServerOptions
 from zipvoice.server import memory
 from zipvoice.server.admission import SchedulerLimits
+from zipvoice.server.answers import heard, shown_words
 from zipvoice.server.app import build_app
+from zipvoice.server.counters import SchedulerMetrics
 from zipvoice.server.errors import ApiError, busy
 from zipvoice.server.guard import Guard
+from zipvoice.server.metrics import exposition
+from zipvoice.server.recordings import of_data_url
 from zipvoice.server.request_log import RequestLog
 from zipvoice.server.run import _Server
 from zipvoice.server.scheduler import Scheduler
@@ -28,7 +35,7 @@ from zipvoice.server.speaker import Speaker
 from zipvoice.server.speech_job import SpeechRequest
 from zipvoice.server.text_feed import TextFeed
 from zipvoice.server.voice_folders import folder_at
-from zipvoice.server.voice_store import VoiceStore, details_of
+from zipvoice.server.voice_store import CACHED_PROMPTS, VoiceStore, details_of
 
 HERE = "http://127.0.0.1:8000"
 QUICK = {"num_steps": 1, "guidance_scale": 0.0, "seed": 7, "response_format": "pcm"}
@@ -176,6 +183,73 @@ def test_with_a_key_or_for_anyone_the_name_does_not_matter():
     assert status(ServerOptions(), ("k",), host="evil.example", authorization="Bearer k") == 204
     assert status(ServerOptions(), ("k",), host="evil.example") == 401
     assert status(ServerOptions(allow_anyone=True), host="evil.example") == 204
+
+
+def test_the_voice_that_was_not_asked_for_longest_is_forgotten(speaker, tmp_path):
+    store, prompt = VoiceStore(folder_at(tmp_path)), speaker.voices.get("low")
+    for number in range(CACHED_PROMPTS):
+        store.remember(number, prompt)
+    assert store.remembered(0) is prompt
+    store.remember("one more", prompt)
+    assert [key for key in (0, 1, 2, "one more") if store.remembered(key) is None] == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_taken"), [("字" * 50, True), ("字" * 51, False), ("a" * 64, True), ("a" * 65, False)]
+)
+def test_the_name_of_a_voice_is_one_of_a_file(speaker, name, is_taken):
+    """Of 64 characters and 150 bytes at most; a file has an ending besides, and some systems take 255 bytes."""
+    if is_taken:
+        assert speaker.voices.check_name(name) == name
+    else:
+        with pytest.raises(ApiError, match="is no name for a voice"):
+            speaker.voices.check_name(name)
+
+
+@pytest.mark.parametrize("size", [998, 999, 1000])
+def test_a_recording_may_have_the_size_that_is_permitted(size):
+    """In base64, within a request that has room for it."""
+    data = bytes(size)
+    url = f"data:audio/wav;base64,{base64.b64encode(data).decode()}"
+    assert of_data_url(url, 1000) == data
+    with pytest.raises(ApiError, match="ref_audio is larger than 990 bytes"):
+        of_data_url(url, 990)
+    assert len(url) < Guard(None, ServerOptions(max_upload_bytes=1000), (), ()).max_body
+    assert Guard(None, ServerOptions(max_upload_bytes=10**8), (), ()).max_body > 10**8 * 4 / 3
+
+
+def test_words_are_timed_from_the_beginning_of_the_sound():
+    """In the order of their parts, of 0.5 s each."""
+
+    async def parts():
+        for words in ((Word("one", 0.1, 0.4),), (), (Word("two", 0.0, 0.25),)):
+            yield replace(tone(0.5), words=words)
+
+    async def listened(words):
+        return [part.seconds async for part in heard(parts(), words)]
+
+    words = []
+    assert asyncio.run(listened(words)) == [0.5] * 3
+    assert shown_words(words) == [
+        {"word": "one", "start_ms": 100, "end_ms": 400},
+        {"word": "two", "start_ms": 1000, "end_ms": 1250},
+    ]
+
+
+def test_a_histogram_counts_what_is_at_most_each_bound():
+    metrics = SchedulerMetrics()
+    for size in (1, 3, 4, 5, 100):
+        metrics.batch_size.add(size)
+    lines = exposition(metrics, 7).decode().splitlines()
+    found = dict(
+        re.fullmatch(r'zipvoice_batch_size_bucket\{le="(.+)"\} (.+)', line).groups()
+        for line in lines
+        if "size_b" in line
+    )
+    assert {bound: float(count) for bound, count in found.items()} == {
+        "1": 1, "2": 1, "4": 3, "8": 4, "16": 4, "32": 4, "64": 4, "+Inf": 5
+    }  # fmt: skip
+    assert {"zipvoice_batch_size_sum 113.0", "zipvoice_batch_size_count 5.0", "zipvoice_tasks 7.0"} <= set(lines)
 
 
 # ---------------------------------------------------------------- a full server
