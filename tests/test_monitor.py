@@ -152,6 +152,16 @@ def test_the_time_left_is_that_of_the_nearest_limit():
     assert seconds_left(limited, 40, None, seconds_per_step=2.0, elapsed=95.0) == 0
 
 
+def test_a_run_in_epochs_ends_with_the_last_one():
+    """Of 2.5 steps an epoch three are over with the eighth step; before the first ends nobody knows."""
+    config = RunConfig(num_epochs=3)
+    assert (config.last_step(2.5), config.last_step(2.0), config.last_step(None)) == (8, 6, None)
+    assert [config.is_finished(1000, epoch) for epoch in (2, 3)] == [False, True]
+    config = RunConfig(num_epochs=3, num_steps=7)
+    assert config.last_step(2.5) == 7
+    assert [config.is_finished(step, 9) for step in (6, 7)] == [False, True]
+
+
 def test_the_length_of_an_epoch_is_learned_when_one_ends():
     clock = Clock()
     model, optimizer = model_and_optimizer()

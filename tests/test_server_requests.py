@@ -66,6 +66,22 @@ def ask(app, method, path, **given):
     return asyncio.run(asked())
 
 
+@pytest.mark.parametrize(
+    ("host", "is_open"),
+    [
+        *((host, False) for host in ("localhost", "127.0.0.1", "127.8.8.8", "::1")),
+        *((host, True) for host in ("0.0.0.0", "::", "10.0.0.7", "192.168.1.7", "fe80::1", "8.8.8.8", "speech.local")),
+    ],
+)
+def test_whoever_opens_a_server_to_a_network_says_for_whom(host, is_open):
+    for more in ({}, {"api_key": "k", "wyoming": 10200}):  # Wyoming knows no keys
+        if is_open:
+            with pytest.raises(ValueError, match=f"at {host} everybody in the network could use"):
+                ServerOptions(host=host, **more)
+        assert ServerOptions(host=host, **more, allow_anyone=is_open).is_open == is_open
+    assert ServerOptions(host=host, api_key="k").is_open == is_open
+
+
 # ---------------------------------------------------------------- limits
 
 

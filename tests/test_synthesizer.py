@@ -274,6 +274,8 @@ def test_a_model_that_has_a_time_grid_is_spoken_with_it_unless_steps_are_given()
     assert SynthesisOptions().resolved("zipvoice", suits).sampling == suits
     steps = SynthesisOptions(num_steps=5).resolved("zipvoice", suits)
     assert (steps.num_steps, steps.time_grid, steps.solver) == (5, None, "adams-bashforth")
+    shifted = SynthesisOptions(t_shift=0.7).resolved("zipvoice", suits)
+    assert (shifted.num_steps, shifted.time_grid, shifted.t_shift) == (2, None, 0.7)
     grid = SynthesisOptions(time_grid=(0.0, 0.1, 0.2, 1.0), solver="euler").resolved("zipvoice", suits)
     assert (grid.num_steps, grid.time_grid, grid.solver) == (3, (0.0, 0.1, 0.2, 1.0), "euler")
     assert grid.resolved("zipvoice", suits) == grid
