@@ -29,6 +29,17 @@ def test_turn_chunks_of_reference_vectors():
         assert _filled(_exchanges(record["tokens"]), record["max_tokens"]) == record["chunks"]
 
 
+@pytest.mark.parametrize("mark", ["'", "-"])
+def test_a_word_is_not_cut_at_the_marks_within_it(mark):
+    assert strings(chunks(f"abc don{mark}t ef", 7)) == ["abc ", f"don{mark}t ", "ef"]
+
+
+def test_a_sign_stays_with_the_sound_that_it_changes():
+    assert strings(chunks("abcdeːf", 5)) == ["abcd", "eːf"]  # the length of a vowel
+    assert strings(chunks("abcdˈef", 5)) == ["abcd", "ˈef"]  # a stress belongs to what follows
+    assert strings(chunks(["zh0", "ong1", "g0", "uo2"], 3)) == ["zh0ong1", "g0uo2"]
+
+
 def test_add_punctuation_of_reference_vectors():
     for record in REFERENCE["add_punctuation"]:
         if isinstance(record["result"], str):

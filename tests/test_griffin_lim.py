@@ -31,6 +31,15 @@ def test_louder_features_give_the_same_wave_louder(mel):
     np.testing.assert_allclose(loud, 16 * usual, atol=2e-3, rtol=0)
 
 
+def test_the_loudest_sound_there_can_be_keeps_its_level():
+    """A tone of full scale, whose strongest band has half the sum of the window, e ** 5.5."""
+    tone = np.sin(2 * np.pi * 1000 / 24000 * np.arange(24000), dtype=np.float32)[None]
+    features = log_mel(tone).transpose(0, 2, 1)
+    assert features.max() > 5.4
+    copy = griffin_lim(features)[0, 4000:20000]
+    assert np.sqrt(np.square(copy).mean()) == pytest.approx(0.5**0.5, rel=0.05)
+
+
 def test_the_same_mel_gives_the_same_wave_in_any_company(mel):
     before = np.random.get_state()[1].copy()
     alone = griffin_lim(mel)

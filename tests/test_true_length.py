@@ -64,6 +64,17 @@ def test_a_true_table_is_left_alone():
         assert with_length(data) is data
 
 
+def test_tags_in_front_of_an_mp3_are_passed_with_their_footers():
+    """Sound in a tag, such as in a picture of it, is no sound of the file."""
+    whole, inner = without_first_frame(mp3()), mp3()
+    size = bytes(len(inner) >> shift & 127 for shift in (21, 14, 7, 0))
+    for flags, footer in ((0, b""), (16, b"3DI\x04\0\x10" + size)):
+        tag = b"ID3\x04\0" + bytes([flags]) + size + inner + footer
+        expected = decode(whole)
+        for data in (tag + whole, tag + tag + whole):
+            assert decode(data).num_samples == expected.num_samples
+
+
 def test_two_mp3_files_in_one_are_read_to_the_end():
     for one in (mp3(), tagged(mp3())):
         audio = decode(one + one)
@@ -185,6 +196,20 @@ def test_a_copy_that_breaks_off_is_named(tmp_path, suffix, share):
         ValueError, match=rf"a\{suffix} (breaks off, or is damaged: it has|breaks off after|is not readable)"
     ):
         read(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize(("missing", "is_told"), [(0.09, False), (0.11, True)])
+@pytest.mark.parametrize("title", [b"", b"four", b"three"])
+def test_a_tenth_of_a_second_may_be_missing_from_a_wav_file_of_any_chunks(missing, is_told, title):
+    """Chunks of an odd length are filled up, which their length does not count."""
+    data = encoded(".wav")
+    note = b"LIST" + len(title).to_bytes(4, "little") + title + bytes(len(title) % 2)
+    data = (data[:36] + note + data[36:])[: -round(missing * 16000) * 2]
+    if is_told:
+        with pytest.raises(ValueError, match=r"breaks off, or is damaged: it has 5\.89 of 6\.00 s"):
+            decode(data)
+    else:
+        assert decode(data).seconds == pytest.approx(6.0 - missing)
 
 
 @pytest.mark.parametrize("suffix", [".ogg", ".opus"])

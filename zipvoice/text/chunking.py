@@ -108,15 +108,20 @@ def _is_other_mark(token: str) -> bool:
 
 def _continues(token: str) -> bool:
     """True for a token that belongs to the one before it: a final after its initial, a length or combining mark."""
-    return len(token) == 1 and unicodedata.category(token) in ("Mn", "Mc", "Me", "Lm") and token not in "ˈˌ"
+    return len(token) == 1 and unicodedata.category(token) in ("Mn", "Mc", "Me", "Lm") and token not in _STRESSES
+
+
+_STRESSES = ("ˈ", "ˌ")
+"""They stand before the vowel that they stress."""
 
 
 def _syllables(tokens: Tokens) -> list[list[str]]:
-    """Pinyin syllables, or single letters with their marks."""
+    """Pinyin syllables, or single letters with their marks and stress."""
     units: list[list[str]] = []
     for token in tokens:
-        after_initial = bool(units) and len(units[-1][-1]) > 1 and units[-1][-1].endswith("0")
-        if units and (after_initial or _continues(token)):
+        last = units[-1][-1] if units else ""
+        begins = last in _STRESSES or (len(last) > 1 and last.endswith("0"))
+        if units and (begins or _continues(token)):
             units[-1].append(token)
         else:
             units.append([token])
