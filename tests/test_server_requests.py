@@ -18,7 +18,8 @@ from tiny_models import make_synthesizer, tone
 
 from zipvoice.audio.words import Word
 from zipvoice.config.server import ServerOptions
-from zipvoice.server import memory
+from zipvoice.config.strict_json import unique_keys
+from zipvoice.server import json_bodies, memory
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.answers import heard, shown_words
 from zipvoice.server.app import build_app
@@ -134,6 +135,35 @@ def test_a_field_that_is_there_twice_is_a_mistake(app, body, field):
     answer = ask(app, "POST", "/v1/audio/speech", content=body, headers=typed)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (400, "given_twice", field)
+
+
+class Name(str):
+    """A key that counts how often it is looked at."""
+
+    looks = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Name.looks += 1
+        return str.__eq__(self, other)
+
+
+def test_the_field_that_is_there_twice_is_found_among_thousands_at_once():
+    names = [*(Name(number) for number in range(2000)), Name(1999)]
+    for read, error in ((json_bodies._object, ApiError), (unique_keys, ValueError)):
+        Name.looks = 0
+        with pytest.raises(error, match="1999"):
+            read([(name, 0) for name in names])
+        assert Name.looks < 10 * len(names)
+
+
+@pytest.mark.parametrize("where", ["a field", "voice"])
+def test_a_name_of_megabytes_is_neither_compared_nor_sent_back(app, monkeypatch, where):
+    monkeypatch.setattr("difflib.SequenceMatcher", None)
+    name = "voices" * 300_000
+    body = {"input": "one.", "voice": name} if where == "voice" else {"input": "one.", name: 1}
+    answer = ask(app, "POST", "/v1/audio/speech", json=body)
+    assert answer.json()["error"]["code"] in ("voice_not_found", "unknown_field") and len(answer.content) < 1000
 
 
 # ---------------------------------------------------------------- methods and hosts

@@ -8,6 +8,7 @@ import math
 import os
 import types
 import typing
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 LONGEST_INTEGER = 20
 """Digits and sign of a number of 64 bits."""
+LONGEST_SLIP = 1000
+"""Characters: what is longer is nobody's slip, and comparing it would take long."""
 
 
 def read_json(kind: type[T], path: str | os.PathLike[str]) -> T:
@@ -53,8 +56,8 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of its pairs. Raises ValueError for a key that stands there twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} stands there twice")
     return content
 
 
@@ -110,7 +113,7 @@ def from_dict(kind: type[T], data: Any, where: str = "") -> T:
 def suggestion(word: str, known: typing.Iterable[str], and_all: bool = False) -> str:
     """The end of an error message: the nearest of the known words, else, or as well, all of them."""
     known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5) if len(word) <= LONGEST_SLIP else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return hint if near and not and_all else f"{hint}; known: {', '.join(map(str, known))}"
 

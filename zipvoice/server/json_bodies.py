@@ -2,6 +2,7 @@
 """JSON that clients send. Python's reader keeps the last of two fields of one name; here that is a mistake."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -20,8 +21,7 @@ def parsed(text: str | bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)[:80]
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)[:80]
         raise invalid(f"{twice!r} is there twice; send it once", twice, "given_twice")
     return found
 

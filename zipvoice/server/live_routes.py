@@ -93,7 +93,7 @@ class LiveSession:
             if kind == "session.close":
                 return False
             if kind not in ("session.config", "input.text", "input.done", "input.cancel"):
-                raise invalid(f"unknown type {kind!r}", "type", "unknown_type")
+                raise invalid(f"unknown type {kind[:80]!r}", "type", "unknown_type")
             await getattr(self, f"_{kind.replace('.', '_')}")(message)
         except ApiError as error:
             wait = {"retry_after": int(seconds)} if (seconds := (error.headers or {}).get("Retry-After")) else {}

@@ -61,7 +61,8 @@ def _unknown(key: str, fields: Mapping[str, FieldInfo]) -> PydanticCustomError:
         if key in choices:
             message = f"{' and '.join(map(str, choices))} are names of one field; give one of them"
             return PydanticCustomError("given_twice", message, {"param": name})
-    return PydanticCustomError("unknown_field", f"unknown field {key!r}{suggestion(key, fields)}", {"param": key})
+    message = f"unknown field {key[:80]!r}{suggestion(key, fields)}"
+    return PydanticCustomError("unknown_field", message, {"param": key[:80]})
 
 
 def _name_of(voice: Any) -> Any:

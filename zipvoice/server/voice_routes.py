@@ -69,7 +69,7 @@ async def upload(request: Request, speaker: Speaking) -> dict[str, Any]:
         description = _text(form, "speaker_description") if "speaker_description" in form else None
         for field in form:
             if field not in FIELDS:
-                raise invalid(f"unknown field {field!r}; known: {', '.join(FIELDS)}", field, "unknown_field")
+                raise invalid(f"unknown field {field[:80]!r}; known: {', '.join(FIELDS)}", field[:80], "unknown_field")
             if len(form.getlist(field)) > 1:
                 raise invalid(f"{field} is there twice; send it once", field, "given_twice")
     name = await asyncio.to_thread(speaker.voices.check_name, name)
