@@ -424,6 +424,21 @@ def test_clauses_are_spoken_while_the_text_is_written(make, model, prompt):
     assert list(job)
 
 
+def test_nobody_waits_for_a_text_that_is_not_yet_written(make, model, prompt):
+    scheduler = make(queue_seconds=0.0, burst_seconds=0.0)
+    model.run()
+    list(scheduler.submit(request(WORDS, prompt)))  # from now on time is predicted
+    until(lambda: scheduler.metrics().open == 0)
+    feed, waiting = TextFeed(), [scheduler.submit(request(TextFeed(), prompt, stream=True)) for _ in range(3)]
+    assert scheduler.metrics().predicted_wait_seconds == 0
+    model.is_free = False
+    waiting.append(scheduler.submit(request(feed, prompt, stream=True)))
+    feed.write("one two three four five. six")
+    until(lambda: scheduler.metrics().predicted_wait_seconds > 0)
+    with pytest.raises(Busy, match="before this one"):
+        scheduler.submit(request(WORDS, prompt))
+
+
 def test_cancelling_closes_the_text(make, model, prompt):
     scheduler = make()
     feed = TextFeed()

@@ -166,8 +166,8 @@ class Scheduler:
             frames=sum(task.frames_before(soon) for task in tasks) / self.limits.vocoders,
             num_requests=len(tasks),
             num_of_key=sum(task.request.key == key for task in tasks),
-            own_work=own.work_before(soon) if own else 0.0,
-            own_frames=own.frames_before(soon) / self.limits.vocoders if own else 0.0,
+            own_work=own.predicted_work if own else 0.0,
+            own_frames=own.predicted_frames / self.limits.vocoders if own else 0.0,
         )
 
     # ------------------------------------------------------------ plan

@@ -11,6 +11,7 @@ from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.config.synthesis import ResolvedOptions
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.speech_job import SpeechJob, SpeechRequest
+from zipvoice.server.text_feed import TextFeed
 from zipvoice.synthesis.chunk_planner import SpeechChunk
 from zipvoice.synthesis.crossfade import ChunkAudio, Joiner
 from zipvoice.synthesis.sampling import Trajectory, share_steps
@@ -135,14 +136,24 @@ class Task:
         """Frames to evaluate of what is planned, in a stream as far as it is due `soon`; first of what is predicted."""
         if self.num_planned:
             return sum(work.work_left for work in self._before(soon))
-        frames = self.request.prompt.num_frames + self.predicted_frames
-        return frames * self.options.num_steps * self.evaluations
+        return 0.0 if self.is_unwritten else self.predicted_work
 
     def frames_before(self, soon: float) -> float:
         """Frames to vocode, counted likewise."""
         if self.num_planned:
             return sum(work.chunk.num_frames for work in self._before(soon))
-        return self.predicted_frames
+        return 0.0 if self.is_unwritten else self.predicted_frames
+
+    @property
+    def predicted_work(self) -> float:
+        """Frames to evaluate of its first chunk, before it is planned."""
+        frames = self.request.prompt.num_frames + self.predicted_frames
+        return frames * self.options.num_steps * self.evaluations
+
+    @property
+    def is_unwritten(self) -> bool:
+        """Whether its first clause is still being written: until it is whole nobody waits for its work."""
+        return not self.num_planned and isinstance(self.request.text, TextFeed)
 
     def _before(self, soon: float) -> list[ChunkWork]:
         return [work for work in self.works if not self.request.stream or work.due < soon]
