@@ -127,6 +127,8 @@ def test_utterances_come_in_order_and_a_file_each(live):
         ('{"type": "session.config", "speed": 9}', "less_than_equal"),
         ('{"type": "session.config", "voice": "nobody"}', "voice_not_found"),
         ('{"type": "session.config", "input": "a"}', "unknown_field"),
+        ('{"type": "session.config", "ref_audio": "data:audio/wav;base64,AAAA"}', "value_error"),
+        ('{"type": "session.config", "ref_audio": "data:a/b;base64,A", "ref_text": "a", "voice": "b"}', "value_error"),
     ],
 )
 def test_mistakes_are_told_and_the_connection_stays(live, message, code):
@@ -137,6 +139,19 @@ def test_mistakes_are_told_and_the_connection_stays(live, message, code):
     live.send(json.dumps({"type": "input.done"}))
     messages, sound = until(live, "session.done")
     assert messages[0]["error"]["code"] == "invalid_text" and not sound
+
+
+def test_what_is_left_of_a_text_that_failed_is_not_spoken_and_the_next_one_is(live):
+    say(live, type="input.text", text="Hello to all of you. [pause x] And more. ")
+    messages, _ = until(live, "session.done")
+    assert messages[1]["error"]["code"] == "invalid_text"
+    say(live, type="input.text", text="This comes too late for it. ")
+    say(live, type="input.done")
+    say(live, type="input.text", text="Yes.")
+    say(live, type="input.done")
+    messages, sound = until(live, "session.done")
+    assert [message.get("sentence_text") for message in messages] == ["Yes.", None, None]
+    assert messages[-1]["utterance_index"] == 1 and sound
 
 
 def test_pages_from_elsewhere_are_refused(server):

@@ -8,6 +8,7 @@ where an utterance ends, and `session.close`. It gets `audio.start`, the sound i
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter
@@ -57,8 +58,10 @@ class Utterance:
         self.text = ""
 
     def write(self, text: str) -> None:
+        """Add text; that of an utterance which failed is not spoken, and its end was told."""
         self.text += text
-        self.feed.write(text)
+        with suppress(ValueError):
+            self.feed.write(text)
 
     def cancel(self) -> None:
         self.feed.close()
@@ -75,8 +78,8 @@ class LiveSession:
         self.num_utterances = 0
         self.waiting: list[Utterance] = []
         """Not yet sent to their ends; the text of the last one may be open."""
-        self.is_open = False
-        """Whether the last of them goes on."""
+        self.open: Utterance | None = None
+        """The last one while its text goes on, even if it failed: what is left of its text is nobody's then."""
         self.sending: asyncio.Task[None] | None = None
 
     @property
@@ -95,13 +98,16 @@ class LiveSession:
             if kind not in ("session.config", "input.text", "input.done", "input.cancel"):
                 raise invalid(f"unknown type {kind[:80]!r}", "type", "unknown_type")
             await getattr(self, f"_{kind.replace('.', '_')}")(message)
-        except ApiError as error:
+        except WebSocketDisconnect:
+            raise
+        except Exception as problem:
+            error = told(problem)
             wait = {"retry_after": int(seconds)} if (seconds := (error.headers or {}).get("Retry-After")) else {}
             await self._send("error", message=error.message, error=error.body, **wait)
         return True
 
     async def _received(self) -> tuple[str, dict[str, Any]]:
-        limit = self.speaker.options.receive_seconds if self.is_open else None
+        limit = self.speaker.options.receive_seconds if self.open else None
         try:
             event = await asyncio.wait_for(self.websocket.receive(), limit)
         except asyncio.TimeoutError:
@@ -130,12 +136,12 @@ class LiveSession:
         text = message.get("text")
         if not isinstance(text, str):
             raise invalid("text must be a string", "text", "string_type")
-        self.speaker.check_length((self.waiting[-1].text if self.is_open else "") + text, "text")
-        if not self.is_open:
-            self.waiting.append(await self._begun())
-            self.is_open = True
-        self.waiting[-1].write(text)
-        if not self.is_speaking:
+        self.speaker.check_length((self.open.text if self.open else "") + text, "text")
+        if self.open is None:
+            self.open = await self._begun()
+            self.waiting.append(self.open)
+        self.open.write(text)
+        if self.waiting and not self.is_speaking:
             self.sending = asyncio.create_task(self._send_all())
 
     async def _begun(self) -> Utterance:
@@ -146,9 +152,9 @@ class LiveSession:
         return Utterance(self.num_utterances - 1, feed, job, self.settings)
 
     async def _input_done(self, message: dict[str, Any]) -> None:
-        if self.is_open:
-            self.waiting[-1].feed.end()
-            self.is_open = False
+        if self.open:
+            self.open.feed.end()
+            self.open = None
 
     async def _input_cancel(self, message: dict[str, Any]) -> None:
         indices = [utterance.index for utterance in self.waiting]
@@ -159,7 +165,7 @@ class LiveSession:
         """Give up all that is not yet sent; nothing of it is sent afterwards."""
         for utterance in self.waiting:
             utterance.cancel()
-        self.waiting, self.is_open = [], False
+        self.waiting, self.open = [], None
         if self.sending is not None:
             self.sending.cancel()
             await asyncio.gather(self.sending, return_exceptions=True)

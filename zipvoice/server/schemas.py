@@ -126,28 +126,37 @@ Duration = Annotated[
 ]
 
 
-class Speech(Manner):
-    """A text and the voice that speaks it."""
+class Voiced(Manner):
+    """How something is spoken, and the voice that speaks it."""
 
-    input: str = Field(min_length=1, description="What to say; docs/text.md tells of the markup.")
     voice: VoiceName | None = Field(
         default=None, validation_alias=AliasChoices("voice", "speaker"), description="A name, or an object with its id."
     )
-    duration: Duration = None
     ref_audio: str | None = Field(
         default=None, description="A recording to speak like, instead of a voice: data:audio/wav;base64,…"
     )
     ref_text: str | None = Field(default=None, description="What the recording says, word for word.")
+
+    @model_validator(mode="after")
+    def _one_voice(self) -> "Voiced":
+        if self.ref_audio is not None and self.voice is not None:
+            raise ValueError("give a voice or ref_audio, not both")
+        if (self.ref_audio is None) != (self.ref_text is None):
+            raise ValueError("ref_audio and ref_text go together: a recording and what it says")
+        return self
+
+
+class Speech(Voiced):
+    """A text and the voice that speaks it."""
+
+    input: str = Field(min_length=1, description="What to say; docs/text.md tells of the markup.")
+    duration: Duration = None
     word_timestamps: bool = Field(
         default=False, description="Tell when each word is spoken; with stream false, or stream_format sse."
     )
 
     @model_validator(mode="after")
-    def _one_voice(self) -> "Speech":
-        if self.ref_audio is not None and self.voice is not None:
-            raise ValueError("give a voice or ref_audio, not both")
-        if (self.ref_audio is None) != (self.ref_text is None):
-            raise ValueError("ref_audio and ref_text go together: a recording and what it says")
+    def _one_length(self) -> "Speech":
         if self.duration is not None and self.speed != 1:
             raise ValueError("duration replaces speed; leave one of them out")
         if self.word_timestamps and self.stream is not False and self.stream_format != "sse":
@@ -158,13 +167,10 @@ class Speech(Manner):
         return replace(super().options(), duration=self.duration, word_times=self.word_timestamps)
 
 
-class LiveSettings(Manner):
+class LiveSettings(Voiced):
     """How texts that come in word by word are spoken: `session.config`."""
 
     response_format: Format = "wav"
-    voice: VoiceName | None = Field(default=None, validation_alias=AliasChoices("voice", "speaker"))
-    ref_audio: str | None = None
-    ref_text: str | None = None
     stream_audio: bool = Field(default=True, description="false sends the sound of an utterance in one message.")
 
 
