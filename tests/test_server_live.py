@@ -24,6 +24,10 @@ from wyoming.tts import (
     SynthesizeVoice,
 )
 
+from zipvoice.config.server import ServerOptions
+from zipvoice.server.errors import busy
+from zipvoice.server.wyoming import Event, _Client
+
 SETTINGS = {"type": "session.config", "response_format": "pcm", "num_steps": 1, "seed": 7, "voice": "heart"}
 LONG = "Nobody knows why the quick brown fox should jump again and again. " * 12
 
@@ -213,6 +217,79 @@ def test_home_assistant_is_told_what_is_wrong(server):
     assert "there is no voice 'nobody'" in Error.from_event(answer).text
     (answer,) = wyoming(server, Synthesize("?"), last=Error)
     assert Error.from_event(answer).code == "invalid_text"
+
+
+@pytest.mark.parametrize("voice", ["heart", "nobody"])
+def test_home_assistant_does_not_wait_for_the_sound_of_what_cannot_be_spoken(server, voice):
+    async def talk():
+        async with AsyncTcpClient("127.0.0.1", server.wyoming_port) as client:
+            await client.write_event(Synthesize("?", voice=SynthesizeVoice(name=voice)).event())
+            return [await asyncio.wait_for(client.read_event(), 60) for _ in range(2)]
+
+    error, end = asyncio.run(talk())
+    assert Error.is_type(error.type) and end is None
+
+
+def test_a_streamed_text_that_fails_is_told_so_and_ended(server):
+    async def talk():
+        async with AsyncTcpClient("127.0.0.1", server.wyoming_port) as client:
+            for event in (SynthesizeStart(), SynthesizeChunk("[pause x] is no mark, is it? Go on. ")):
+                await client.write_event(event.event())
+            answers = [await asyncio.wait_for(client.read_event(), 60)]
+            for event in (SynthesizeChunk("It comes too late."), SynthesizeStop(), Describe()):
+                await client.write_event(event.event())
+            return [*answers, *[await asyncio.wait_for(client.read_event(), 60) for _ in range(2)]]
+
+    assert [answer and answer.type for answer in asyncio.run(talk())] == ["error", "synthesize-stopped", "info"]
+
+
+def test_a_streamed_text_is_whole_though_there_was_no_room_for_its_first_words():
+    class Speaker:
+        """Has room for the second time somebody asks."""
+
+        options, asked = ServerOptions(), []
+        voices = None
+
+        def check(self, manner):
+            pass
+
+        async def voice(self, name):
+            return "voice"
+
+        def submit(self, text, *given):
+            self.asked.append(text)
+            if len(self.asked) == 1:
+                raise busy("later", 1.0, "busy")
+            return Job()
+
+    class Job:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            raise StopAsyncIteration
+
+        def cancel(self):
+            pass
+
+    class Writer:
+        def get_extra_info(self, name):
+            return None
+
+        def write(self, data):
+            sent.append(json.loads(data.split(b"\n")[0])["type"])
+
+        async def drain(self):
+            pass
+
+    async def talk():
+        client = _Client(Speaker(), Writer())
+        for kind, data in (("start", {}), ("chunk", {"text": "Yes, "}), ("chunk", {"text": "I do."}), ("stop", {})):
+            assert await client.handle(Event(f"synthesize-{kind}", data))
+
+    sent = []
+    asyncio.run(talk())
+    assert sent == ["error", "synthesize-stopped"] and list(Speaker.asked[1]) == ["Yes, I do."]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ by piece (`synthesize-start`, `-chunk`, `-stop`); then the whole comes once more
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,13 +80,16 @@ class WyomingServer:
                 event = await asyncio.wait_for(read_event(reader), IDLE_SECONDS)
                 if event is None:
                     break
-                await client.handle(event)
+                if not await client.handle(event):
+                    break
         except (ValueError, OSError, EOFError, asyncio.TimeoutError, RecursionError):
             pass
         finally:
             await client.cancel()
             del self._clients[task]
             writer.transport.abort() if client.is_stuck else writer.close()
+            loop = asyncio.get_running_loop()  # what the client does not take in would keep it open for good
+            loop.call_later(self.speaker.options.send_seconds, writer.transport.abort)
 
     async def drain(self, seconds: float) -> None:
         """Let what is being spoken end, for at most so long, and then end all connections."""
@@ -109,11 +113,16 @@ class _Client:
         self.feed: TextFeed | None = None
         self.job: SpeechJob | None = None
         self.length = 0
-        self.sending: asyncio.Task[None] | None = None
+        self.sending: asyncio.Task[bool] | None = None
         self.is_stuck = False
+        self.has_failed = False
+        """Whether a whole text could not be spoken."""
 
-    async def handle(self, event: Event) -> None:
-        """Do what an event says; what is wrong with it is told, and the connection stays."""
+    async def handle(self, event: Event) -> bool:
+        """Do what an event says, and tell what is wrong with it; whether the connection stays.
+
+        It ends where a whole text cannot be spoken: clients wait for the end of the sound, or of the connection.
+        """
         answers = {
             "describe": self._describe,
             "ping": self._ping,
@@ -127,6 +136,8 @@ class _Client:
                 await answers[event.type](event.data)
             except ApiError as error:
                 await self._send("error", text=error.message, code=error.code)
+                return event.type != "synthesize"
+        return not self.has_failed
 
     async def _describe(self, data: dict[str, Any]) -> None:
         names = await asyncio.to_thread(self.speaker.voices.names)
@@ -143,7 +154,7 @@ class _Client:
             raise invalid("text must be a string", "text")
         self.speaker.check_length(text, "text")
         self.job = self.speaker.submit(text, await self._prompt(data), Manner(), self.key)
-        await self._send_sound(self.job)
+        self.has_failed = not await self._send_sound(self.job)
         self.job = None
 
     async def _start(self, data: dict[str, Any]) -> None:
@@ -158,10 +169,11 @@ class _Client:
         if self.length > self.speaker.options.max_characters:
             await self.cancel()
             raise invalid("the text is too long", "text", "text_too_long")
+        with suppress(ValueError):  # what is left of a text that failed
+            self.feed.write(text)
         if self.job is None and text.strip():
             self.job = self.speaker.submit(self.feed, self.voice, Manner(), self.key)
             self.sending = asyncio.create_task(self._send_sound(self.job))
-        self.feed.write(text)
 
     async def _stop(self, data: dict[str, Any]) -> None:
         if self.feed is not None:
@@ -193,8 +205,9 @@ class _Client:
             await asyncio.gather(self.sending, return_exceptions=True)
         self.feed = self.job = self.sending = None
 
-    async def _send_sound(self, job: SpeechJob) -> None:
-        begun = False
+    async def _send_sound(self, job: SpeechJob) -> bool:
+        """Send what is spoken, and what is wrong with it; whether nothing is."""
+        begun, problem = False, None
         try:
             async for part in job:
                 about = {"rate": part.sampling_rate, "width": WIDTH, "channels": part.num_channels}
@@ -211,6 +224,7 @@ class _Client:
             job.cancel()
         if begun:
             await self._send("audio-stop")
+        return problem is None
 
     async def _send(self, kind: str, **data: Any) -> None:
         await self._send_event(Event(kind, data))
