@@ -138,6 +138,27 @@ def test_it_shows_the_sound_before_the_end_and_stops_when_told(page):
 @browsers
 @pytest.mark.browser
 @pytest.mark.slow
+def test_what_stops_stops_all_that_is_heard(page):
+    choose(page, steps="1")
+    page.fill("#text", HELLO)
+    spoken(page)
+    page.evaluate("document.getElementById('player').play()")
+    page.fill("#text", "It was a long day, and nobody knew how it would end. " * 12)
+    held = []
+    page.route("**/preview*", lambda route: held.append(route))
+    page.click("#hear-voice")
+    page.click("#speak")  # before the preview has come, which is given up
+    page.wait_for_selector("#told:text-matches('^Speaking')", timeout=90_000)
+    assert len(held) == 1 and page.evaluate("document.getElementById('player').paused")
+    held[0].abort()
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#told:text-is('Stopped.')")
+    assert page.is_hidden("#error") and page.is_disabled("#stop")
+
+
+@browsers
+@pytest.mark.browser
+@pytest.mark.slow
 def test_it_tells_what_is_wrong_in_the_servers_words(page):
     choose(page, steps="65")
     page.click("#speak")

@@ -309,6 +309,7 @@ function finish(sound, started, first) {
 function stop() {
   running?.abort.abort();
   running?.player?.stop();
+  $("player").pause();
   running = null;
   $("stop").disabled = true;
 }
@@ -349,17 +350,23 @@ const told = (action) => async (...given) => {
   try {
     await action(...given);
   } catch (problem) {
-    fail(problem);
+    if (problem.name !== "AbortError") fail(problem); // what was stopped is no mistake
   }
 };
 
 const hear = told(async (id) => {
   stop();
-  const sound = await (await ask(`v1/audio/voices/${encodeURIComponent(id)}/preview?response_format=wav`)).blob();
+  const mine = { abort: new AbortController(), player: null };
+  running = mine;
+  $("stop").disabled = false;
+  const path = `v1/audio/voices/${encodeURIComponent(id)}/preview?response_format=wav`;
+  const sound = await ask(path, { signal: mine.abort.signal }).then((answer) => answer.blob()).catch((problem) => {
+    if (running === mine) stop();
+    throw problem;
+  });
   const address = URL.createObjectURL(sound), player = new Audio(address);
   player.onended = () => URL.revokeObjectURL(address);
-  running = { abort: new AbortController(), player: { stop: () => player.pause() } };
-  $("stop").disabled = false;
+  mine.player = { stop: () => player.pause() };
   await player.play();
 });
 
@@ -370,14 +377,20 @@ const remove = told(async (id) => {
   $("told").textContent = `${id} is deleted.`;
 });
 
-let recorder = null, recording = null;
+let recorder = null, recording = null, isAsking = false;
+
+async function microphone() {
+  if (!navigator.mediaDevices) throw new Error("Browsers let pages record on https and on localhost only; choose a file instead.");
+  return navigator.mediaDevices.getUserMedia({ audio: true }).catch(() => {
+    throw new Error("The browser did not give the microphone; allow it, or choose a file instead.");
+  });
+}
 
 const record = told(async () => {
   if (recorder) return recorder.stop();
-  if (!navigator.mediaDevices) throw new Error("Browsers let pages record on https and on localhost only; choose a file instead.");
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: true }).catch(() => {
-    throw new Error("The browser did not give the microphone; allow it, or choose a file instead.");
-  });
+  if (isAsking) return;
+  isAsking = true;
+  const stream = await microphone().finally(() => (isAsking = false));
   const parts = [];
   recorder = new MediaRecorder(stream);
   recorder.ondataavailable = ({ data }) => parts.push(data);
@@ -437,6 +450,7 @@ function addTurn(text = "") {
     const turns = [...$("turns").querySelectorAll("textarea")].filter((other) => other !== field).map((other) => other.value);
     $("turns").replaceChildren();
     turns.forEach(addTurn);
+    $("add-turn").focus();
   }));
   $("turns").append(turn);
 }
