@@ -364,6 +364,8 @@ def test_a_voice_is_uploaded_heard_and_deleted(http, server):
         ({"recording": RECORDING[:20]}, None),
         ({"recording": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n"}, None),
         ({"mood": "merry"}, "mood"),
+        ({"consent": "yes " * 3000}, "consent"),
+        ({"speaker_description": "a pipe " * 3000}, "speaker_description"),
     ],
 )
 def test_an_upload_that_cannot_be_a_voice_is_refused(http, fields, param):

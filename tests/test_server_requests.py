@@ -4,8 +4,10 @@
 import asyncio
 import base64
 import gc
+import itertools
 import logging
 import re
+import socket
 import weakref
 from dataclasses import replace
 from types import SimpleNamespace
@@ -19,17 +21,18 @@ from tiny_models import make_synthesizer, tone
 from zipvoice.audio.words import Word
 from zipvoice.config.server import ServerOptions
 from zipvoice.config.strict_json import unique_keys
-from zipvoice.server import json_bodies, memory
+from zipvoice.server import json_bodies, memory, recordings
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.answers import heard, shown_words
 from zipvoice.server.app import build_app
+from zipvoice.server.connections import end_stuck_ones
 from zipvoice.server.counters import SchedulerMetrics
 from zipvoice.server.errors import ApiError, busy
 from zipvoice.server.guard import Guard
 from zipvoice.server.metrics import exposition
 from zipvoice.server.recordings import of_data_url
 from zipvoice.server.request_log import RequestLog
-from zipvoice.server.run import _Server
+from zipvoice.server.run import _Server, listening
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.schemas import Dialogue, LiveSettings, Speech
 from zipvoice.server.speaker import Speaker
@@ -324,6 +327,60 @@ def test_a_batch_that_finds_no_room_is_refused_as_a_whole(app, speaker):
     assert speaker.scheduler.metrics().open == 0
 
 
+def test_an_item_of_a_batch_says_what_it_says_by_any_name(app):
+    items = [{"input": "one.", "voice": "nobody", "speaker": None}, {"input": "one.", "voice": None}, {"input": "one."}]
+    body = {"items": items, "speaker": "low", "num_step": 1, "num_steps": None, "seed": 7}
+    answer = ask(app, "POST", "/v1/audio/speech/batch", json=body).json()
+    assert [result.get("error", {}).get("code") for result in answer["results"]] == ["voice_not_found", None, None]
+    assert answer["results"][1]["audio_data"] == answer["results"][2]["audio_data"]
+
+
+def test_recordings_that_wait_to_be_decoded_are_bounded(monkeypatch):
+    async def slow(data, max_seconds):
+        await asyncio.sleep(0.01)
+        return data
+
+    async def ask_all():
+        decoders = recordings.Decoders()
+        return await asyncio.gather(*(decoders.decode(b"", 1.0) for _ in range(40)), return_exceptions=True)
+
+    monkeypatch.setattr(recordings, "decode", slow)
+    outcomes = asyncio.run(ask_all())
+    assert outcomes[: recordings.MOST_WAITING] == [b""] * recordings.MOST_WAITING
+    assert {error.status_code for error in outcomes[recordings.MOST_WAITING :]} == {429}
+
+
+def test_a_server_that_ends_says_so(speaker):
+    with Scheduler(speaker.synthesizer) as scheduler:
+        scheduler.drain(0)
+        ending = build_app(replace(speaker, scheduler=scheduler))
+        body = {"input": "one.", "voice": "low", **QUICK}
+        for path, asked in (("/v1/audio/speech", body), ("/v1/audio/speech/batch", {"items": [body]})):
+            answer = ask(ending, "POST", path, json=asked)
+            assert answer.status_code == 503 and answer.headers["retry-after"]
+            assert answer.json()["error"]["code"] == "shutting_down"
+
+
+def test_ports_and_limits_that_cannot_be_are_named():
+    for kind, wrong in (
+        (ServerOptions, {"port": 70_000}),
+        (ServerOptions, {"wyoming": -1}),
+        (ServerOptions, {"send_seconds": 0.0}),
+        (SchedulerLimits, {"requests_per_minute": 0.0}),
+        (SchedulerLimits, {"max_requests": 0}),
+        (SchedulerLimits, {"queue_seconds": float("nan")}),
+    ):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            kind(**wrong)
+
+
+def test_an_address_that_is_taken_or_not_there_is_told_with_what_helps():
+    with listening("127.0.0.1", 0) as taken, pytest.raises(OSError, match="choose another with --wyoming"):
+        listening("127.0.0.1", taken.getsockname()[1], "--wyoming")
+    with pytest.raises(OSError, match="choose another with --host"):
+        listening("192.0.2.1", 0)
+
+
 def _endless(speaker):
     return SpeechRequest(TextFeed(), speaker.voices.get("low"))
 
@@ -340,14 +397,20 @@ def test_a_request_has_the_name_its_client_gave_it(app):
         assert len(made) == 32 and made.isalnum()
 
 
-def test_a_failure_is_told_by_the_name_of_its_request(app, speaker, monkeypatch, caplog):
+def test_a_failure_is_told_by_the_name_of_its_request(speaker, monkeypatch, caplog):
     def fail():
         raise RuntimeError("the disk is gone")
 
     monkeypatch.setattr(speaker.voices, "names", fail)
-    failed = ask(app, "GET", "/v1/audio/voices", headers={"X-Request-Id": "mine"})
+    page = "https://chat.example.org"
+    app = build_app(replace(speaker, options=replace(speaker.options, log_requests=True, allow_origin=(page,))))
+    with caplog.at_level(logging.INFO, "zipvoice.server"):
+        failed = ask(app, "GET", "/v1/audio/voices", headers={"X-Request-Id": "mine", "Origin": page})
     assert failed.status_code == 500 and failed.headers["x-request-id"] == "mine"
     assert "the disk" not in failed.text and "the request mine failed" in caplog.text
+    assert failed.json()["error"]["code"] == "internal_error"
+    assert failed.headers["access-control-allow-origin"] == page
+    assert "mine GET '/v1/audio/voices' 500, " in caplog.text and "cut off" not in caplog.text
 
 
 def lines(speaker, caplog, **changed) -> list[str]:
@@ -390,6 +453,46 @@ def test_a_server_is_not_at_rest_while_a_websocket_has_sound_to_send():
     assert not server._is_at_rest()
     session.is_speaking = False
     assert server._is_at_rest()
+
+
+def test_what_a_closing_connection_holds_for_a_client_that_reads_nothing_is_dropped():
+    class Closing(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            connections.add(self)
+            transport.write(bytes(50_000_000))
+            transport.close()
+
+        def connection_lost(self, error):
+            connections.remove(self)
+
+    async def serve():
+        listener = await asyncio.get_running_loop().create_server(Closing, "127.0.0.1", 0)
+        ending = asyncio.create_task(end_stuck_ones(connections, 0.1))
+        with socket.create_connection(listener.sockets[0].getsockname()):
+            while not connections:
+                await asyncio.sleep(0.01)
+            while connections:
+                await asyncio.sleep(0.01)
+        ending.cancel()
+        listener.close()
+
+    connections: set[Closing] = set()
+    asyncio.run(asyncio.wait_for(serve(), 60))
+
+
+def test_draining_takes_no_longer_in_two_parts_than_in_one(monkeypatch):
+    speaker = SimpleNamespace(scheduler=SimpleNamespace(drain=lambda seconds: False), options=ServerOptions())
+    server, clock = _Server(uvicorn.Config("none"), speaker, set()), itertools.count(0.0, 10.0)
+    server.servers = []
+    monkeypatch.setattr("zipvoice.server.run.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    asyncio.run(uvicorn_without_sockets(server).shutdown())
+    assert server.config.timeout_graceful_shutdown == 1 and server.drain_seconds_left == 0
+
+
+def uvicorn_without_sockets(server):
+    server.lifespan = SimpleNamespace(shutdown=lambda: asyncio.sleep(0))
+    return server
 
 
 def test_what_holds_itself_is_given_back_at_rest():

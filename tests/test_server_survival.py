@@ -168,6 +168,20 @@ def test_garbage_is_told_so(raw, data):
     assert (status, error["code"]) == (400, "bad_request")
 
 
+def test_garbage_in_the_body_of_what_was_refused_ends_it(raw):
+    raw.sendall(head(Transfer_Encoding="chunked").replace(b"sesame", b"sesam"))
+    assert b" 401 " in raw.recv(100)
+    raw.sendall(b"no chunk\r\n")
+    with contextlib.suppress(ConnectionError):
+        while raw.recv(4096):
+            pass
+
+
+def test_an_upload_that_is_given_up_is_no_failure_of_the_server(raw, guarded):
+    """What the server says is looked at in the end."""
+    raw.sendall(head("/v1/audio/voices", Content_Type="multipart/form-data; boundary=x", Content_Length=9999) + b"--x")
+
+
 def test_garbage_on_a_websocket_ends_it(guarded, http):
     with socket.create_connection(("127.0.0.1", guarded.port), timeout=30) as connection:
         upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

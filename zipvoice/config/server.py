@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+LAST_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,17 @@ class ServerOptions:
             "max_recording_seconds",
             "max_connections",
             "receive_seconds",
+            "send_seconds",
+            "request_seconds",
         ):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name in ("max_voices", "drain_seconds"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for option, port in (("--port", self.port), ("--wyoming", self.wyoming or 0)):
+            if not 0 <= port <= LAST_PORT:
+                raise ValueError(f"{option} must be from 0 to {LAST_PORT}, not {port}")
         if self.api_key is not None and not self.api_key.strip():
             raise ValueError("the key is empty; leave out --api-key for none")
         if self.is_open and not self.allow_anyone and not self.has_keys:

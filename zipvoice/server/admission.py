@@ -43,6 +43,23 @@ class SchedulerLimits:
     reader_seconds: float = 120.0
     """A request is ended when its sound waits so long for a reader."""
 
+    def __post_init__(self) -> None:
+        for name in ("queue_seconds", "burst_seconds", "max_padding_share"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for name in (
+            "max_batch_frames",
+            "max_requests",
+            "requests_per_key",
+            "requests_per_minute",
+            "num_vocoders",
+            "unread_seconds",
+            "reader_seconds",
+        ):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, not {value}")
+
     def batch_frames(self, has_accelerator: bool) -> int:
         """Frames of an evaluation at most."""
         return self.max_batch_frames or (24_000 if has_accelerator else 800)
@@ -58,6 +75,10 @@ class Busy(Exception):  # noqa: N818, an outcome rather than an error
     def __init__(self, reason: str, retry_after_seconds: float) -> None:
         super().__init__(reason)
         self.retry_after_seconds = max(1, math.ceil(retry_after_seconds))
+
+
+class ShuttingDown(Busy):
+    """Nobody is let in any more."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import zipvoice
 from zipvoice.server import live_routes, service_routes, speech_routes, voice_routes
 from zipvoice.server.errors import ApiError, invalid, of_validation
 from zipvoice.server.guard import Guard
-from zipvoice.server.request_log import HEADER, RequestLog, request_id
+from zipvoice.server.request_log import HEADER, RequestLog
 from zipvoice.server.speaker import Speaker, told
 
 
@@ -28,8 +29,8 @@ def build_app(speaker: Speaker, keys: Sequence[str] = (), *, tells_ids: bool = T
         app.include_router(room.router)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(Exception, _of_anything)
     app.add_middleware(Guard, options=speaker.options, keys=tuple(keys), without_key=service_routes.WITHOUT_KEY)
+    app.add_middleware(_Failures)
     if speaker.options.allow_origin:
         app.add_middleware(
             CORSMiddleware,
@@ -68,7 +69,23 @@ def _reason(error: BaseException) -> str:
     return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
-async def _of_anything(request: Request, error: Exception) -> Response:
-    answer = told(error).response()
-    answer.headers[HEADER] = request_id.get()  # Starlette sends this one past all that was added
-    return answer
+class _Failures:
+    """Answers what failed where the log and other origins still see it: Starlette answers past all middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal is_begun
+            is_begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:
+            if is_begun or scope["type"] != "http":
+                raise
+            await told(error).response()(scope, receive, send)

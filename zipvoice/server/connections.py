@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+from collections.abc import Collection
 from typing import Any
 
 import h11
@@ -44,7 +45,10 @@ class Connection(H11Protocol):
         self.is_websocket = True
 
     def send_400_response(self, msg: str) -> None:
-        """In the shape of all errors."""
+        """In the shape of all errors, unless another answer is on its way, which is cut off."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()
+            return
         body = json.dumps({"error": invalid("this is not HTTP", code="bad_request").body}).encode()
         headers = [
             (b"content-type", b"application/json"),
@@ -76,3 +80,20 @@ class Connection(H11Protocol):
 def connection_class(max_connections: int, head_seconds: float) -> type[Connection]:
     """Connections with these limits."""
     return type("Connection", (Connection,), {"max_connections": max_connections, "head_seconds": head_seconds})
+
+
+async def end_stuck_ones(connections: Collection[Any], seconds: float) -> None:
+    """Drop what closing connections hold for clients who have taken in none of it for `seconds`. Never ends.
+
+    asyncio waits for such clients without an end. Only what is being closed is looked at: while something is sent, who
+    sends it has its own patience.
+    """
+    before: dict[Any, int] = {}
+    while True:
+        await asyncio.sleep(seconds)
+        closing = [each for each in connections if each.transport is not None and each.transport.is_closing()]
+        unsent = {each: each.transport.get_write_buffer_size() for each in closing}
+        for each, size in unsent.items():
+            if before.get(each) == size:
+                each.transport.abort()
+        before = unsent

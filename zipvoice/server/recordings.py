@@ -17,7 +17,7 @@ import numpy as np
 
 from zipvoice.audio.files import Audio
 from zipvoice.server import decoding
-from zipvoice.server.errors import ApiError, invalid
+from zipvoice.server.errors import ApiError, busy, invalid
 
 DEMUXERS = {
     "wav": re.compile(rb"RIFF....WAVE", re.DOTALL),
@@ -31,6 +31,10 @@ DEMUXERS = {
 """FFmpeg's demuxers of the formats that are taken, and how such files begin; none of them opens another file."""
 MEDIA_TYPES = {"mp3": "audio/mpeg", "matroska": "audio/webm", "mov": "audio/mp4"}
 """Where they are not audio/NAME."""
+AT_A_TIME = 2
+"""Recordings that are decoded together."""
+MOST_WAITING = 32
+"""And recordings that wait for it, or are decoded: more would come to their turn when nobody waits for it any more."""
 NAMES = "wav, mp3, flac, ogg (Opus or Vorbis), aac, webm and mp4"
 
 _DATA_URL = re.compile(r"data:(?:[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*;base64,", re.ASCII | re.IGNORECASE)
@@ -65,6 +69,26 @@ def of_data_url(url: str, max_bytes: int, param: str = "ref_audio") -> bytes:
         return base64.b64decode(url[head.end() :], validate=True)
     except binascii.Error as error:
         raise invalid(f"{param} is not valid base64: {error}", param) from None
+
+
+class Decoders:
+    """Decode a few recordings at a time, and let a few more wait."""
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(AT_A_TIME)
+        self._num = 0
+
+    async def decode(self, data: bytes, max_seconds: float) -> Audio:
+        """The sound of a recording. Raises ApiError as `decode`, or where too many wait already."""
+        if self._num >= MOST_WAITING:
+            seconds = self._num / AT_A_TIME  # one takes a second at most, by far the most of it to start a process
+            raise busy("many recordings wait to be decoded; try again later", seconds, "busy")
+        self._num += 1
+        try:
+            async with self._turns:
+                return await decode(data, max_seconds)
+        finally:
+            self._num -= 1
 
 
 async def decode(data: bytes, max_seconds: float) -> Audio:

@@ -2,6 +2,7 @@
 """The server as a process: it listens, says where, and ends as it is told to."""
 
 import asyncio
+import errno
 import logging
 import math
 import signal
@@ -17,7 +18,7 @@ from zipvoice.config.server import ServerOptions
 from zipvoice.server import memory
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.app import build_app
-from zipvoice.server.connections import connection_class
+from zipvoice.server.connections import connection_class, end_stuck_ones
 from zipvoice.server.live_routes import LiveSession
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.speaker import Speaker
@@ -57,7 +58,7 @@ def serve(
         http = stack.enter_context(listening(options.host, options.port))
         wyoming = None
         if options.wyoming is not None:
-            wyoming = stack.enter_context(listening(options.host, options.wyoming))
+            wyoming = stack.enter_context(listening(options.host, options.wyoming, "--wyoming"))
         scheduler = stack.enter_context(Scheduler(synthesizer, limits))
         store = VoiceStore(folder_at(options.voices or voices.folder()), options.aliases(), options.max_voices)
         speaker = Speaker(synthesizer, scheduler, store, model, options)
@@ -77,7 +78,10 @@ async def _serve(speaker: Speaker, keys: tuple[str, ...], http: socket.socket, w
     home = WyomingServer(speaker)
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it tells what clients send
     counts = speaker.scheduler.metrics
-    tidying = asyncio.create_task(memory.give_back_at_rest(lambda: counts().admitted, lambda: counts().open == 0))
+    tidying = (
+        asyncio.create_task(memory.give_back_at_rest(lambda: counts().admitted, lambda: counts().open == 0)),
+        asyncio.create_task(end_stuck_ones(server.server_state.connections, options.send_seconds)),
+    )
     with _ended_by_signals(server) as received:
         if wyoming is None:
             await server.serve(sockets=[http])
@@ -85,8 +89,9 @@ async def _serve(speaker: Speaker, keys: tuple[str, ...], http: socket.socket, w
             listener = await asyncio.start_server(home.handle, sock=wyoming, limit=MAX_LINE_BYTES)
             await server.serve(sockets=[http])
             listener.close()
-        await home.drain(0 if signal.SIGINT in received else options.drain_seconds)
-    tidying.cancel()
+        await home.drain(0 if signal.SIGINT in received else server.drain_seconds_left)
+    for task in tidying:
+        task.cancel()
     if signal.SIGINT in received:
         raise KeyboardInterrupt
 
@@ -123,6 +128,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, speaker: Speaker, live: set[LiveSession]) -> None:
         super().__init__(config)
         self.speaker, self.live = speaker, live
+        self._drains_until = math.inf
+
+    @property
+    def drain_seconds_left(self) -> float:
+        """What is left of `drain_seconds` since it was told to end."""
+        return max(0.0, self._drains_until - time.monotonic())
 
     def _is_at_rest(self) -> bool:
         """Let nobody in any more; whether all is spoken, and sent where uvicorn does not wait for it."""
@@ -131,10 +142,10 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for listener in self.servers:
             listener.close()
-        until = time.monotonic() + self.speaker.options.drain_seconds
-        while not (self.force_exit or self._is_at_rest() or time.monotonic() > until):
+        self._drains_until = time.monotonic() + self.speaker.options.drain_seconds
+        while not (self.force_exit or self._is_at_rest() or not self.drain_seconds_left):
             await asyncio.sleep(0.05)
-        self.config.timeout_graceful_shutdown = math.ceil(max(1.0, until - time.monotonic()))
+        self.config.timeout_graceful_shutdown = math.ceil(max(1.0, self.drain_seconds_left))
         await super().shutdown(sockets)
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
@@ -155,15 +166,18 @@ def _uvicorn_settings(options: ServerOptions) -> dict[str, Any]:
     }
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises OSError that says what to do where the address is taken or unknown."""
+def listening(host: str, port: int, option: str = "--port") -> socket.socket:
+    """A socket that listens. Raises OSError that says what to do where the address is taken or unknown.
+
+    `option`: by which the port was chosen.
+    """
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(where[:2], family=family, backlog=1024)
     except OSError as error:
-        raise OSError(
-            f"cannot listen at {host}, port {port}: {error.strerror or error}; choose another with --port"
-        ) from None
+        is_of_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        remedy = f"choose another with {'--host' if is_of_host else option}"
+        raise OSError(f"cannot listen at {host}, port {port}: {error.strerror or error}; {remedy}") from None
 
 
 def address(listener: socket.socket) -> str:

@@ -30,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from zipvoice.audio.files import Audio
 from zipvoice.config.synthesis import EVALUATIONS, ResolvedOptions
-from zipvoice.server.admission import Admission, Busy, Line, SchedulerLimits
+from zipvoice.server.admission import Admission, Busy, Line, SchedulerLimits, ShuttingDown
 from zipvoice.server.counters import SchedulerMetrics
 from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, SpeechRequest
 from zipvoice.server.tasks import ChunkWork, Task, first_frames, next_batch
@@ -80,7 +80,7 @@ class Scheduler:
         with self._changed:
             try:
                 if self._is_closed or (self._is_draining and not goes_on):
-                    raise Busy("the server is shutting down", 5.0)
+                    raise ShuttingDown("the server is shutting down", 5.0)
                 self._admission.admit(self._line(request.key, task), request.key, request.deadline_seconds)
             except Busy:
                 self._metrics.refused += 1

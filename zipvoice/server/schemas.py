@@ -197,5 +197,16 @@ class Batch(BaseModel):
     items: list[dict[str, Any]] = Field(min_length=1, max_length=32, description="Objects as for /v1/audio/speech.")
 
     def merged(self) -> list[dict[str, Any]]:
-        """What each item asks for."""
-        return [{**(self.model_extra or {}), **item} for item in self.items]
+        """What each item asks for: what it says itself, under whatever name of a field, and else what stands beside."""
+        return [self._merged({key: value for key, value in item.items() if value is not None}) for item in self.items]
+
+    def _merged(self, item: dict[str, Any]) -> dict[str, Any]:
+        said = {name for key in item for name in _names(key)}
+        return {**{key: value for key, value in (self.model_extra or {}).items() if key not in said}, **item}
+
+
+def _names(key: str) -> list[str]:
+    """The names of the field that has this one among them."""
+    aliases = (field.validation_alias for field in Speech.model_fields.values())
+    choices = [list(map(str, alias.choices)) for alias in aliases if isinstance(alias, AliasChoices)]
+    return next((names for names in choices if key in names), [key])

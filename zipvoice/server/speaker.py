@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import quote
 
+from starlette.requests import ClientDisconnect
+
 from zipvoice.config.server import ServerOptions
 from zipvoice.server import recordings
-from zipvoice.server.admission import Busy
+from zipvoice.server.admission import Busy, ShuttingDown
 from zipvoice.server.errors import ApiError, busy, invalid
 from zipvoice.server.request_log import request_id
 from zipvoice.server.scheduler import Scheduler
@@ -26,8 +28,6 @@ from zipvoice.text.token_table import SPEAKER_TAGS
 
 OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 """Names that clients of OpenAI are fixed to; the model that is served speaks for them, and X-Model names it."""
-DECODERS = 2
-"""Recordings decoded at a time."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Speaker:
     model: str
     """Its name, under which clients ask for it."""
     options: ServerOptions
-    decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DECODERS))
+    decoders: recordings.Decoders = field(default_factory=recordings.Decoders)
 
     @property
     def languages(self) -> list[str]:
@@ -149,8 +149,7 @@ class Speaker:
         if (known := self.voices.remembered(key)) is not None:
             return known
         self.check_length(text, "ref_text")
-        async with self.decoding:
-            audio = await recordings.decode(recording, self.options.max_recording_seconds)
+        audio = await self.decoders.decode(recording, self.options.max_recording_seconds)
         try:
             made = partial(
                 self.synthesizer.prompt, audio, text, check=False
@@ -164,12 +163,14 @@ def told(error: Exception) -> ApiError:
     """What a client is told of an error of the scheduler or of the synthesizer."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, Cancelled | ShuttingDown):
+        return ApiError(503, "the server is shutting down", "shutting_down", headers={"Retry-After": "5"})
     if isinstance(error, Busy):
         return busy(f"{error}; try again later", error.retry_after_seconds, "busy")
     if isinstance(error, DeadlineExceeded):
         return ApiError(408, "the speech was not finished in the time that the request has", "deadline_exceeded")
-    if isinstance(error, Cancelled):
-        return ApiError(503, "the server is shutting down", "shutting_down")
+    if isinstance(error, ClientDisconnect):
+        return ApiError(408, "the client is gone", "client_gone")
     if isinstance(error, ValueError):
         return invalid(str(error), "input", "invalid_text")
     logger.error("the request %s failed", request_id.get(), exc_info=error)

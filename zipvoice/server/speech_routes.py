@@ -116,7 +116,7 @@ async def batch(body: Batch, request: Request, speaker: Speaking) -> dict[str, A
             try:
                 return {"index": index, "status": "success", **await _item(item, speaker, caller(request), door)}
             except ApiError as error:
-                if error.status_code == 429 and not door.is_open:
+                if error.status_code in (429, 503) and not door.is_open:
                     raise  # nothing of it was let in
                 return {"index": index, "status": "error", "error": error.body}
 

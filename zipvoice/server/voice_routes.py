@@ -67,6 +67,8 @@ async def upload(request: Request, speaker: Speaking) -> dict[str, Any]:
         if consent.casefold().rstrip(".!") in NO_CONSENT:
             raise invalid("without the consent of the speaker no voice is kept", "consent", "no_consent")
         description = _text(form, "speaker_description") if "speaker_description" in form else None
+        speaker.check_length(consent, "consent")
+        speaker.check_length(description or "", "speaker_description")
         for field in form:
             if field not in FIELDS:
                 raise invalid(f"unknown field {field[:80]!r}; known: {', '.join(FIELDS)}", field[:80], "unknown_field")
