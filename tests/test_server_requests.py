@@ -3,36 +3,29 @@
 
 import asyncio
 import base64
-import gc
-import itertools
 import logging
 import re
-import socket
-import weakref
 from dataclasses import replace
-from types import SimpleNamespace
 
 import httpx
 import pytest
-import uvicorn
 from pydantic import ValidationError
 from tiny_models import make_synthesizer, tone
 
 from zipvoice.audio.words import Word
 from zipvoice.config.server import ServerOptions
 from zipvoice.config.strict_json import unique_keys
-from zipvoice.server import json_bodies, memory, recordings
+from zipvoice.server import json_bodies, recordings
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.answers import heard, shown_words
 from zipvoice.server.app import build_app
-from zipvoice.server.connections import end_stuck_ones
 from zipvoice.server.counters import SchedulerMetrics
 from zipvoice.server.errors import ApiError, busy
 from zipvoice.server.guard import Guard
 from zipvoice.server.metrics import exposition
 from zipvoice.server.recordings import of_data_url
 from zipvoice.server.request_log import RequestLog
-from zipvoice.server.run import _Server, listening
+from zipvoice.server.run import listening
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.schemas import Dialogue, LiveSettings, Speech
 from zipvoice.server.speaker import Speaker
@@ -99,6 +92,11 @@ def test_so_many_voices_are_kept(speaker, tmp_path):
     store.remove("second")
     store.add("third", prompt, details)
     assert store.names()[-2:] == ["first", "third"]
+
+
+def test_a_name_that_stands_for_no_voice_says_so(speaker, tmp_path):
+    with pytest.raises(ApiError, match="'alloy' stands for the voice 'nobody', which is not there"):
+        VoiceStore(folder_at(tmp_path), {"alloy": "nobody"}).get("alloy")
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.0, "1"), (0.4, "1"), (2.0, "2"), (2.1, "3")])
@@ -429,6 +427,14 @@ def test_requests_and_texts_are_logged_only_when_asked(speaker, caplog):
     assert lines(speaker, caplog, log_texts=True)[-1] == "mine low: 'one two.'"
 
 
+def test_the_texts_of_dialogues_are_logged_too(speaker, caplog):
+    loud = replace(speaker, options=replace(speaker.options, log_texts=True))
+    body = {**QUICK, "turns": [{"text": "one.", "voice": "low"}, {"text": "two.", "voice": "alloy"}]}
+    with caplog.at_level(logging.INFO, "zipvoice.server"):
+        ask(build_app(loud), "POST", "/v1/audio/dialogue", json=body, headers={"X-Request-Id": "mine"})
+    assert [record.getMessage() for record in caplog.records] == ["mine low: 'one.'", "mine alloy: 'two.'"]
+
+
 def test_an_answer_that_was_not_sent_whole_is_logged_so(caplog):
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200})
@@ -441,70 +447,3 @@ def test_an_answer_that_was_not_sent_whole_is_logged_so(caplog):
     with caplog.at_level(logging.INFO, "zipvoice.server"):
         asyncio.run(RequestLog(app, True)(scope, None, send))
     assert "GET '/\\n' 200, 3 bytes in " in caplog.text and caplog.text.rstrip().endswith("s, cut off")
-
-
-# ---------------------------------------------------------------- the end, and memory
-
-
-def test_a_server_is_not_at_rest_while_a_websocket_has_sound_to_send():
-    """Its utterance is spoken before it is sent, and uvicorn closes it without asking."""
-    session, drained = SimpleNamespace(is_speaking=True), SimpleNamespace(drain=lambda seconds: True)
-    server = _Server(uvicorn.Config("none"), SimpleNamespace(scheduler=drained), [session])
-    assert not server._is_at_rest()
-    session.is_speaking = False
-    assert server._is_at_rest()
-
-
-def test_what_a_closing_connection_holds_for_a_client_that_reads_nothing_is_dropped():
-    class Closing(asyncio.Protocol):
-        def connection_made(self, transport):
-            self.transport = transport
-            connections.add(self)
-            transport.write(bytes(50_000_000))
-            transport.close()
-
-        def connection_lost(self, error):
-            connections.remove(self)
-
-    async def serve():
-        listener = await asyncio.get_running_loop().create_server(Closing, "127.0.0.1", 0)
-        ending = asyncio.create_task(end_stuck_ones(connections, 0.1))
-        with socket.create_connection(listener.sockets[0].getsockname()):
-            while not connections:
-                await asyncio.sleep(0.01)
-            while connections:
-                await asyncio.sleep(0.01)
-        ending.cancel()
-        listener.close()
-
-    connections: set[Closing] = set()
-    asyncio.run(asyncio.wait_for(serve(), 60))
-
-
-def test_draining_takes_no_longer_in_two_parts_than_in_one(monkeypatch):
-    speaker = SimpleNamespace(scheduler=SimpleNamespace(drain=lambda seconds: False), options=ServerOptions())
-    server, clock = _Server(uvicorn.Config("none"), speaker, set()), itertools.count(0.0, 10.0)
-    server.servers = []
-    monkeypatch.setattr("zipvoice.server.run.time", SimpleNamespace(monotonic=lambda: next(clock)))
-    asyncio.run(uvicorn_without_sockets(server).shutdown())
-    assert server.config.timeout_graceful_shutdown == 1 and server.drain_seconds_left == 0
-
-
-def uvicorn_without_sockets(server):
-    server.lifespan = SimpleNamespace(shutdown=lambda: asyncio.sleep(0))
-    return server
-
-
-def test_what_holds_itself_is_given_back_at_rest():
-    class Circle:
-        pass
-
-    circle = Circle()
-    circle.itself, gone = circle, weakref.ref(circle)
-    gc.disable()
-    try:
-        del circle
-        memory.give_back()
-        assert gone() is None
-    finally:
-        gc.enable()

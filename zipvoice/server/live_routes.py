@@ -154,6 +154,7 @@ class LiveSession:
     async def _input_done(self, message: dict[str, Any]) -> None:
         if self.open:
             self.open.feed.end()
+            self.speaker.log_text(self.open.text, self.open.settings.voice)
             self.open = None
 
     async def _input_cancel(self, message: dict[str, Any]) -> None:

@@ -89,7 +89,7 @@ async def _serve(speaker: Speaker, keys: tuple[str, ...], http: socket.socket, w
             listener = await asyncio.start_server(home.handle, sock=wyoming, limit=MAX_LINE_BYTES)
             await server.serve(sockets=[http])
             listener.close()
-        await home.drain(0 if signal.SIGINT in received else server.drain_seconds_left)
+        await home.drain(0 if server.force_exit else server.drain_seconds_left)
     for task in tidying:
         task.cancel()
     if signal.SIGINT in received:

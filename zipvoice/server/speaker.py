@@ -61,11 +61,15 @@ class Speaker:
         self.check(speech)
         self.check_length(speech.input)
         prompt = await self.prompt_of(speech)
-        if self.options.log_texts:
-            logger.info("%s %s: %r", request_id.get(), speech.voice or "default voice", speech.input)
+        self.log_text(speech.input, speech.voice)
         if goes_on:
             return await self.submit_later(speech.input, prompt, speech, key)
         return self.submit(speech.input, prompt, speech, key)
+
+    def log_text(self, text: str, voice: str | None) -> None:
+        """Write a text to the log, where that was asked for."""
+        if self.options.log_texts:
+            logger.info("%s %s: %r", request_id.get(), voice or "default voice", text)
 
     def submit(
         self, text: str | TextFeed, prompt: Prompt, manner: Manner, key: str, *, goes_on: bool = False

@@ -64,6 +64,8 @@ async def dialogue(body: Dialogue, request: Request, speaker: Speaking) -> Respo
     speaker.check_length("".join(turn.text for turn in body.turns), "turns")
     speaker.check(body)
     voices = [await speaker.voice(turn.voice) for turn in body.turns]
+    for turn in body.turns:
+        speaker.log_text(turn.text, turn.voice)
     if speaker.synthesizer.is_dialogue:
         job = dialogues.in_one(body, voices, speaker, caller(request))
         return await _answer(body, job, [job], request, speaker)

@@ -48,7 +48,7 @@ async def voices(
     speaker: Speaking, legacy: Annotated[bool, Query(description="Names alone.")] = False
 ) -> dict[str, Any]:
     """All voices, and what is known of the uploaded ones."""
-    names = [*await asyncio.to_thread(speaker.voices.names), *speaker.voices.aliases]
+    names = list(dict.fromkeys([*await asyncio.to_thread(speaker.voices.names), *speaker.voices.aliases]))
     if legacy:
         return {"voices": names}
     uploaded = await asyncio.to_thread(speaker.voices.uploaded)

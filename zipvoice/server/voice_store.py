@@ -88,6 +88,9 @@ class VoiceStore:
             logger.error("a voice cannot be read: %s", error)
             message = f"the file of the voice {asked!r} is damaged; upload the voice again"
             raise ApiError(500, message, "voice_damaged", "voice") from None
+        if asked in self.aliases:
+            message = f"the name {asked!r} stands for the voice {own!r}, which is not there"
+            raise ApiError(404, message, "voice_not_found", "voice")
         known = [*self.names(), *self.aliases]
         raise ApiError(404, f"there is no voice {asked[:80]!r}{suggestion(asked, known)}", "voice_not_found", "voice")
 

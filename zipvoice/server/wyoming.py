@@ -112,7 +112,9 @@ class _Client:
         self.voice: Prompt | None = None
         self.feed: TextFeed | None = None
         self.job: SpeechJob | None = None
-        self.length = 0
+        self.name: str | None = None
+        self.text = ""
+        """What is streamed, and the name of the voice that speaks it."""
         self.sending: asyncio.Task[bool] | None = None
         self.is_stuck = False
         self.has_failed = False
@@ -153,20 +155,23 @@ class _Client:
         if not isinstance(text, str):
             raise invalid("text must be a string", "text")
         self.speaker.check_length(text, "text")
-        self.job = self.speaker.submit(text, await self._prompt(data), Manner(), self.key)
+        prompt = await self._prompt(data)
+        self.speaker.log_text(text, (data.get("voice") or {}).get("name"))
+        self.job = self.speaker.submit(text, prompt, Manner(), self.key)
         self.has_failed = not await self._send_sound(self.job)
         self.job = None
 
     async def _start(self, data: dict[str, Any]) -> None:
         await self.cancel()
-        self.voice, self.feed, self.length = await self._prompt(data), TextFeed(), 0
+        self.voice, self.feed = await self._prompt(data), TextFeed()
+        self.name, self.text = (data.get("voice") or {}).get("name"), ""
 
     async def _chunk(self, data: dict[str, Any]) -> None:
         text = data.get("text")
         if self.feed is None or self.voice is None or not isinstance(text, str):
             raise invalid("synthesize-chunk follows synthesize-start and has a text", "text")
-        self.length += len(text)
-        if self.length > self.speaker.options.max_characters:
+        self.text += text
+        if len(self.text) > self.speaker.options.max_characters:
             await self.cancel()
             raise invalid("the text is too long", "text", "text_too_long")
         with suppress(ValueError):  # what is left of a text that failed
@@ -178,6 +183,7 @@ class _Client:
     async def _stop(self, data: dict[str, Any]) -> None:
         if self.feed is not None:
             self.feed.end()
+            self.speaker.log_text(self.text, self.name)
         try:
             if self.sending is not None:
                 await self.sending

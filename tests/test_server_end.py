@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a speech server ends, what it lets go of, and what it gives back to the system."""
+
+import asyncio
+import gc
+import itertools
+import socket
+import weakref
+from types import SimpleNamespace
+
+import uvicorn
+
+from zipvoice.config.server import ServerOptions
+from zipvoice.server import memory
+from zipvoice.server.connections import end_stuck_ones
+from zipvoice.server.run import _Server
+
+
+def test_a_server_is_not_at_rest_while_a_websocket_has_sound_to_send():
+    """Its utterance is spoken before it is sent, and uvicorn closes it without asking."""
+    session, drained = SimpleNamespace(is_speaking=True), SimpleNamespace(drain=lambda seconds: True)
+    server = _Server(uvicorn.Config("none"), SimpleNamespace(scheduler=drained), [session])
+    assert not server._is_at_rest()
+    session.is_speaking = False
+    assert server._is_at_rest()
+
+
+def test_what_a_closing_connection_holds_for_a_client_that_reads_nothing_is_dropped():
+    class Closing(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            connections.add(self)
+            transport.write(bytes(50_000_000))
+            transport.close()
+
+        def connection_lost(self, error):
+            connections.remove(self)
+
+    async def serve():
+        listener = await asyncio.get_running_loop().create_server(Closing, "127.0.0.1", 0)
+        ending = asyncio.create_task(end_stuck_ones(connections, 0.1))
+        with socket.create_connection(listener.sockets[0].getsockname()):
+            while not connections:
+                await asyncio.sleep(0.01)
+            while connections:
+                await asyncio.sleep(0.01)
+        ending.cancel()
+        listener.close()
+
+    connections: set[Closing] = set()
+    asyncio.run(asyncio.wait_for(serve(), 60))
+
+
+def test_draining_takes_no_longer_in_two_parts_than_in_one(monkeypatch):
+    speaker = SimpleNamespace(scheduler=SimpleNamespace(drain=lambda seconds: False), options=ServerOptions())
+    server, clock = _Server(uvicorn.Config("none"), speaker, set()), itertools.count(0.0, 10.0)
+    server.servers = []
+    monkeypatch.setattr("zipvoice.server.run.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    asyncio.run(uvicorn_without_sockets(server).shutdown())
+    assert server.config.timeout_graceful_shutdown == 1 and server.drain_seconds_left == 0
+
+
+def uvicorn_without_sockets(server):
+    server.lifespan = SimpleNamespace(shutdown=lambda: asyncio.sleep(0))
+    return server
+
+
+def test_what_holds_itself_is_given_back_at_rest():
+    class Circle:
+        pass
+
+    circle = Circle()
+    circle.itself, gone = circle, weakref.ref(circle)
+    gc.disable()
+    try:
+        del circle
+        memory.give_back()
+        assert gone() is None
+    finally:
+        gc.enable()
