@@ -14,6 +14,7 @@ from zipvoice.config.server import ServerOptions
 from zipvoice.server import memory
 from zipvoice.server.connections import end_stuck_ones
 from zipvoice.server.run import _Server
+from zipvoice.server.wyoming import WyomingServer
 
 
 def test_a_server_is_not_at_rest_while_a_websocket_has_sound_to_send():
@@ -78,3 +79,19 @@ def test_what_holds_itself_is_given_back_at_rest():
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_a_wyoming_connection_ends_though_its_client_reads_nothing():
+    aborted = []
+
+    async def serve():
+        reader, speaker = asyncio.StreamReader(), SimpleNamespace(options=ServerOptions(send_seconds=0.01))
+        reader.feed_eof()
+        transport = SimpleNamespace(abort=lambda: aborted.append("abort"))
+        writer = SimpleNamespace(transport=transport, close=lambda: None, get_extra_info=lambda name: None)
+        await WyomingServer(speaker).handle(reader, writer)
+        while not aborted:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(serve(), 60))
+    assert aborted == ["abort"]
