@@ -79,7 +79,7 @@ class Guard:
     def _check_key(self, scope: Scope, headers: Headers) -> None:
         if not self.digests:
             return
-        digest = sha256(_sent_key(scope, headers).encode()).digest()
+        digest = sha256(_sent_key(scope, headers).encode("latin-1", "replace")).digest()  # the bytes that were sent
         known = [hmac.compare_digest(digest, each) for each in self.digests]  # all of them, whichever fits
         if any(known):
             scope.setdefault("state", {})["key"] = digest.hex()[:16]
