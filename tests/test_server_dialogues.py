@@ -2,6 +2,7 @@
 """Dialogues through the server, by a model of two voices; and voices in a storage that machines share."""
 
 import asyncio
+import threading
 from dataclasses import replace
 
 import fsspec
@@ -114,6 +115,30 @@ def test_machines_that_share_a_storage_share_their_voices(single, shared):
     with pytest.raises(ApiError, match="there is no voice 'me'"):
         here.get("me")
     assert fsspec.filesystem("memory").find("/voices") == []
+
+
+def test_nobody_who_speaks_waits_for_a_storage_that_writes(single, tmp_path):
+    store, writes, go_on = store_at(tmp_path), threading.Event(), threading.Event()
+    plain = store.folder.writing
+
+    def slow(name):
+        writes.set()
+        assert go_on.wait(60)
+        return plain(name)
+
+    store.folder.writing = slow
+    prompt = store.get(None)
+    details = details_of(b"", "audio/wav", "yes", "a low tone", None)
+    adding = threading.Thread(target=store.add, args=("me", prompt, details))
+    adding.start()
+    assert writes.wait(60)
+    heard = []
+    hearing = threading.Thread(target=lambda: heard.append(store.get(None)))
+    hearing.start()
+    hearing.join(20)
+    go_on.set()
+    adding.join()
+    assert heard == [prompt] and store.get("me").text == prompt.text
 
 
 def test_a_damaged_voice_is_named_without_its_place(tmp_path, caplog):

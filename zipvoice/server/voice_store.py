@@ -58,7 +58,9 @@ class VoiceStore:
     folder: VoiceFolder
     aliases: Mapping[str, str] = field(default_factory=dict)
     max_voices: int = 1000
-    _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
+    _writing: threading.Lock = field(default_factory=threading.Lock, init=False)
+    """Held as long as a storage takes to write, for which nobody waits who speaks."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _prompts: OrderedDict[object, Prompt] = field(default_factory=OrderedDict, init=False)
 
     def uploaded(self) -> dict[str, VoiceDetails | None]:
@@ -134,7 +136,7 @@ class VoiceStore:
 
     def add(self, name: str, prompt: Prompt, details: VoiceDetails) -> None:
         """Keep a voice; an uploaded one of the same name is replaced."""
-        with self._lock:
+        with self._writing:
             name = self.check_name(name)
             with self.folder.writing(f"{name}.json") as path:
                 write_text(path, json.dumps(to_dict(details), ensure_ascii=False))
@@ -144,7 +146,7 @@ class VoiceStore:
     def remove(self, name: str) -> None:
         """Forget an uploaded voice. Raises ApiError if there is none of the name."""
         name = unicodedata.normalize("NFC", name)
-        with self._lock:
+        with self._writing:
             if name in builtin.voices() and name not in self._saved():
                 raise ApiError(403, f"the voice {name!r} comes with the server and stays", "voice_is_fixed", "name")
             if name not in self._saved():
