@@ -3,6 +3,7 @@
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,6 +45,50 @@ def test_an_interrupt_while_the_program_ends_is_one_line(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_what_is_half_written_is_taken_away_by_a_signal_that_ends(number, tmp_path):
+    code = (
+        "import sys, time, zipvoice.cli\n"
+        "from zipvoice.files import whole_file\n"
+        "def run():\n"
+        "    with whole_file('out.wav'):\n"
+        "        print(flush=True)\n"
+        "        time.sleep(60)\n"
+        "zipvoice.cli.main = run\n"
+        "from zipvoice.__main__ import main\n"
+        "main()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=tmp_path)
+    process.stdout.readline()
+    assert len(list(tmp_path.iterdir())) == 1
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert (process.returncode, list(tmp_path.iterdir())) == (128 + number, [])
+
+
+CLOSED = {
+    "--version >&-": (1, "zipvoice: standard output: Bad file descriptor\n"),
+    "tokenize hi >&-": (1, "zipvoice: standard output: Bad file descriptor\n"),
+    "--help >/dev/full": (1, "zipvoice: standard output: No space left on device\n"),
+    "tokenize --help >/dev/full": (1, "zipvoice: [Errno 28] No space left on device\n"),
+    "tokenize hi >/dev/full": (1, "zipvoice: standard output: No space left on device\n"),
+    "say - <&-": (1, "zipvoice: the text has nothing that can be spoken; give at least one word\n"),
+    "tokenize hi <&- 2>&-": (0, ""),
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")
+@pytest.mark.parametrize("line", CLOSED)
+def test_streams_that_are_closed_or_full_are_no_traceback(line, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = f"exec {shlex.quote(sys.executable)} -m zipvoice {line}"
+    done = subprocess.run(
+        ["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path, env=environment
+    )
+    assert (done.returncode, done.stderr) == CLOSED[line]
 
 
 def sleeping(path):

@@ -7,30 +7,66 @@ import sys
 from types import FrameType
 
 NOBODY_READS = 141  # 128 + SIGPIPE, as shells report it
+CANNOT_WRITE = 1
+ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals at which what is half-written is taken away; training and the server have handlers of their own."""
 
 
 def main() -> None:
     """Run the command line; an interrupt while it starts or ends is one line and status 130, as in between.
 
-    A program that has read enough of the output, like `head`, ends it without a word.
+    A program that has read enough of the output, like `head`, ends it without a word. Output that cannot be written,
+    such as that of `--help` to a full disk, is one line and status 1.
     """
+    _open_closed_streams()
     usual = signal.getsignal(signal.SIGINT)
     is_heard = usual is not signal.SIG_IGN  # as of programs that a script starts in the background
     if is_heard:
         signal.signal(signal.SIGINT, _end)
+    for number in ENDINGS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _leave)
     from zipvoice.cli import main as run
 
     signal.signal(signal.SIGINT, usual)
+    status = 0
     try:
         status = run()
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python puts the rest when it ends
         status = NOBODY_READS
+        _drop_output()
+    except OSError as error:
+        if os.environ.get("ZIPVOICE_DEBUG"):
+            raise
+        if not status:
+            sys.stderr.write(f"zipvoice: standard output: {error.strerror}\n")
+        status = status or CANNOT_WRITE
+        _drop_output()
     finally:
         if is_heard:
             signal.signal(signal.SIGINT, _end)
     sys.exit(status)
+
+
+def _open_closed_streams() -> None:
+    """Open the standard streams that were closed (`>&-`), before another file takes the place of one.
+
+    Input is empty then, output cannot be written, as in other programs, and messages go nowhere.
+    """
+    for name, flag, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flag), mode, encoding="utf-8"))
+
+
+def _drop_output() -> None:
+    """Let what Python still holds for standard output when it ends go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End as shells report a signal, and on the way leave the blocks that clean up."""
+    sys.exit(128 + number)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

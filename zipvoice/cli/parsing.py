@@ -68,6 +68,7 @@ def parse(
     spelled = {**SHORT, **(spelled or {})}
     if wants_help(arguments):
         show_help(kind, name, spelled, default, config)
+        sys.stdout.flush()  # so that an error in writing is told
         sys.exit(0)
     settings: dict[str, Any] = {"config": config} | ({} if default is None else {"default": default})
     arguments = [_named(argument, spelled) for argument in arguments]
