@@ -2,6 +2,7 @@
 """Joining, streaming and long texts."""
 
 import itertools
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import FAST, RATE, make_synthesizer, resolved, sequence, silence, tone
 
-from zipvoice.audio.files import Audio, read
+from zipvoice.audio.files import ENCODINGS, Audio, read
 from zipvoice.model.duration import short_text_floor
 from zipvoice.synthesis.chunk_planner import (
     CHAPTER_SECONDS,
@@ -332,3 +333,24 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"cannot write .*file/out\.wav"):
         write_parts(tmp_path / "file" / "out.wav", [tone(0.1)])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
+@pytest.mark.parametrize("missing", [0.6, 0.005])
+@pytest.mark.parametrize("suffix", ENCODINGS)
+def test_what_does_not_fit_on_the_disk_is_told_and_does_not_appear(tmp_path, suffix, missing):
+    """libsndfile only says "System error.", and of the last block, written as it closes a file, not even that."""
+    import resource
+
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(1, 3 * RATE)).astype(np.float32)
+    path = tmp_path / f"out{suffix}"
+    write_parts(path, [Audio(noise, RATE)])
+    whole = path.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(len(whole) * (1 - missing)), before[1]))
+    try:
+        with pytest.raises(OSError, match=rf"cannot write .*out\{suffix}: File too large$"):
+            write_parts(path, [Audio(noise, RATE)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == whole and list(tmp_path.iterdir()) == [path]

@@ -4,9 +4,10 @@
 import os
 import struct
 from collections.abc import Iterable
+from io import FileIO
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import soundfile
 
@@ -48,19 +49,45 @@ def write_parts(path: str | os.PathLike[str], parts: Iterable[Audio], comment: s
     if path.suffix.lower() not in ENCODINGS:
         raise ValueError(f"{path}: no known audio format has that suffix; known: {', '.join(ENCODINGS)}")
     try:
-        with whole_file(path) as temporary:
-            return _write_file(temporary, parts, *ENCODINGS[path.suffix.lower()], comment)
+        with whole_file(path) as temporary, _Written(temporary) as file:
+            return _write_file(file, parts, *ENCODINGS[path.suffix.lower()], comment)
     except soundfile.LibsndfileError as error:
         raise OSError(f"cannot write {path}: {error.error_string.strip()}") from None
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def _write_file(path: Path, parts: Iterable[Audio], container: str, codec: str, comment: str) -> float:
+class _Written(FileIO):
+    """A file that raises the first error in writing when it is closed, unless another one is raised then.
+
+    libsndfile does not tell the reason, and where the last block cannot be written, as on a full disk, not even that.
+    """
+
+    _error: OSError | None = None
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self._error = self._error or error
+        return len(data) - len(rest)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        if self._error is not None:
+            raise self._error
+
+
+def _write_file(stream: FileIO, parts: Iterable[Audio], container: str, codec: str, comment: str) -> float:
     parts = iter(parts)
     first = next(parts)
     rate, channels = first.sampling_rate, first.num_channels
-    with soundfile.SoundFile(path, "w", rate, channels, codec, format=container) as file:
+    with soundfile.SoundFile(stream, "w", rate, channels, codec, format=container) as file:
         if comment:
             file.comment = comment
         for part in chain([first], parts):
