@@ -109,6 +109,15 @@ def test_interrupted_or_only_tried_it_leaves_the_file(directory, monkeypatch, ca
     assert sorted(path.name for path in directory.iterdir() if path.name.startswith(".")) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["-n", "1"], "2 to 32 steps, not 1"), (["--solver", "mean-flow"], "leave out solver")]
+)
+def test_what_cannot_be_is_refused_before_the_work(directory, monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(step_search, "Flow", None)
+    assert main(["search-steps", str(directory), *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
 def test_a_model_of_the_package_is_not_written(capsys):
     assert search("zipvoice_small") == 1
     assert "is not a model directory" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from zipvoice.cli.parsing import note, parse
-from zipvoice.config.synthesis import SolverName
+from zipvoice.config.synthesis import SolverName, SynthesisOptions
 
 TEXTS = (
     "The birch canoe slid on the smooth planks.",
@@ -55,17 +55,19 @@ def search_steps(arguments: list[str]) -> None:
     command = parse(SearchSteps, "search-steps", arguments)
     from zipvoice.config.model_file import ModelFile
     from zipvoice.config.strict_json import read_json, write_json
-    from zipvoice.synthesis.step_search import Flow, Trial, search_grid
+    from zipvoice.synthesis.step_search import Flow, Trial, check_num_steps, search_grid
     from zipvoice.synthesis.synthesizer import load
 
+    check_num_steps(command.num_steps)
     path = command.model / "model.json"
     if not path.is_file() and not command.dry_run:
         raise FileNotFoundError(
             f"{command.model} is not a model directory: it has no model.json; --dry-run takes names of models too"
         )
     synthesizer = load(str(command.model), vocoder="griffin-lim", runtime=command.runtime, device=command.device)
-    flow = Flow(synthesizer, command.text, command.voice or (None,))
     wanted = {name: getattr(command, name) for name in ("num_steps", "solver", "guidance_interval", "guidance_every")}
+    synthesizer.resolved(SynthesisOptions(**wanted))  # refuses what the model cannot do, before the work
+    flow = Flow(synthesizer, command.text, command.voice or (None,))
     usual, trials = flow.distance(flow.sampling), 0
 
     def tell(trial: Trial) -> None:

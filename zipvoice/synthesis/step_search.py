@@ -112,8 +112,7 @@ def search_grid(
     Example:
         >>> search_grid(flow.distance, replace(flow.sampling, num_steps=4), print)
     """
-    if not 2 <= sampling.num_steps <= PARTS:
-        raise ValueError(f"a grid of 32nds has 2 to {PARTS} steps, not {sampling.num_steps}")
+    check_num_steps(sampling.num_steps)
     known: dict[Grid, Trial] = {}
 
     def tried(grid: Grid) -> Trial:
@@ -128,6 +127,12 @@ def search_grid(
         while (nearest := min(_neighbours(best, stride), key=lambda grid: tried(grid).distance)) != best:
             best = nearest
     return known[best]
+
+
+def check_num_steps(num_steps: int) -> None:
+    """Raise ValueError for a number of steps whose grid leaves nothing to choose, or has more times than there are."""
+    if not 2 <= num_steps <= PARTS:
+        raise ValueError(f"a grid of 32nds has 2 to {PARTS} steps, not {num_steps}")
 
 
 def _first_grids(num_steps: int) -> Iterator[Grid]:
