@@ -157,6 +157,9 @@ def test_subtitles_are_spoken_in_their_time(folder, capsys):
     assert "out.wav: 2 cues, 6.00 s in " in capsys.readouterr().err
     assert main(["dub", "talk.srt", *VOICE, "--speaker", "Bo=you", *MACHINE, *QUICK, "--fit", "stretch"]) == 0
     assert "line 5: 4.00 s are" in capsys.readouterr().err
+    (folder / "talk.srt").write_text("1\n00:00:00,000 --> 00:00:09,000\nhello\n")
+    assert main(["dub", "talk.srt", *VOICE, "--speaker", "Bo=you", *MACHINE, *QUICK]) == 0
+    assert "no cue is Bo's; --speaker Bo=... is not used" in capsys.readouterr().err
 
 
 def test_a_dub_is_told_as_json_with_its_words_and_streamed(folder, capfdbinary):
@@ -446,6 +449,11 @@ def test_a_list_in_a_saved_voice_and_again_with_other_options(folder, capsys):
     err = capsys.readouterr().err
     assert "2 of them were spoken otherwise (speed), as results/0001.wav; --overwrite speaks anew" in err
     assert (folder / "results/0001.wav").read_bytes() == before
+    (folder / "results/0002.vtt").touch()
+    assert main([*run, "--words", "vtt"]) == 0
+    err = capsys.readouterr().err
+    assert "1 of them were spoken otherwise (words), as results/0001.wav; --overwrite speaks anew" in err
+    (folder / "results/0002.vtt").unlink()
     assert main([*run, "--speed", "2", "-q", "--overwrite"]) == 0
     assert (folder / "results/0001.wav").read_bytes() != before
 
@@ -495,13 +503,39 @@ def test_all_rows_whose_voice_is_missing_are_named(folder, capsys):
         (["align", "silent.wav", "hello"], 1, "the recording of 1.00 s is silent"),
         (["align", "me.wav", "--file", "latin.txt"], 1, "latin.txt is not UTF-8 text"),
         (["dub", "latin.txt", *MACHINE], 1, "latin.txt is not UTF-8 text"),
+        (["dub", "one.srt", "--speed", "2", *MACHINE], 1, "in their times; leave out --speed"),
+        (["dub", "one.srt", "--duration", "2", *MACHINE], 1, "in their times; leave out --duration"),
+        (["dub", "one.srt", "--speaker", "A=lj", "A=heart", *MACHINE], 1, "--speaker gives A more than one voice"),
+        (["dub", "one.srt", "--words", "one.srt", *MACHINE], 1, "one.srt is read, and would be replaced; name another"),
+        (["say", "hello", *VOICE, *MACHINE, "-o", "./me.wav"], 1, "name another file with --output"),
+        (["dialog", "[S1] hi [S2] ho", *TWO, *MACHINE, "-o", "you.wav"], 1, "you.wav is read, and would be replaced"),
+        (["align", "me.wav", "--file", "one.srt", "-o", "one.srt"], 1, "name another file with --output"),
+        (
+            ["say", "hello", *VOICE, "--voice-start", "0.7", "--voice-end", "inf", *MACHINE],
+            1,
+            "nothing from 0.7 to inf s",
+        ),
+        (["say", "hello", "--speed", "inf", *MACHINE], 1, "speed must be from 0.01 to 1000, not inf"),
+        (["say", "hello", "--max-chunk-seconds", "inf", *MACHINE], 1, "must be a number of seconds above 0, not inf"),
+        (
+            ["voice", "save", "me.safetensors", "me.wav", "low", *MACHINE],
+            1,
+            "is no name for a voice, but that of a voice f",
+        ),
+        (["check", "x.tsv", "--min-len", "nan"], 1, "min_len must be 0 or more, not nan"),
+        (["check", "x.tsv", "--num-workers", "-1"], 1, "num_workers must be 0 or more, not -1"),
+        (["prepare", "x.tsv", "--num-workers", "-1"], 1, "num_workers must be 0 or more, not -1"),
+        (["prepare", "x.tsv", "--prefix", "a/b"], 1, "prefix is a part of the names of files, not 'a/b'; --output-dir"),
         (["evaluate", "list.tsv", "results", "--suite", "foo"], 1, "there is no suite 'foo'; known: offline"),
     ],
 )
 def test_a_mistake_is_one_line_and_a_status(arguments, status, message, capsys, no_ear, folder):
     write(folder / "silent.wav", Audio(np.full((1, 24000), 0.1, np.float32), 24000))
     (folder / "latin.txt").write_bytes("café".encode("latin-1"))
+    (folder / "one.srt").write_text("1\n00:00:00,500 --> 00:00:01,500\nhello\n")
+    before = {path: path.read_bytes() for path in folder.glob("*.*")}
     assert main(arguments) == status
+    assert {path: path.read_bytes() for path in folder.glob("*.*")} == before
     err = capsys.readouterr().err
     assert message in err
     last = err.strip().splitlines()[-1]

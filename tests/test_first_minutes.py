@@ -66,6 +66,15 @@ def test_a_voice_that_lacks_something_says_what(synthesizer, voice, message, no_
         synthesizer.synthesize("hello", voice, FAST)
 
 
+def test_what_helps_with_a_text_of_another_language_is_an_option_here():
+    remedy = r".*; --skip-unknown \(skip_unknown\) leaves out such characters; another language needs a model of it$"
+    speaker = zipvoice.load()
+    with pytest.raises(ValueError, match=f"^the text: {remedy}"):
+        speaker.check_text("hi ש")
+    with pytest.raises(ValueError, match=f"^the transcript of the voice: {remedy}"):
+        speaker.prompt(tone(1.0), "ש")
+
+
 def test_voices_lists_names(synthesizer):
     packaged = ["heart", "kathleen", "libri26", "lj"]
     assert zipvoice.voices() == packaged

@@ -298,6 +298,9 @@ def test_other_formats_are_read_by_the_library(tmp_path):
         assert (cue.start, cue.end, cue.text) == (1.0, 2.5, "Hello,\nthere"), name
     assert read_subtitles(tmp_path / "a.ass")[0].speaker == "Anna"
     assert read_subtitles(tmp_path / "a.ass")[0].line == 7
+    (tmp_path / "b.sub").write_text("{24}{60}Hello\n")
+    with pytest.raises(ValueError, match=r"b\.sub, which counts in frames, .*; \{1\}\{1\}25 as first line does"):
+        read_subtitles(tmp_path / "b.sub")
     for name, message in (("a.ass", "has no cues"), ("a.xml", "in no known format of subtitles, cannot be read")):
         (tmp_path / name).write_text("no subtitles")
         with pytest.raises(ValueError, match=message):
@@ -435,7 +438,11 @@ def test_all_cues_that_cannot_be_spoken_are_named_at_once(synthesizer, voices):
     with pytest.raises(ValueError) as error:
         dub(synthesizer, bad, voices, FAST)
     assert re.findall(r"line (\d+)", str(error.value)) == ["7", "9", "13"]
-    assert "line 7 is Ana's, who has no voice; did you mean 'Anna'" in str(error.value)
+    assert "line 7 is Ana's, who has no voice; give one with --speaker Ana=VOICE; did you mean 'Anna'" in str(
+        error.value
+    )
+    with pytest.raises(ValueError, match=r"--speaker 'Old Bo'=VOICE$"):
+        dub(synthesizer, [Cue(1, 0, 1, "hi", "Old Bo")], {None: voices[None]}, FAST)
     assert re.search("line 9 .*: the text: ", str(error.value))
     with pytest.raises(ValueError, match="line 11 names no speaker"):
         dub(synthesizer, [bad[2]], {"Anna": voices["Anna"]}, FAST)

@@ -23,6 +23,7 @@ MISTAKES = [
     ("say hi -s abc", "--speed takes FLOAT, not 'abc';"),
     ("say hi -m", "--model needs a value, MODEL;"),
     ("batch l.txt --words xml", "--words is one of json, srt, vtt, TextGrid, not 'xml';"),
+    ("say hi --solver x", "--solver is one of euler, midpoint, heun, adams-bashforth, mean-flow, not 'x';"),
     ("tokenize x --tokenizer german", f"--tokenizer is one of {TOKENIZERS}, not 'german';"),
     ("finetune x --train y --tokenizer german", f"--tokenizer is one of {TOKENIZERS}, not 'german';"),
     ("prepare x --tokenizer german", f"--tokenizer is one of {TOKENIZERS}, not 'german';"),

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from zipvoice.cli.parsing import note, parse
-from zipvoice.cli.synthesis import lines_of
+from zipvoice.cli.synthesis import Result, lines_of, spare_inputs
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ def align(arguments: list[str]) -> None:
         raise ValueError("what does the recording say? Give its text, or --file, one of them")
     if command.output is not None:
         format_of(command.output)  # before any work
+        spare_inputs(Result(str(command.output)), command.audio, command.file)
     audio = read(command.audio)
     text = "".join(lines_of(command.file)) if command.file else command.text
     words = find_words(audio, text, command.language)

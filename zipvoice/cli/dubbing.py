@@ -9,7 +9,7 @@ import tyro
 
 from zipvoice import builtin
 from zipvoice.cli.parsing import note, parse
-from zipvoice.cli.synthesis import Delivery, Machine, Options, Result, progress
+from zipvoice.cli.synthesis import Delivery, Machine, Options, Result, progress, spare_inputs
 from zipvoice.config.synthesis import SynthesisOptions
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class DubCommand:
 def dub(arguments: list[str]) -> None:
     command = parse(DubCommand, "dub", arguments)
     speakers = dict(_assignment(item) for item in command.speaker)
+    _check(command)
     from zipvoice.synthesis.output import check_length
     from zipvoice.synthesis.subtitles import dub_parts, plan_cues, read_subtitles
     from zipvoice.synthesis.voices import find_prompt
@@ -52,10 +53,14 @@ def dub(arguments: list[str]) -> None:
     result = command.result
     cues, delivery = read_subtitles(command.subtitles, list(speakers)), Delivery(result)
     options = delivery.words.options(command.options)
+    for name in speakers.keys() - {cue.speaker for cue in cues}:
+        note(f"no cue is {name}'s; --speaker {name}=... is not used")
     synthesizer = command.machine.load()
     check_length(result.output, max(cue.end for cue in cues), synthesizer.num_channels)
-    settings = {"target_rms": options.target_rms, "raw": options.raw}
-    voices: dict[str | None, Prompt] = {name: find_prompt(synthesizer, voice) for name, voice in speakers.items()}
+    settings: dict[str, Any] = {"target_rms": options.target_rms, "raw": options.raw}
+    voices: dict[str | None, Prompt] = {
+        name: find_prompt(synthesizer, voice, **settings) for name, voice in speakers.items()
+    }
     voices[None] = find_prompt(synthesizer, command.voice, command.voice_text, **settings)
     fits = plan_cues(synthesizer, cues, voices, options, command.fit)
     if not (result.quiet or result.json):
@@ -80,6 +85,18 @@ def _tell_fits(fits: list["Fit"]) -> None:
             how = f"{fit.stretch:.2f} times its natural {fit.natural_seconds:.2f} s"
             late = f", {fit.seconds - fit.cue.seconds:.2f} s after its end" if fit.is_too_long else ""
             note(f"  line {fit.cue.line}: {fit.cue.seconds:.2f} s are {how}{late}: {fit.cue.text[:50]!r}")
+
+
+def _check(command: DubCommand) -> None:
+    """Raise ValueError for what dubbing cannot heed."""
+    names = [_assignment(item)[0] for item in command.speaker]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--speaker gives {name} more than one voice; leave one")
+    if command.options.speed != SynthesisOptions.speed or command.options.duration is not None:
+        given = "duration" if command.options.duration is not None else "speed"
+        raise ValueError(f"cues are spoken at the pace of the voice, in their times; leave out --{given}")
+    spare_inputs(command.result, command.subtitles, command.voice, *(_assignment(item)[1] for item in command.speaker))
 
 
 def _assignment(item: str) -> tuple[str, str]:

@@ -118,6 +118,7 @@ class Say:
 
 def say(arguments: list[str]) -> None:
     command = parse(Say, "say", arguments)
+    spare_inputs(command.result, command.voice, command.file)
     text = _text(command.text, command.file, command.markdown)
     from zipvoice.synthesis.voices import find_prompt
 
@@ -160,6 +161,7 @@ def dialog(arguments: list[str]) -> None:
     command = parse(Dialog, "dialog", arguments)
     if len(command.voice_text) not in (0, len(command.voice)):
         raise ValueError("give as many of --voice-text as of --voice, in the same order, or none for saved voices")
+    spare_inputs(command.result, command.file, *command.voice)
     text = _text(command.text, command.file, command.markdown)
     synthesizer = command.machine.load()
     voices = command.voice or (() if synthesizer.is_dialogue else builtin.DIALOGUE_VOICES)
@@ -267,6 +269,14 @@ def steps_taken(synthesizer: "Synthesizer", options: "ResolvedOptions", quiet: b
         what = "fast" if is_fast else "the model has no fast steps (zipvoice search-steps finds some), so as usual"
         note(f"{what}: {options.num_steps} steps, {count} evaluations of the network")
     return {"fast": is_fast, "num_steps": options.num_steps, "evaluations": count}
+
+
+def spare_inputs(result: Result, *inputs: str | Path | None) -> None:
+    """Raise ValueError if what is read would be replaced by the speech or its words."""
+    for flag, output in (("--output", result.output), ("--words", result.words)):
+        for path in inputs:
+            if path and output and Path(output).is_file() and Path(path).exists() and Path(path).samefile(output):
+                raise ValueError(f"{path} is read, and would be replaced; name another file with {flag}")
 
 
 class Delivery:

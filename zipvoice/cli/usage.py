@@ -59,8 +59,8 @@ def _told(text: str, options: Sequence[Option]) -> str:
         return f"{match[1].split('/')[-1]} takes {_value_of(match[1], options)}{found}"
     if match := re.match(r"Missing value for argument '([^']+)'", text):
         return f"{match[1].split('/')[-1]} needs a value, {_value_of(match[1], options)}"
-    if match := re.match(r"invalid choice ('.*?') for argument '([^']+)'\. Expected one of \((.*?),?\)", text):
-        choices = [choice for choice in re.findall(r"'([^']*)'", match[3]) if choice]
+    if match := re.match(r"invalid choice ('.*?') for argument '([^']+)'\. Expected one of ", text):
+        choices = [choice for choice in _value_of(match[2], options).strip("{}").split(",") if choice]
         return f"{match[2].split('/')[-1]} is one of {', '.join(choices)}, not {match[1]}"
     return text[:1].lower() + text[1:].rstrip(".")
 

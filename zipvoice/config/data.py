@@ -50,6 +50,17 @@ class PrepareOptions:
             raise ValueError("a token table (tokens) is of use with a tokenizer only: choose one (--tokenizer)")
         if self.shard_size < 1:
             raise ValueError(f"shard_size must be at least 1, not {self.shard_size}")
+        for name, part in (("prefix", self.prefix), ("subset", self.subset)):
+            if "/" in part or "\\" in part:
+                raise ValueError(
+                    f"{name} is a part of the names of files, not {part!r}; --output-dir names their folder"
+                )
+        _check_workers(self.num_workers)
+
+
+def _check_workers(num_workers: int) -> None:
+    if num_workers < 0:
+        raise ValueError(f"num_workers must be 0 or more, not {num_workers}")
 
 
 @dataclass(frozen=True)
@@ -151,4 +162,8 @@ class CheckOptions:
     """Worker processes; 0 works in this process."""
 
     def __post_init__(self) -> None:
+        for name in ("min_len", "max_len"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        _check_workers(self.num_workers)
         require_espeak(self.tokenizer, self.language)

@@ -126,17 +126,21 @@ class SynthesisOptions:
             ("num_steps", self.num_steps is None or self.num_steps >= 1, "at least 1"),
             ("num_steps", (self.num_steps or 1) <= MOST_STEPS, f"at most {MOST_STEPS}"),
             ("guidance_every", self.guidance_every is None or self.guidance_every >= 1, "at least 1"),
-            ("speed", 0 < self.speed < float("inf"), "above 0"),
+            ("speed", self.speed > 0, "above 0"),
             ("speed", SLOWEST <= self.speed <= FASTEST, f"from {SLOWEST:g} to {FASTEST:g}"),
-            ("duration", not 1 <= (self.duration or 0) / LONGEST_SECONDS < float("inf"), f"below {LONGEST_SECONDS} s"),
+            ("duration", not (self.duration or 0) >= LONGEST_SECONDS, f"below {LONGEST_SECONDS} s"),
             ("seed", abs(self.seed) < 2**63, "below 2^63"),
             ("t_shift", self.t_shift is None or 0 < self.t_shift <= 1, "above 0 and at most 1"),
             ("temperature", 0 <= (self.temperature or 0) <= 1, "from 0 to 1"),
             ("loudness", -60 <= self.loudness <= 0, "from -60 to 0 LUFS"),
             ("target_rms", 0 <= self.target_rms <= 1, "from 0 to 1"),
-            ("guidance_scale", 0 <= (self.guidance_scale or 0) < float("inf"), "0 or more"),
+            ("guidance_scale", 0 <= (self.guidance_scale or 0) < float("inf"), "a number of 0 or more"),
             *(
-                (name, getattr(self, name) is None or 0 < getattr(self, name) < float("inf"), "above 0 seconds")
+                (
+                    name,
+                    getattr(self, name) is None or 0 < getattr(self, name) < float("inf"),
+                    "a number of seconds above 0",
+                )
                 for name in ("duration", "max_chunk_seconds", "first_chunk_seconds", "max_batch_seconds")
             ),
         ):

@@ -54,7 +54,8 @@ class Kept:
     path: Path
     seconds: float
     changed: tuple[str, ...]
-    """What it was spoken with that is different now: names of options, text, voice, model."""
+    """What it was spoken with that is different now: names of options, text, voice, model; words if they are wanted and
+    have no file beside it."""
 
 
 # ---------------------------------------------------------------- checking
@@ -155,7 +156,8 @@ class ListWork:
                 seconds, note = _read_note(path)
                 now = self._note(utterance)
                 changed = [name for name in now | note if now.get(name) != note.get(name, _DEFAULTS.get(name))]
-                yield Kept(utterance.id, path, seconds, tuple(changed) if note else ())
+                lacks_words = bool(self.words) and not path.with_suffix(self.words).exists()
+                yield Kept(utterance.id, path, seconds, (*(changed if note else ()), *["words"] * lacks_words))
 
     def outcomes(self) -> Iterator[Outcome]:
         """Speak what has no file yet, in batches, and tell what became of each utterance as it is written.

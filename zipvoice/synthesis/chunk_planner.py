@@ -13,6 +13,7 @@ from zipvoice.audio.mel import HOP, SAMPLING_RATE
 from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
 from zipvoice.model.duration import MIN_FRAMES, SHORT_SECONDS, predicted_frames, short_text_floor
 from zipvoice.synthesis.prompt import Prompt
+from zipvoice.text.characters import UnspeakableError
 from zipvoice.text.chunking import Chunk, chunks
 from zipvoice.text.markup import pause_seconds, pause_token
 from zipvoice.text.punctuation import add_punctuation
@@ -147,7 +148,7 @@ class ChunkPlanner:
             if self.dialogue:
                 check_turns(tokens)
         except ValueError as error:
-            raise ValueError(f"the text: {error}") from None
+            raise refused("the text", error) from None
         return merged_turns(tokens) if self.dialogue else tokens
 
     def _chunks(
@@ -285,6 +286,14 @@ def _with_pause(part: Chunk) -> list[str]:
 
 
 # ---------------------------------------------------------------- text
+
+
+def refused(what: str, error: ValueError) -> ValueError:
+    """An error about a text or a transcript, with what can be done about it where speech is made."""
+    if not isinstance(error, UnspeakableError):
+        return ValueError(f"{what}: {error}")
+    remedy = "--skip-unknown (skip_unknown) leaves out such characters; another language needs a model of it"
+    return ValueError(f"{what}: {error.fault}; {remedy}")
 
 
 def paragraphs(text: Text) -> Iterator[tuple[str, float]]:

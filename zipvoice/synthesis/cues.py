@@ -168,6 +168,10 @@ def _by_library(path: Path, content: str, lines: Sequence[str]) -> Iterator[Cue]
         known = {**pysubs2.formats.FILE_EXTENSION_TO_FORMAT_IDENTIFIER, ".txt": None}  # of several formats
         kind = known.get(path.suffix.lower())
         events = list(pysubs2.SSAFile.from_string(content, kind))
+    except pysubs2.exceptions.UnknownFPSError:
+        raise ValueError(
+            "which counts in frames, does not say how many a second has; {1}{1}25 as first line does"
+        ) from None
     except Exception as error:  # each format has errors of its own
         raise ValueError(f"a file that is in no known format of subtitles, cannot be read: {error}") from None
     places = [number for number, line in enumerate(lines, start=1) if line.startswith(("Dialogue:", "Comment:"))]

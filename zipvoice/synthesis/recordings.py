@@ -55,7 +55,8 @@ def part(audio: Audio, start: float | None, end: float | None) -> Audio:
     if not 0 <= first < last or first >= audio.seconds:
         raise ValueError(f"there is nothing from {first:g} to {last:g} s: the recording lasts {audio.seconds:.2f} s")
     rate = audio.sampling_rate
-    return Audio(np.ascontiguousarray(audio.samples[:, round(first * rate) : round(last * rate)]), rate)
+    samples = audio.samples[:, round(first * rate) : round(min(last, audio.seconds) * rate)]
+    return Audio(np.ascontiguousarray(samples), rate)
 
 
 def mended(audio: Audio) -> Audio:

@@ -2,6 +2,7 @@
 """Subtitles spoken in their times: several voices, one timeline, which is given out as it is made."""
 
 import math
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -168,7 +169,11 @@ def _check_speaker(cue: Cue, voices: Mapping[str | None, Prompt]) -> None:
     known = [name for name in voices if name is not None]
     if cue.speaker is None:
         raise ValueError(f"the cue at line {cue.line} names no speaker, and there is no voice for such cues")
-    raise ValueError(f"the cue at line {cue.line} is {cue.speaker}'s, who has no voice{suggestion(cue.speaker, known)}")
+    meant = suggestion(cue.speaker, known) if known else ""
+    name = shlex.quote(cue.speaker)
+    raise ValueError(
+        f"the cue at line {cue.line} is {cue.speaker}'s, who has no voice; give one with --speaker {name}=VOICE{meant}"
+    )
 
 
 # ---------------------------------------------------------------- speaking

@@ -30,6 +30,7 @@ from zipvoice.synthesis.chunk_planner import (
     batches,
     for_stream,
     punctuated,
+    refused,
 )
 from zipvoice.synthesis.crossfade import BareJoiner, ChunkAudio, Crossfader, ExactJoiner, Joiner, cut_to, joined
 from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
@@ -202,7 +203,7 @@ class Synthesizer:
             tokens = dialogue.prompt_turns(tokens) if self.is_dialogue else tokens
             self._ids(tokens)
         except ValueError as error:
-            raise ValueError(f"the transcript of the voice: {error}") from None
+            raise refused("the transcript of the voice", error) from None
         known = tuple(token for token in tokens if token in self.table)
         if not known:
             raise ValueError(f"the transcript of the voice has nothing that can be spoken: {text[:80]!r}")

@@ -58,6 +58,8 @@ def check_name(name: str, replace: bool = False) -> None:
     """Raise ValueError for a name that is no file name, or that, unless it is to be replaced, a voice has already."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a voice; use letters, digits, dots, dashes and underscores")
+    if Path(name).suffix == SUFFIX:
+        raise ValueError(f"{name!r} is no name for a voice, but that of a voice file; leave out {SUFFIX}")
     if replace:
         return
     if name in saved():
