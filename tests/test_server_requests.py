@@ -15,7 +15,7 @@ from tiny_models import make_synthesizer, tone
 from zipvoice.audio.words import Word
 from zipvoice.config.server import ServerOptions
 from zipvoice.config.strict_json import unique_keys
-from zipvoice.server import json_bodies, recordings
+from zipvoice.server import json_bodies, recordings, speech_routes
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.answers import heard, shown_words
 from zipvoice.server.app import build_app
@@ -332,6 +332,14 @@ def test_an_item_of_a_batch_says_what_it_says_by_any_name(app):
     answer = ask(app, "POST", "/v1/audio/speech/batch", json=body).json()
     assert [result.get("error", {}).get("code") for result in answer["results"]] == ["voice_not_found", None, None]
     assert answer["results"][1]["audio_data"] == answer["results"][2]["audio_data"]
+
+
+def test_the_sounds_of_a_batch_are_bounded_together(app, monkeypatch):
+    monkeypatch.setattr(speech_routes, "MAX_BATCH_BYTES", 0)
+    body = {"items": [{"input": "one."}] * 5, "voice": "low", **QUICK}
+    answer = ask(app, "POST", "/v1/audio/speech/batch", json=body).json()
+    codes = [result.get("error", {}).get("code") for result in answer["results"]]
+    assert codes[0] is None and codes[2:] == ["too_large"] * 3
 
 
 def test_recordings_that_wait_to_be_decoded_are_bounded(monkeypatch):

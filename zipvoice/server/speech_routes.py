@@ -34,6 +34,9 @@ from zipvoice.server.speaker import Speaker, told
 from zipvoice.server.speech_job import SpeechJob
 from zipvoice.synthesis.synthesizer import joined
 
+MAX_BATCH_BYTES = 1 << 27
+"""Of the sounds of a batch, before which another is begun: 47 minutes of wav."""
+
 router = APIRouter(prefix="/v1/audio", tags=["speech"], route_class=JsonRoute)
 
 
@@ -142,13 +145,21 @@ async def batch(body: Batch, request: Request, speaker: Speaking) -> dict[str, A
 
 
 class _Door:
-    """Lets the first of several jobs in if there is room for it, and the others when there is."""
+    """Lets the first of several jobs in if there is room for it, and the others when there is.
+
+    The answer holds the sounds of all: when those that are there are large, no more is spoken.
+    """
 
     def __init__(self) -> None:
         self.is_open, self._lock = False, asyncio.Lock()
+        self.num_bytes = 0
+        """Of the sounds that are there."""
 
     async def enter(self, speech: Speech, speaker: Speaker, key: str) -> SpeechJob:
         """Begin to speak. Raises ApiError."""
+        if self.num_bytes > MAX_BATCH_BYTES:
+            message = f"the sounds before this one have {self.num_bytes} bytes; send the others in batches of their own"
+            raise ApiError(413, message, "too_large")
         async with self._lock:
             if not self.is_open:
                 job = await speaker.speak(speech, key)
@@ -169,6 +180,7 @@ async def _item(item: dict[str, Any], speaker: Speaker, key: str, door: _Door) -
         async with await door.enter(speech, speaker, key) as job:
             sound = joined([part async for part in job])
             data = await asyncio.to_thread(whole_file, speech.response_format, sound)
+            door.num_bytes += len(data)
     except Exception as error:
         raise told(error) from None
     return {
