@@ -54,7 +54,7 @@ class ServerOptions:
     send_seconds: float = 60.0
     """A client that takes in nothing for so long is let go."""
     request_seconds: float = 300.0
-    """Speech must be finished within this time, unless the request asks for less."""
+    """A stream must have begun within this time, and other speech be finished, unless the request asks for less."""
     drain_seconds: float = 30.0
     """When told to end, the server finishes what it is speaking for at most this long."""
     log_requests: bool = False
