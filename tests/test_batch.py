@@ -163,6 +163,7 @@ def test_what_the_model_cannot_speak_is_found_before_work_starts(synthesizer, re
     [
         ("EN", TokenizerConfig(), True),
         ("zh-TW", TokenizerConfig(), True),
+        ("en_US", TokenizerConfig("espeak", "en-us"), True),  # as Wyoming has them
         ("de", TokenizerConfig(), False),
         ("de-AT", TokenizerConfig("espeak", "de"), True),
         ("en", TokenizerConfig("espeak", "en-us"), True),

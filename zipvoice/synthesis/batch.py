@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache, lru_cache
@@ -106,9 +107,10 @@ def spoken_languages(tokenizer: TokenizerConfig) -> tuple[str, ...]:
 
 
 def check_language(language: str | None, tokenizer: TokenizerConfig) -> None:
-    """Raise ValueError for a language that the model does not speak; None says nothing."""
+    """Raise ValueError for a language that the model does not speak, as en, en-US or en_US; None says nothing."""
     spoken = spoken_languages(tokenizer)
-    if language and spoken and language.lower().split("-")[0] not in {name.split("-")[0] for name in spoken}:
+    without_region = {name.split("-")[0] for name in spoken}
+    if language and spoken and re.split("[-_]", language.lower())[0] not in without_region:
         raise ValueError(f"the language {language!r} is not one that the model speaks: {', '.join(spoken)}")
 
 
