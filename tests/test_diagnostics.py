@@ -108,6 +108,17 @@ def test_statistics_come_in_the_order_of_the_forward_pass_and_leave_the_weights_
     assert num_hooks(model) == hooks
 
 
+def test_gradients_are_shown_as_they_are_not_as_they_were_scaled():
+    scaled = Precision("fp32", "cpu")
+    scaled.scale = 1024.0
+    plain, found = (
+        diagnose(new_model(), OBJECTIVE, [batch_of(20)], generator(), p) for p in (Precision("fp32", "cpu"), scaled)
+    )
+    assert {s.what for s in found} == {"output", "gradient", "weight", "weight gradient"}
+    for expected, one in zip(plain, found, strict=True):
+        assert one.rms == pytest.approx(expected.rms, rel=1e-4), (one.name, one.what)
+
+
 def test_the_table_has_a_line_for_each_place():
     statistics = diagnose(new_model(), OBJECTIVE, [batch_of(20)], generator())
     lines = table(statistics).splitlines()

@@ -2,6 +2,7 @@
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -53,6 +54,31 @@ def test_samples_begin_with_noise_of_the_temperature(tmp_path):
     torch.testing.assert_close(made[mask], x[mask])
     warm = Samples(batch, samples.metrics, FeatureConfig(), replace(sampling, temperature=1.0), torch.nn.Identity())
     assert not torch.allclose(warm.continuations(model)[mask], x[mask])
+
+
+@pytest.mark.parametrize(("case", "num_channels"), [("zipvoice_u5", 1), ("stereo_u5", 2)])
+def test_samples_are_vocoded_in_their_length_and_scale(case, num_channels):
+    heard, shown = [], []
+    writer = SimpleNamespace(
+        add_figure=lambda tag, *_: shown.append(tag),
+        add_audio=lambda tag, wave, step, rate: shown.append((tag, step, rate)),
+    )
+    batch, model = small_batch(num_channels), reference(case).model
+    feature = FeatureConfig(scale=0.1)
+    samples = Samples(batch, SimpleNamespace(writer=writer), feature, FEW_STEPS, lambda mel: heard.append(mel), every=2)
+    samples(model, 3)
+    assert not heard
+    samples(model, 4)
+    made = samples.continuations(model)
+    expected = [
+        (made[index, :length] / 0.1).clamp(-30, 10).split(20, dim=1)[channel].T[None]
+        for index, length in enumerate([20, 13])
+        for channel in range(num_channels)
+    ]
+    assert all(torch.equal(torch.from_numpy(mel), one) for mel, one in zip(heard, expected, strict=True))
+    channels = [""] if num_channels == 1 else ["/channel0", "/channel1"]
+    tags = [f"samples/{name}{channel}" for name in "ab" for channel in channels]
+    assert shown == [each for tag in tags for each in (tag, (tag, 4, 24000))]
 
 
 def test_records_are_lines_of_json_and_can_be_cut_off(tmp_path):

@@ -139,6 +139,15 @@ def test_clipped_steps_are_counted():
     assert report.grad_norm == optimizer.clipping()[0][0]
 
 
+def test_a_step_is_clipped_if_any_of_its_groups_is(monkeypatch):
+    model, optimizer = model_and_optimizer()
+    monkeypatch.setattr(optimizer, "clipping", lambda: [(1.0, 1.0), (3.0, 0.5), (2.0, 1.0)])
+    monitor = Monitor(RunConfig(), model, optimizer)
+    monitor.stepped(1, 0, 0)
+    report = monitor.report(1)
+    assert (report.grad_norm, report.clipped) == (3.0, 1.0)
+
+
 # ---------------------------------------------------------------- the time left
 
 
