@@ -25,6 +25,7 @@ from zipvoice.text.token_table import TokenTable
 from zipvoice.training import checkpoint, run
 from zipvoice.training.objectives import BASE_MASK, DIALOG_MASK
 from zipvoice.training.run import train
+from zipvoice.training.settings import check_unchanged
 from zipvoice.training.trainer import Trainer
 
 
@@ -129,6 +130,28 @@ def test_what_cannot_change_is_refused(corpus, finished, changes, message):
     with pytest.raises(ValueError, match=f"checkpoints of a run with other settings.*{message}"):
         train(run_config(corpus, finished, **changes))
     assert (finished / "run.json").read_text() == before
+
+
+def test_a_setting_that_is_new_or_gone_is_one_that_differs(tmp_path):
+    """Those that are not set are not written."""
+    plain = RunConfig(exp_dir=str(tmp_path))
+    taught = replace(plain, objective=ObjectiveConfig(teacher="t", ema_decay=0.5))
+    for before, now, words in (
+        (
+            plain,
+            taught,
+            r"objective was \{'ema_decay': 0.9999, 'teacher': None\}, is \{'ema_decay': 0.5, 'teacher': 't'\}",
+        ),
+        (
+            taught,
+            plain,
+            r"objective was \{'teacher': 't', 'ema_decay': 0.5\}, is \{'teacher': None, 'ema_decay': 0.9999\}",
+        ),
+    ):
+        write_json(before, tmp_path / "run.json")
+        with pytest.raises(ValueError, match=words):
+            check_unchanged(now, ("model", "objective"), tmp_path, [])
+        check_unchanged(now, ("model", "data"), tmp_path, [])
 
 
 def test_fine_tuning_starts_from_the_given_weights(corpus, finished, tmp_path):
