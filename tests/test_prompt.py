@@ -13,6 +13,7 @@ from zipvoice.audio.files import read, write
 from zipvoice.audio.silence import remove_silence
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.synthesis.prompt import recording_complaints, trimmed
+from zipvoice.synthesis.voices import heard
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +158,12 @@ def test_the_same_voice_is_written_alike(synthesizer, tmp_path):
         voice.save(path)
         written.add(path.read_bytes())
     assert len(written) == 1 and (Prompt.load(path).text, Prompt.load(path).tokens) == (voice.text, voice.tokens)
+
+
+def test_a_voice_is_heard_as_loud_as_it_was_recorded_and_not_beyond_full_scale(synthesizer):
+    soft, loud = (heard(synthesizer.prompt(tone(1.0, level), "a low tone", raw=True)) for level in (0.2, 1.0))
+    assert np.abs(soft.samples[:, 3000:-3000]).max() == pytest.approx(0.2, rel=0.05)
+    assert 0.999 < np.abs(loud.samples).max() <= 1
 
 
 def test_a_saved_voice_speaks_the_same_samples(synthesizer, tmp_path):
