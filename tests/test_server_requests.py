@@ -3,9 +3,11 @@
 
 import asyncio
 import base64
+import json
 import logging
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -15,7 +17,7 @@ from tiny_models import make_synthesizer, tone
 from zipvoice.audio.words import Word
 from zipvoice.config.server import ServerOptions
 from zipvoice.config.strict_json import unique_keys
-from zipvoice.server import json_bodies, recordings, speech_routes
+from zipvoice.server import json_bodies, recordings, speech_routes, wyoming
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.answers import heard, shown_words
 from zipvoice.server.app import build_app
@@ -326,6 +328,18 @@ def test_a_batch_that_finds_no_room_is_refused_as_a_whole(app, speaker):
     assert speaker.scheduler.metrics().open == 0
 
 
+def test_an_item_that_finds_no_room_later_is_an_error_of_its_own(app, monkeypatch):
+    async def too_late(*_):
+        raise busy("all places are taken", 1.0, "busy")
+
+    monkeypatch.setattr(Speaker, "submit_later", too_late)
+    body = {"items": [{"input": "one."}, {"input": "two."}], "voice": "low", **QUICK}
+    answer = ask(app, "POST", "/v1/audio/speech/batch", json=body)
+    assert answer.status_code == 200
+    first, second = answer.json()["results"]
+    assert (first["status"], second["status"], second["error"]["code"]) == ("success", "error", "busy")
+
+
 def test_an_item_of_a_batch_says_what_it_says_by_any_name(app):
     items = [{"input": "one.", "voice": "nobody", "speaker": None}, {"input": "one.", "voice": None}, {"input": "one."}]
     body = {"items": items, "speaker": "low", "num_step": 1, "num_steps": None, "seed": 7}
@@ -390,6 +404,35 @@ def test_an_address_that_is_taken_or_not_there_is_told_with_what_helps():
 
 def _endless(speaker):
     return SpeechRequest(TextFeed(), speaker.voices.get("low"))
+
+
+# ---------------------------------------------------------------- Wyoming
+
+
+def test_each_text_of_a_connection_may_be_as_long_as_one(speaker):
+    """Of ten characters: two of eight pass, in pieces, and one of eleven does not."""
+    speaker = replace(speaker, options=replace(speaker.options, max_characters=10))
+    told = []
+
+    async def drained():
+        pass
+
+    def write(data):
+        told.append(json.loads(data.partition(b"\n")[0])["type"])
+
+    async def talk():
+        writer = SimpleNamespace(get_extra_info=lambda name: ("me", 1), write=write, drain=drained)
+        client = wyoming._Client(speaker, writer)
+        for pieces in (["one ", "two."], ["six ", "two."], ["one ", "two ", "six."]):
+            await client.handle(wyoming.Event("synthesize-start", {"voice": {"name": "low"}}))
+            for text in pieces:
+                await client.handle(wyoming.Event("synthesize-chunk", {"text": text}))
+            await client.handle(wyoming.Event("synthesize-stop"))
+
+    asyncio.run(talk())
+    spoken, stopped = ["audio-start", "audio-chunk", "audio-stop"], "synthesize-stopped"
+    kinds = [kind for kind, before in zip(told, [None, *told], strict=False) if kind != before]
+    assert kinds == [*spoken, stopped, *spoken, stopped, "error", stopped]
 
 
 # ---------------------------------------------------------------- names of requests

@@ -66,6 +66,24 @@ def test_stored_sound_is_that_of_the_files_to_16_bits(manifest, sounds):
         np.testing.assert_allclose(load_audio(one).samples, load_audio(other).samples, atol=2**-15, rtol=0)
 
 
+@pytest.mark.parametrize("features", [False, True])
+def test_a_part_of_a_recording_is_the_whole_of_what_its_shard_holds(tmp_path, features):
+    audio = next(CORPUS.glob("*.ogg"))
+    rows = [f"{name}\tone\t{audio}\t{start}\t{end}" for name, start, end in (("a", 0.5, 1.0), ("b", 0.25, 0.75))]
+    (tmp_path / "list.tsv").write_text("\n".join(rows))
+    options = PrepareOptions(
+        str(tmp_path / "list.tsv"), str(tmp_path / "out"), features=features, storage="numpy_files"
+    )
+    listed, sharded = (list(read_cuts(prepare(replace(options, shar=shar)).manifest)) for shar in (False, True))
+    assert [cut.start for cut in listed] == [0.5, 0.25]
+    for one, other in zip(listed, sharded, strict=True):
+        assert (one.id, one.duration) == (other.id, other.duration)
+        if features:
+            np.testing.assert_array_equal(load_features(other, 100), load_features(one, 100))
+        else:
+            np.testing.assert_allclose(load_audio(other).samples, load_audio(one).samples, atol=1 / 32768)
+
+
 def test_lhotse_reads_what_we_write(features, sounds):
     for own, theirs in zip(read_cuts(features), lhotse.CutSet.from_shar(in_dir=features), strict=True):
         np.testing.assert_array_equal(load_features(own, 100), theirs.load_features())
