@@ -11,7 +11,7 @@ from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.duration import predicted_frames
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.solver import euler, time_grid
-from zipvoice.synthesis.sampling import advance, begin, evaluations, sample, share_steps
+from zipvoice.synthesis.sampling import advance, begin, begins_unguided, evaluations, sample, share_steps
 from zipvoice.synthesis.synthesizer import load
 
 NOISE = np.random.default_rng(0).standard_normal((20, 20), np.float32)
@@ -156,8 +156,37 @@ def test_reused_guidance_step_by_step_is_the_same_as_at_once():
         advance(rest[0], [trajectory])
         advance(rest[0], [other])
     np.testing.assert_allclose(trajectory.speech(rest[0]), expected, atol=1e-6)
-    assert not share_steps(REUSED, REUSED)  # it may be at another of its evaluations
     assert not np.allclose(expected, sample(*given(replace(REUSED, guidance_every=1)))[0], atol=1e-3)
+
+
+def test_utterances_that_reuse_guidance_step_together_whenever_they_came():
+    """Of unequal length and strength, at steps with and without an unconditional half, each as if it were alone."""
+    slower = replace(REUSED, num_steps=7, guidance_scale=2.0, temperature=0.5)
+    inputs = [([[9, 8, 7]], [[4, 5]], [ONES], [12], [NOISE]), ([[3, 4]], [[6, 7]], [ONES], [8], [NOISE[:-4]])]
+    model = Rows(runtime_model("zipvoice_u5"))
+    alone = [sample(model, *one, sampling)[0] for one, sampling in zip(inputs, (REUSED, slower), strict=True)]
+    num_alone, model.count = model.count, 0
+    (first,), (second,) = begin(model, *inputs[0], [REUSED]), begin(model, *inputs[1], [slower])
+    assert share_steps(REUSED, slower)
+    together = 0
+    advance(model, [first])
+    while waiting := [each for each in (second, first) if each.num_steps_left]:
+        group = [each for each in waiting if each.reuses_guidance == waiting[0].reuses_guidance]
+        together += len(group) == 2
+        advance(model, group)
+    assert together >= 3
+    for trajectory, expected in zip((first, second), alone, strict=True):
+        np.testing.assert_allclose(trajectory.speech(model), expected, atol=1e-5)
+    assert model.count == num_alone  # nothing is evaluated twice for the sake of the other
+    assert not share_steps(*[replace(REUSED, solver="heun")] * 2)  # evaluated twice in a step
+
+
+@pytest.mark.parametrize(("interval", "expected"), [(None, False), ((0.0, 0.5), False), ((0.1, 0.5), True)])
+def test_it_is_known_before_the_first_step_whether_it_has_guidance(interval, expected):
+    *rest, sampling = given(replace(REUSED, guidance_interval=interval))
+    (trajectory,) = begin(*rest, [sampling])
+    assert begins_unguided(sampling) is trajectory.reuses_guidance is expected
+    assert not begins_unguided(replace(sampling, guidance_every=1))
 
 
 def test_reused_guidance_is_the_same_in_both_runtimes():

@@ -124,12 +124,13 @@ def until(condition):
 # ---------------------------------------------------------------- the same sound
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_requests_spoken_together_sound_as_each_alone(synthesizer, prompt, stream):
+@pytest.mark.parametrize(("stream", "every"), [(False, 1), (True, 1), (False, 2)])
+def test_requests_spoken_together_sound_as_each_alone(synthesizer, prompt, stream, every):
     texts = ["one two three four.", LONG[:90], "seven eight nine ten!", "no.", "five six seven."]
     varied = zip(texts, (5, 2, 4, 1, 6), (0.5, 1.0, 1.5, 0.0, 1.0), strict=True)
+    options = replace(FAST, guidance_every=every)
     requests = [
-        SpeechRequest(text, prompt, replace(FAST, num_steps=n, guidance_scale=w), name=text[:9], stream=stream)
+        SpeechRequest(text, prompt, replace(options, num_steps=n, guidance_scale=w), name=text[:9], stream=stream)
         for text, n, w in varied
     ]
     with Scheduler(synthesizer, SchedulerLimits(max_batch_frames=6000)) as scheduler:

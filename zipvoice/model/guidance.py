@@ -4,12 +4,12 @@
 NumPy arrays and PyTorch tensors alike. Shapes: B batch, T frames, C mel bins of all channels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
 from zipvoice.config.synthesis import SamplingConfig
-from zipvoice.model.arrays import Array, cast, namespace
+from zipvoice.model.arrays import Array, cast, namespace, padded
 from zipvoice.model.condition import Condition
 from zipvoice.model.solver import Velocity
 
@@ -39,12 +39,10 @@ def classifier_free_guidance(velocity: Velocity, scale: float | Array) -> Veloci
         return velocity
 
     def guided(t: float | Array, x: Array, condition: Condition) -> Array:
-        xp, early = namespace(x), t <= 0.5
-        early = early if isinstance(early, bool) else cast(early, x)  # a factor of 1 or 0
+        early = _early(t, x)
         w = scale * (1 + early)
-        both = xp.concatenate([t, t]) if getattr(t, "ndim", 0) else t
-        v = velocity(both, xp.concatenate([x, x]), _with_unconditional(condition, early))
-        return (1 + w) * v[len(x) :] - w * v[: len(x)]
+        v, u = _halves(velocity, t, x, condition, early)
+        return (1 + w) * v - w * u
 
     return guided
 
@@ -93,16 +91,20 @@ def under_guidance(velocity: ScaledVelocity, scale: float | Array, sampling: Sam
             at times and a scale that are plain numbers.
     """
     if sampling.guidance_every > 1:
-        return _ReusedGuidance(velocity, sampling)
+        return ReusedGuidance(velocity, sampling)
     interval = sampling.guidance_interval
     return lambda t, x, condition, **end: velocity(t, x, condition, scale_at(t, scale, interval), **end)
 
 
-class _ReusedGuidance:
+class ReusedGuidance:
     """v + w (v - u), as `classifier_free_guidance`, with u evaluated at every k-th time only.
 
     At the times between, v - u is what it was. u is evaluated at the first two times, since v - u differs much between
     noise and the next state, and after t = 0.5, where its condition changes.
+
+    Args:
+        velocity: the conditional one at a guidance scale of zero.
+        sampling: says k, the scale and its interval.
     """
 
     def __init__(self, velocity: ScaledVelocity, sampling: SamplingConfig) -> None:
@@ -112,21 +114,76 @@ class _ReusedGuidance:
         self._was_early = True
 
     def __call__(self, t: float, x: Array, condition: Condition) -> Array:
-        scale = scale_at(t, self._sampling.guidance_scale, self._sampling.guidance_interval)
-        if scale == 0:
-            return self._velocity(t, x, condition, 0.0)
-        early = t <= 0.5
-        self._age += 1
-        is_due = self._num_evaluated < 2 or self._age >= self._sampling.guidance_every or early != self._was_early
-        if is_due:
-            xp = namespace(x)
-            both = self._velocity(t, xp.concatenate([x, x]), _with_unconditional(condition, early), 0.0)
-            v = both[len(x) :]
-            self._difference, self._age, self._was_early = v - both[: len(x)], 0, early
+        v, difference = self._evaluated(t, x, condition, self.is_due(t))
+        return v + self._change(t, difference)
+
+    def is_due(self, t: float) -> bool:
+        """Whether u is evaluated, where t is the next time."""
+        if self._weight(t) == 0:
+            return False
+        is_old = self._age + 1 >= self._sampling.guidance_every
+        return self._num_evaluated < 2 or is_old or (t <= 0.5) != self._was_early
+
+    def side_by_side(
+        self, others: Sequence["ReusedGuidance"], times: Sequence[float], lengths: Sequence[int]
+    ) -> Velocity:
+        """The velocity of one step of utterances that each have a time and a guidance of their own, this one's first.
+
+        Args:
+            others: u is due in all of them, or in none.
+            times: the next of each.
+            lengths: frames of each, of which v - u is kept.
+        """
+
+        def velocity(t: float | Array, x: Array, condition: Condition) -> Array:
+            v, difference = self._evaluated(t, x, condition, self.is_due(times[0]))
+            rows = []
+            for row, (one, time, length) in enumerate(zip((self, *others), times, lengths, strict=True)):
+                own = slice(row, row + 1), slice(length)
+                change = one._change(time, None if difference is None else difference[own])
+                rows.append((v[own] + change)[0])
+            return padded(rows, x.shape[1])
+
+        return velocity
+
+    def _evaluated(self, t: float | Array, x: Array, condition: Condition, is_due: bool) -> tuple[Array, Array | None]:
+        """v, and v - u where that is due."""
+        if not is_due:
+            return self._conditional(t, x, condition), None
+        v, u = _halves(self._conditional, t, x, condition, _early(t, x))
+        return v, v - u
+
+    def _conditional(self, t: float | Array, x: Array, condition: Condition) -> Array:
+        return self._velocity(t, x, condition, 0.0)
+
+    def _weight(self, t: float) -> float:
+        return scale_at(t, self._sampling.guidance_scale, self._sampling.guidance_interval) * (1 + (t <= 0.5))
+
+    def _change(self, t: float, difference: Array | None) -> Array:
+        """What is added to v at the next time: w (v - u), of this difference or the one of before."""
+        weight = self._weight(t)
+        if difference is not None:
+            self._difference, self._age, self._was_early = difference, 0, t <= 0.5
             self._num_evaluated += 1
-        else:
-            v = self._velocity(t, x, condition, 0.0)
-        return v + scale * (1 + early) * self._difference
+        elif weight:
+            self._age += 1
+        return weight * self._difference
+
+
+def _halves(
+    velocity: Velocity, t: float | Array, x: Array, condition: Condition, early: bool | Array
+) -> tuple[Array, Array]:
+    """The conditional and the unconditional velocity, in one batch."""
+    xp = namespace(x)
+    both = xp.concatenate([t, t]) if getattr(t, "ndim", 0) else t
+    v = velocity(both, xp.concatenate([x, x]), _with_unconditional(condition, early))
+    return v[len(x) :], v[: len(x)]
+
+
+def _early(t: float | Array, x: Array) -> bool | Array:
+    """Whether the unconditional half keeps the known speech, as a factor of 1 or 0 where times are arrays."""
+    early = t <= 0.5
+    return early if isinstance(early, bool) else cast(early, x)
 
 
 def _with_unconditional(condition: Condition, keep_speech: bool | Array) -> Condition:

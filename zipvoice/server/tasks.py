@@ -14,7 +14,7 @@ from zipvoice.server.speech_job import SpeechJob, SpeechRequest
 from zipvoice.server.text_feed import TextFeed
 from zipvoice.synthesis.chunk_planner import SpeechChunk
 from zipvoice.synthesis.crossfade import ChunkAudio, Joiner
-from zipvoice.synthesis.sampling import Trajectory, share_steps
+from zipvoice.synthesis.sampling import Trajectory, begins_unguided, share_steps
 
 CHUNKS_AHEAD = 4
 """Chunks of one request that are sampled at the same time, where nobody listens meanwhile."""
@@ -57,7 +57,13 @@ class ChunkWork:
         """Whether one evaluation serves both: raw lengths are not rounded, so that their neighbours would be felt."""
         own, others = self.task.options, other.task.options
         alike = self.evaluations == other.evaluations and share_steps(own.sampling, others.sampling)
-        return alike and not (own.raw or others.raw)
+        return alike and self._reuses_guidance == other._reuses_guidance and not (own.raw or others.raw)
+
+    @property
+    def _reuses_guidance(self) -> bool:
+        if self.trajectory is None:
+            return begins_unguided(self.task.options.sampling)
+        return self.trajectory.reuses_guidance
 
 
 @dataclass(eq=False)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from zipvoice.config.synthesis import SamplingConfig
+from zipvoice.config.synthesis import EVALUATIONS, SamplingConfig
 from zipvoice.model.arrays import Array, padded
 from zipvoice.model.condition import Condition, pad_tokens, padding_mask
 from zipvoice.model.duration import check_frames
-from zipvoice.model.guidance import under_guidance
+from zipvoice.model.guidance import ReusedGuidance, scale_at, under_guidance
 from zipvoice.model.solver import SOLVERS, Past, Velocity, solve, times_of
 from zipvoice.runtime.base import AcousticModel, Floats
 from zipvoice.seeds import standard_normal, synthesis_seed
@@ -58,6 +58,16 @@ class Trajectory:
     @property
     def num_steps_left(self) -> int:
         return len(self.times) - 1 - self.num_steps_done
+
+    @property
+    def time(self) -> float:
+        """Where its next step begins."""
+        return self.times[self.num_steps_done]
+
+    @property
+    def reuses_guidance(self) -> bool:
+        """Whether its next step takes the guidance of a step before, or none, so that it is evaluated once."""
+        return isinstance(self.velocity, ReusedGuidance) and not self.velocity.is_due(self.time)
 
     def speech(self, model: AcousticModel) -> Floats:
         """The scaled features (T, C) of the new speech."""
@@ -127,11 +137,11 @@ def begin(
 def advance(model: AcousticModel, trajectories: Sequence[Trajectory]) -> None:
     """Take each utterance one step further, all together, whatever time each of them is at.
 
-    They have solver and guidance in common; see `share_steps`.
+    They have solver and guidance in common, see `share_steps`, and `reuses_guidance` too.
     """
     first, *others = trajectories
-    sampling = first.sampling
-    assert all(share_steps(sampling, other.sampling) for other in others)
+    assert all(share_steps(first.sampling, other.sampling) for other in others)
+    assert all(first.reuses_guidance == other.reuses_guidance for other in others)
     lengths = [trajectory.num_frames for trajectory in trajectories]
     longest = max(lengths)
     condition = Condition(
@@ -139,8 +149,7 @@ def advance(model: AcousticModel, trajectories: Sequence[Trajectory]) -> None:
         padded([trajectory.condition.speech for trajectory in trajectories], longest),
         None if min(lengths) == longest else padding_mask(model.array(np.array(lengths)), longest),
     )
-    scale = _per_utterance(model, [trajectory.sampling.guidance_scale for trajectory in trajectories])
-    t = _per_utterance(model, [trajectory.times[trajectory.num_steps_done] for trajectory in trajectories])
+    t = _per_utterance(model, [trajectory.time for trajectory in trajectories])
     t_next = _per_utterance(model, [trajectory.times[trajectory.num_steps_done + 1] for trajectory in trajectories])
     past = Past(
         _per_utterance(model, [trajectory.past.t for trajectory in trajectories]),
@@ -148,18 +157,40 @@ def advance(model: AcousticModel, trajectories: Sequence[Trajectory]) -> None:
     )
 
     x = padded([trajectory.state for trajectory in trajectories], longest)
-    velocity = under_guidance(model.velocity, scale, sampling) if others else first.velocity
-    states, velocities = SOLVERS[sampling.solver](velocity, x, condition, t, t_next, past)
+    step = SOLVERS[first.sampling.solver]
+    states, velocities = step(_velocity(model, trajectories), x, condition, t, t_next, past)
     for trajectory, state, v in zip(trajectories, states, velocities, strict=True):
         trajectory.state = state[: trajectory.num_frames]
-        trajectory.past = Past(trajectory.times[trajectory.num_steps_done], v[: trajectory.num_frames])
+        trajectory.past = Past(trajectory.time, v[: trajectory.num_frames])
         trajectory.num_steps_done += 1
 
 
+def _velocity(model: AcousticModel, trajectories: Sequence[Trajectory]) -> Velocity:
+    """Of the next step of all of them."""
+    first, *others = trajectories
+    if not others:
+        return first.velocity
+    if reused := [each.velocity for each in trajectories if isinstance(each.velocity, ReusedGuidance)]:
+        times, lengths = [each.time for each in trajectories], [each.num_frames for each in trajectories]
+        return reused[0].side_by_side(reused[1:], times, lengths)
+    scale = _per_utterance(model, [trajectory.sampling.guidance_scale for trajectory in trajectories])
+    return under_guidance(model.velocity, scale, first.sampling)
+
+
+def begins_unguided(sampling: SamplingConfig) -> bool:
+    """What `Trajectory.reuses_guidance` will be before the first step."""
+    scale = scale_at(times_of(sampling)[0], sampling.guidance_scale, sampling.guidance_interval)
+    return sampling.guidance_every > 1 and scale == 0
+
+
 def share_steps(first: SamplingConfig, second: SamplingConfig) -> bool:
-    """Whether utterances of the two samplings can take a step together; one that reuses guidance steps alone."""
-    alike = (first.solver, first.guidance_interval) == (second.solver, second.guidance_interval)
-    return alike and first.guidance_every == second.guidance_every == 1
+    """Whether utterances of the two samplings can take a step together.
+
+    Where guidance is reused and a step has several evaluations, each utterance steps alone.
+    """
+    shared = ("solver", "guidance_interval", "guidance_every")
+    alike = all(getattr(first, name) == getattr(second, name) for name in shared)
+    return alike and (first.guidance_every == 1 or EVALUATIONS[first.solver] == 1)
 
 
 def evaluations(sampling: SamplingConfig, is_distilled: bool) -> int:
