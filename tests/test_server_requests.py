@@ -181,6 +181,13 @@ def test_head_tells_what_get_does(app, path):
     assert ask(app, "HEAD", "/v1/audio/speech").status_code == 405
 
 
+@pytest.mark.parametrize("origins", [(), ("https://home.example",)])
+def test_the_page_is_framed_by_those_alone_who_may_use_the_server(speaker, origins):
+    app = build_app(replace(speaker, options=replace(speaker.options, allow_origin=origins)))
+    policy = ask(app, "GET", "/").headers["content-security-policy"]
+    assert policy.endswith(" ".join(("frame-ancestors 'self'", *origins)))
+
+
 def status(options, keys=(), kind="http", **headers) -> int:
     """Of what a guard lets through or refuses."""
 

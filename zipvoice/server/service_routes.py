@@ -73,22 +73,24 @@ async def openapi(request: Request) -> HTMLResponse:
     return HTMLResponse(openapi_page(request.app.openapi()))
 
 
-def _page(name: str) -> Response:
+def _page(name: str, speaker: Speaker) -> Response:
     kind = {"html": "text/html", "css": "text/css", "js": "text/javascript"}[name.rpartition(".")[2]]
-    headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    frames = " ".join(("'self'", *speaker.options.allow_origin))  # where others would have people click on it
+    policy = f"{POLICY}; frame-ancestors {frames}"
+    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
     return Response((PAGE / name).read_bytes(), headers=headers, media_type=kind)
 
 
 @router.get("/", include_in_schema=False)
-async def index() -> Response:
-    return _page("index.html")
+async def index(speaker: Speaking) -> Response:
+    return _page("index.html", speaker)
 
 
 @router.get("/app.css", include_in_schema=False)
-async def style() -> Response:
-    return _page("app.css")
+async def style(speaker: Speaking) -> Response:
+    return _page("app.css", speaker)
 
 
 @router.get("/app.js", include_in_schema=False)
-async def script() -> Response:
-    return _page("app.js")
+async def script(speaker: Speaking) -> Response:
+    return _page("app.js", speaker)
