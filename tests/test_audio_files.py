@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zipvoice.audio import files
 from zipvoice.audio.files import ENCODINGS, Audio, decode, encode, pcm16, read, resample, write
 from zipvoice.synthesis.output import write_parts
 
@@ -144,6 +145,13 @@ def test_a_refused_write_leaves_the_old_file(tmp_path, suffix, audio, message):
     with pytest.raises(ValueError, match=message):
         write(path, audio)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_more_channels_than_a_codec_has_never_reach_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(files.MOST_CHANNELS, "VORBIS", 2)
+    with pytest.raises(ValueError, match=r"a\.ogg: \.ogg holds at most 2 channels, not 3; is it \(channels, N\)\?"):
+        write(tmp_path / "a.ogg", Audio(np.zeros((3, 100), np.float32), 24000))
+    write(tmp_path / "a.ogg", Audio(np.zeros((2, 100), np.float32), 24000))
 
 
 @pytest.mark.parametrize("writer", [write, lambda path, audio: audio.save(path), lambda *a: write_parts(a[0], [a[1]])])

@@ -4,6 +4,7 @@ import json
 import re
 import time
 
+import numpy as np
 import pytest
 
 from zipvoice.config.model import ModelConfig
@@ -145,12 +146,17 @@ def test_json_that_no_settings_have_is_refused_with_the_file(tmp_path, text, mes
         ("duration", 86_400),
         ("num_steps", 10**9),
         ("seed", 10**99),
+        ("solver", "rk9"),
     ],
 )
 def test_options_that_would_never_end_are_refused(name, value):
     with pytest.raises(ValueError, match=rf"{name} must be .*, not {re.escape(str(value)[:40])}"):
         SynthesisOptions(**{name: value})
     SynthesisOptions(speed=0.05, duration=86_399.0, num_steps=1000)
+
+
+def test_times_may_be_an_array():
+    assert SynthesisOptions(time_grid=np.linspace(0, 1, 3)) == SynthesisOptions(time_grid=(0.0, 0.5, 1.0))
 
 
 def test_a_truth_value_is_no_number():

@@ -119,6 +119,12 @@ def test_sizes_of_caches_that_the_caller_set_stay():
     assert done.stdout.split() == ["7", "128"]
 
 
+def test_a_dtype_that_is_not_there_is_told_before_a_library_is_asked_for(monkeypatch):
+    monkeypatch.setattr(select, "_module", None)
+    with pytest.raises(ValueError, match="dtype 'float23' is not known; did you mean 'float32'"):
+        select.load_model(read_directory("zipvoice_small_distill"), dtype="float23")
+
+
 def test_a_vocoder_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(
         ValueError, match=r"there is no vocoder vocos_smal; did you mean 'vocos_small'\?; known: griffin"

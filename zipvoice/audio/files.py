@@ -27,6 +27,8 @@ ENCODINGS = {
 }
 """Container and codec by suffix."""
 
+MOST_CHANNELS = {"VORBIS": 255}
+"""Of codecs in which libsndfile does not refuse more, but crashes."""
 UNRECOGNISED_FORMAT = 1
 """libsndfile's error code for content of no format it knows."""
 
@@ -153,6 +155,10 @@ def encode(audio: Audio, suffix: str, name: str = "the audio") -> bytes:
         raise ValueError(f"{name} is not written: there are no samples")
     if not np.isfinite(audio.samples).all():
         raise ValueError(f"{name} is not written: the samples contain NaN or infinity")
+    if audio.num_channels > (most := MOST_CHANNELS.get(codec, audio.num_channels)):
+        raise ValueError(
+            f"{name}: {suffix} holds at most {most} channels, not {audio.num_channels}; is it (channels, N)?"
+        )
     samples = pcm16(audio) if codec == "PCM_16" else audio.samples.T.clip(-1, 1)
     buffer = io.BytesIO()
     try:

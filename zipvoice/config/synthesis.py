@@ -122,7 +122,10 @@ class SynthesisOptions:
     """Evaluate the bare model: the text as it is, in one piece, nothing trimmed or added. Published scores use this."""
 
     def __post_init__(self) -> None:
+        if self.time_grid is not None:
+            object.__setattr__(self, "time_grid", tuple(map(float, self.time_grid)))  # of an array, too
         for name, valid, wanted in (
+            ("solver", self.solver in (None, *EVALUATIONS), f"one of {', '.join(EVALUATIONS)}"),
             ("num_steps", self.num_steps is None or self.num_steps >= 1, "at least 1"),
             ("num_steps", (self.num_steps or 1) <= MOST_STEPS, f"at most {MOST_STEPS}"),
             ("guidance_every", self.guidance_every is None or self.guidance_every >= 1, "at least 1"),

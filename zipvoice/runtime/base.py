@@ -18,6 +18,9 @@ from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.model.arrays import Array
 from zipvoice.model.condition import Condition
 
+DTYPES = ("float32", "bfloat16", "float16", "int8", "auto")
+"""Arithmetic of a model; what each runtime has of it, it says."""
+
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 

@@ -15,7 +15,7 @@ from zipvoice.audio.griffin_lim import griffin_lim
 from zipvoice.config.model import Variant
 from zipvoice.config.strict_json import suggestion
 from zipvoice.pretrained import ModelDirectory, find_vocoder, has_weights, vocoder_folder
-from zipvoice.runtime.base import AcousticModel, Vocoder
+from zipvoice.runtime.base import DTYPES, AcousticModel, Vocoder
 from zipvoice.runtime.graphs import SUFFIXES, can_be_filled, has_graphs
 from zipvoice.runtime.released_onnx import released_graphs
 from zipvoice.runtime.weightless import find_vocoder_graph
@@ -52,6 +52,8 @@ def load_model(
     Example:
         >>> model = load_model(read_directory("zipvoice_small"), "torch", device="cpu")
     """
+    if dtype not in (None, *DTYPES):
+        raise ValueError(f"dtype {dtype!r} is not known{suggestion(dtype, DTYPES)}")
     if runtime == "auto":
         runtime = _best(directory, device, None if dtype == "auto" else dtype, weights, variant)
     if runtime != "torch" and dtype == "auto":

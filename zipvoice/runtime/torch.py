@@ -16,10 +16,8 @@ from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.kernels.int8 import HAS_VNNI, round_layers
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import ModelDirectory, load_network
-from zipvoice.runtime.base import ComputedBy, Floats, Integers, ModelDescription
+from zipvoice.runtime.base import DTYPES, ComputedBy, Floats, Integers, ModelDescription
 from zipvoice.vocoder.other_vocos import load_any_vocos
-
-DTYPES = ("float32", "bfloat16", "float16", "int8", "auto")
 
 # On a CPU torch and oneDNN keep the code made for each new shape, 1024 pieces each, which grew to 700 MB over texts of
 # all lengths. The limits are read when the caches are first used.
