@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tiny_models import silence
 
 from zipvoice.audio.files import Audio
-from zipvoice.audio.loudness import at_loudness, levelled, loudness, normalize_rms, rms
+from zipvoice.audio.loudness import _filters, _weighted, at_loudness, levelled, loudness, normalize_rms, rms
 
 DATA = Path(__file__).parent / "data/audio"
 WAVES = load_file(DATA / "waves.safetensors")
@@ -94,6 +95,17 @@ def test_low_and_high_sounds_weigh_as_the_filters_say():
     middle = loudness(sine(-20, hertz=997))
     assert loudness(sine(-20, hertz=25)) < middle - 10
     assert loudness(sine(-20, hertz=10000)) == pytest.approx(middle + 3.3, abs=0.2)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.4, 1.0])
+def test_the_filters_know_nothing_of_what_comes_later(seconds):
+    """They run on spectra; the same ones run from sample to sample."""
+    signal = pytest.importorskip("scipy.signal")
+    audio = Audio(np.concatenate([silence(0.2).samples, sine(-3, seconds, 24000, 30).samples], axis=1), 24000)
+    expected = audio.samples.astype(np.float64)
+    for b, a in _filters(audio):
+        expected = signal.lfilter(b, a, expected)
+    np.testing.assert_allclose(_weighted(audio), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 0.4, 0.45, 3.0])

@@ -38,6 +38,8 @@ def prefixed(prefix):
         prefixed("module._orig_mod."),
         prefixed("_orig_mod.module."),
         {name.replace(".", "._orig_mod."): value for name, value in WEIGHTS.items()},
+        {f"{'_orig_mod.' * name.startswith('head')}{name}": value for name, value in WEIGHTS.items()},
+        {f"{'module.' * name.startswith('head')}{name}": value for name, value in WEIGHTS.items()},
     ],
 )
 def test_weights_of_other_training_programs_load(tmp_path, content):

@@ -16,14 +16,43 @@ from zipvoice.audio.files import read, write
 from zipvoice.audio.griffin_lim import griffin_lim
 from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
+from zipvoice.model.condition import Condition
 from zipvoice.model.duration import uniform_alignment
 from zipvoice.pretrained import read_directory
 from zipvoice.runtime import select
 from zipvoice.runtime.base import ComputedBy, ModelDescription
+from zipvoice.runtime.graphs import VelocityGraph
 from zipvoice.runtime.torch import best_device
 from zipvoice.synthesis.synthesizer import Synthesizer
 
 TESTS = Path(__file__).parent
+
+
+@pytest.mark.parametrize("inputs", [(), ("guidance_scale",), ("guidance_scale", "t_next")])
+def test_a_graph_is_given_what_it_takes_for_each_utterance(inputs):
+    given = {}
+
+    class Recorder:
+        inputs, precision = frozenset(("t", "x", "text", "speech", "padding_mask")), "float32"
+
+        def __call__(self, values):
+            given.update(values)
+            return values["x"]
+
+    Recorder.inputs |= {*inputs}
+    velocity = VelocityGraph(Recorder())
+    assert velocity.is_distilled == bool(inputs)
+    x = np.zeros((2, 3, 4))
+    scale = np.array([1.0, 2.0])[:, None, None] if inputs else None
+    velocity(0.25, x, Condition(x, x), scale, *([0.75] if "t_next" in inputs else []))
+    assert given.keys() == velocity._graph.inputs
+    assert given["t"].tolist() == [0.25, 0.25] and not given["padding_mask"].any()
+    if inputs:
+        assert given["guidance_scale"].tolist() == [1.0, 2.0]
+    if "t_next" in inputs:
+        assert given["t_next"].tolist() == [0.75, 0.75]
+        velocity(np.array([0.5, 0.25])[:, None, None], x, Condition(x, x), scale)  # no step is one of no length
+        assert given["t_next"].tolist() == given["t"].tolist() == [0.5, 0.25]
 
 
 BLOCK = f"""

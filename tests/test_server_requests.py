@@ -81,6 +81,16 @@ def test_whoever_opens_a_server_to_a_network_says_for_whom(host, is_open):
     assert ServerOptions(host=host, api_key="k").is_open == is_open
 
 
+def test_a_file_of_keys_has_one_in_each_line_that_is_no_remark(tmp_path):
+    path = tmp_path / "keys"
+    path.write_text("# for the phone\n one \n\ntwo#2\n#three\n")
+    assert ServerOptions(api_key_file=path).keys() == ("one", "two#2")
+    assert ServerOptions(api_key=" own ", api_key_file=path).keys() == ("own", "one", "two#2")
+    path.write_text("# none yet\n\n")
+    with pytest.raises(ValueError, match="holds no key; write one on a line of its own"):
+        ServerOptions(api_key_file=path).keys()
+
+
 # ---------------------------------------------------------------- limits
 
 

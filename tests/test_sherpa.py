@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,10 +24,11 @@ from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions, SherpaOptions, sherpa_name
 from zipvoice.config.strict_json import write_json
 from zipvoice.config.synthesis import SamplingConfig, SynthesisOptions
-from zipvoice.export.sherpa import SherpaDecoder, export_sherpa
+from zipvoice.export.sherpa import SherpaDecoder, _entry, export_sherpa
 from zipvoice.model.solver import time_grid
 from zipvoice.pretrained import load_network, read_directory
 from zipvoice.synthesis import voices
+from zipvoice.text.token_table import TokenTable
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "c"
 SENTENCE = "Hello there, I paid 25 dollars for this old book in 1984."
@@ -210,6 +212,20 @@ def test_steps_that_sherpa_does_not_take_are_refused(tmp_path):
     set_sampling(tmp_path / "model", num_steps=3, guidance_scale=1.0, solver="adams-bashforth")
     with pytest.raises(ValueError, match="--num-steps 3 exports the model for as many of Euler's steps"):
         export_sherpa(ExportOptions(str(tmp_path / "model"), str(tmp_path / "out")), SherpaOptions())
+
+
+def test_words_of_a_lexicon_begin_with_a_space_where_they_are_written_with_one():
+    """Not in Chinese, nor where the model has no token for it; signs without a token are not said."""
+
+    def entry(word, *tokens):
+        table = TokenTable(("_", *tokens))
+        return _entry(SimpleNamespace(table=table, tokenizer=SimpleNamespace(tokens=list)), word)
+
+    assert entry("ab", " ", "a", "b") == "ab ▁ a b\n"
+    assert entry("ab", "a", "b") == "ab a b\n"
+    assert entry("你好", " ", "你", "好") == "你好 你 好\n"
+    assert entry("a-b", " ", "a", "b") == "a-b ▁ a b\n"
+    assert entry("a.", " ", "a", ".") == "a. ▁ a ⟨.⟩\n"
 
 
 def test_a_lexicon_names_the_line_that_cannot_be(tmp_path):
