@@ -109,6 +109,8 @@ def test_missing_files_and_folders_are_named(tmp_path):
         read(tmp_path / "nowhere.wav")
     with pytest.raises(ValueError, match="is a folder"):
         read(tmp_path)
+    with pytest.raises(ValueError, match="/dev/null is a device, whose sound may never end; give an audio file"):
+        read("/dev/null")
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

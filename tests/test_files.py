@@ -2,6 +2,9 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +121,12 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
             pass
         assert error.value.filename == str(target)
     assert not (tmp_path / "pipe.wav").is_file() and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").is_symlink(), reason="has no /dev/stdout")
+def test_a_name_of_standard_output_is_refused_where_it_leads_to_a_file_too(tmp_path):
+    """As in `command -o /dev/stdout > file`, which would replace the name for the whole machine, if run by root."""
+    code = "import pathlib, zipvoice.files; zipvoice.files.check_target(pathlib.Path('/dev/stdout'))"
+    with (tmp_path / "file").open("w") as file:
+        done = subprocess.run([sys.executable, "-c", code], stdout=file, stderr=subprocess.PIPE, text=True, check=False)
+    assert "it is a pipe or a device; name a file" in done.stderr

@@ -45,7 +45,8 @@ def check_target(path: Path) -> None:
     """Raise OSError that says what to do if a file cannot be put there, because a folder, a pipe or a device is."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, f"it is a folder; name a file in it, such as {path / 'out'}", str(path))
-    if path.exists() and not path.is_file():
+    is_stream = path.parent in (Path("/dev"), Path("/dev/fd"))  # a link to a file, if one is written there
+    if is_stream or (path.exists() and not path.is_file()):
         raise OSError(errno.EINVAL, "it is a pipe or a device; name a file", str(path))
 
 

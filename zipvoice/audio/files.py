@@ -112,6 +112,8 @@ def read(path: str | os.PathLike[str]) -> Audio:
         raise ValueError(f"{path} is a folder; give an audio file")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such audio file")
+    if path.is_char_device():
+        raise ValueError(f"{path} is a device, whose sound may never end; give an audio file")
     return decode(path.read_bytes(), str(path))
 
 

@@ -95,7 +95,10 @@ class SimilarityJudge:
     ) -> None:
         prompts = dict.fromkeys(chain.from_iterable(item.prompts for item in expected))
         if any(len(item.prompts) != 1 for item in expected):
-            raise ValueError(f"{row} needs a list with one recording of the voice in each line; dialogues have cpsim")
+            raise ValueError(
+                f"{row} needs a list with one recording of the voice in each line; dialogues have cpsim, and --metrics "
+                "leaves out what a list does not have"
+            )
         self._encoder, self._row, self._row_of_others = encoder, row, row_of_others
         self._prompts = {prompt: encoder.embed(read(prompt)) for prompt in prompts}
         self.by = encoder.by
