@@ -28,7 +28,7 @@ ENCODINGS = {
 """Container and codec by suffix."""
 
 MOST_CHANNELS = {"VORBIS": 255}
-"""Of codecs in which libsndfile does not refuse more, but crashes."""
+"""By the specification of the codec; libsndfile tells of more in those that are not here."""
 UNRECOGNISED_FORMAT = 1
 """libsndfile's error code for content of no format it knows."""
 
