@@ -75,6 +75,14 @@ def test_the_header_of_a_whole_wav_counts_what_follows_it():
     assert int.from_bytes(data[40:44], "little") == len(data) - 44
 
 
+@pytest.mark.parametrize(("name", "bits"), [("mp3", 96_000), ("aac", 96_000), ("opus", 48_000)])
+def test_each_channel_has_its_bits(name, bits):
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, 48000), np.float32)
+    for channels in (1, 2):
+        data = whole_file(name, Audio(noise[:channels], 24000))
+        assert 8 * len(data) / 2 == pytest.approx(bits * channels, rel=0.3)
+
+
 def test_sound_beyond_full_scale_is_clipped():
     loud = Audio(np.full((1, 2400), 3, np.float32), 24000)
     assert set(whole_file("pcm", loud)) == {0xFF, 0x7F}

@@ -4,6 +4,7 @@
 import asyncio
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import fsspec
 import httpx
@@ -13,9 +14,11 @@ from tiny_models import FAST, make_synthesizer, tone
 
 from zipvoice.audio.files import pcm16
 from zipvoice.config.server import ServerOptions
+from zipvoice.server import dialogues
 from zipvoice.server.app import build_app
 from zipvoice.server.errors import ApiError
 from zipvoice.server.scheduler import Scheduler
+from zipvoice.server.schemas import Dialogue
 from zipvoice.server.speaker import Speaker
 from zipvoice.server.voice_folders import folder_at
 from zipvoice.server.voice_store import VoiceStore, details_of
@@ -52,6 +55,33 @@ def ask(speaker, path, **body):
             return await client.post(path, json={**fields, **body})
 
     return asyncio.run(asked())
+
+
+def test_the_next_turn_is_made_while_one_is_heard():
+    """Turns of two parts each, with pauses of 0.25 s between them."""
+    asked, jobs = [], []
+
+    async def spoken():
+        for _ in range(2):
+            yield tone(0.5)
+
+    def submit(text, *_):
+        asked.append(text)
+        return spoken()
+
+    async def later(*given):
+        return submit(*given)
+
+    async def heard():
+        body = Dialogue(turns=[{"text": text} for text in "abc"], pause_between_turns=0.25)
+        speaker = SimpleNamespace(submit=submit, submit_later=later)
+        parts = dialogues.one_by_one(body, [None] * 3, speaker, "", jobs)
+        return [("".join(asked), part.seconds) async for part in parts]
+
+    assert asyncio.run(heard()) == [
+        *(("ab", seconds) for seconds in (0.5, 0.5, 0.25)),
+        *(("abc", seconds) for seconds in (0.5, 0.5, 0.25, 0.5, 0.5)),
+    ]
 
 
 def test_a_dialogue_model_speaks_all_turns_as_one(speaker):

@@ -5,7 +5,7 @@ import math
 from types import SimpleNamespace
 
 import pytest
-from tiny_models import FAST, resolved
+from tiny_models import FAST, resolved, tone
 
 from zipvoice.audio.mel import HOP
 from zipvoice.config.synthesis import SynthesisOptions
@@ -68,6 +68,24 @@ def test_a_stream_that_has_begun_has_no_deadline():
         each.first_sound = 12.0
     assert whole.expiry(limits)[0] == 14.0 and stream.expiry(limits)[0] == math.inf
     assert task().expiry(limits)[0] == math.inf
+
+
+def test_sound_is_unread_since_it_came_or_since_what_was_before_it_was_read(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("zipvoice.server.speech_job.time.monotonic", lambda: now[0])
+    waiting, seen = task(), []
+    job = waiting.job
+    for now[0], action in (
+        (50.0, lambda: job.put(tone(0.5))),
+        (60.0, lambda: job.put(tone(0.25))),
+        (70.0, lambda: next(job)),
+        (80.0, lambda: next(job)),
+        (90.0, lambda: job.put(tone(0.5))),
+    ):
+        action()
+        seen.append((job.unread_since, job.unread_seconds))
+    assert seen == [(50.0, 0.5), (50.0, 0.75), (70.0, 0.25), (None, 0), (90.0, 0.5)]
+    assert waiting.expiry(SchedulerLimits(reader_seconds=30.0)) == (120.0, "nobody has read the sound for 30 s")
 
 
 @pytest.mark.parametrize(
