@@ -568,6 +568,13 @@ def test_a_reader_that_has_enough_ends_the_program_without_a_word(arguments):
     assert program.stderr.read() == b"" and program.wait() == 141
 
 
+def test_an_output_that_cannot_show_a_sign_is_told_of_a_way(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "cp1252"))
+    assert main(["tokenize", "hello"]) == 1
+    said = r"encoding of the output, cp1252, has no '\u0259'; PYTHONIOENCODING=utf-8 in the environment"
+    assert said in capsys.readouterr().err
+
+
 def test_a_text_without_quotes_is_told_of_them(capsys):
     with pytest.raises(SystemExit):
         main(["say", "hello", "my", "friend", "--speed", "2"])

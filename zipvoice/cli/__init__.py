@@ -111,6 +111,9 @@ def _told(error: Exception, name: str) -> str:
     """What went wrong: where, if the system says it, and what to install, if something is missing."""
     if isinstance(error, ModuleNotFoundError) and (extra := COMMANDS[name].extra):
         return f"{name} needs {error.name}: pip install 'zipvoice-tts[{extra}]'"
+    if isinstance(error, UnicodeEncodeError):
+        cannot = f"the encoding of the output, {sys.stdout.encoding}, has no {error.object[error.start]!a}"
+        return f"{cannot}; PYTHONIOENCODING=utf-8 in the environment chooses another"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error)
