@@ -20,6 +20,7 @@ from zipvoice.text.tokenizers import build_tokenizer
 lhotse = pytest.importorskip("lhotse")
 from zipvoice.data.cuts import make_cut, write_cuts  # noqa: E402
 from zipvoice.data.dataset import TrainingData  # noqa: E402
+from zipvoice.data.manifest import Manifest  # noqa: E402
 from zipvoice.data.mux import mux  # noqa: E402
 from zipvoice.data.vocabulary import count_tokens  # noqa: E402
 
@@ -81,6 +82,14 @@ def test_shares_of_several_replayed_manifests_are_of_the_whole(tmp_path):
         for name in ids(ManifestConfig(own), ManifestConfig(old, replay=0.25), ManifestConfig(older, replay=0.5))
     )
     assert counts == {"ow": 100, "ol": 100, "el": 200}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
+def test_a_manifest_is_read_from_any_line(tmp_path, suffix):
+    path = written(tmp_path, "a", 5, suffix)
+    assert [[cut.id for cut in Manifest(path, first)] for first in (0, 1, 4, 5)] == [
+        ["a0", "a1", "a2", "a3", "a4"], ["a1", "a2", "a3", "a4"], ["a4"], []
+    ]  # fmt: skip
 
 
 def test_every_epoch_replays_another_part(tmp_path):
