@@ -58,11 +58,19 @@ def _told(text: str, options: Sequence[Option]) -> str:
         found = f", not {match[2]}" if match[2] else ""
         return f"{match[1].split('/')[-1]} takes {_value_of(match[1], options)}{found}"
     if match := re.match(r"Missing value for argument '([^']+)'", text):
-        return f"{match[1].split('/')[-1]} needs a value, {_value_of(match[1], options)}"
+        return _needs(match[1].split("/")[-1], _value_of(match[1], options))
     if match := re.match(r"invalid choice ('.*?') for argument '([^']+)'\. Expected one of ", text):
         choices = [choice for choice in _value_of(match[2], options).strip("{}").split(",") if choice]
         return f"{match[2].split('/')[-1]} is one of {', '.join(choices)}, not {match[1]}"
     return text[:1].lower() + text[1:].rstrip(".")
+
+
+def _needs(name: str, value: str) -> str:
+    """What is said of an option or a positional argument without a value; that may look like an option itself."""
+    if not name.startswith("-"):
+        return f"{name.split('.')[-1].upper()} needs a value; one that begins with - stands behind --"
+    dashed = "" if value.startswith(("{", "INT", "FLOAT")) else f"; one that begins with - is written {name}=..."
+    return f"{name} needs a value, {value}{dashed}"
 
 
 def _value_of(flag: str, options: Sequence[Option]) -> str:
