@@ -276,10 +276,12 @@ def test_recordings_of_one_speaker_count_as_one_draw():
     assert apart.high - apart.low < 0.5 * (tenfold.high - tenfold.low)
 
 
-def test_with_few_speakers_recordings_are_drawn():
+@pytest.mark.parametrize(("num_speakers", "recordings_drawn"), [(1, True), (4, True), (5, False)])
+def test_with_few_speakers_recordings_are_drawn(num_speakers, recordings_drawn):
     values = np.random.default_rng(5).standard_normal(20)
-    one = figure([("her", Score(value)) for value in values])
-    assert one == figure([(f"s{n}", Score(value)) for n, value in enumerate(values)])
+    found = figure([(f"s{n % num_speakers}", Score(value)) for n, value in enumerate(values)])
+    of_recordings = figure([(f"s{n}", Score(value)) for n, value in enumerate(values)])
+    assert (found == of_recordings) == recordings_drawn
 
 
 def test_a_difference_of_all_recordings_is_no_chance_and_none_is():

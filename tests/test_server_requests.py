@@ -19,7 +19,7 @@ from zipvoice.config.server import ServerOptions
 from zipvoice.config.strict_json import unique_keys
 from zipvoice.server import json_bodies, recordings, speech_routes, wyoming
 from zipvoice.server.admission import SchedulerLimits
-from zipvoice.server.answers import heard, shown_words
+from zipvoice.server.answers import MAX_HEADER_BYTES, heard, shown_words, whole_answer
 from zipvoice.server.app import build_app
 from zipvoice.server.counters import SchedulerMetrics
 from zipvoice.server.errors import ApiError, busy
@@ -301,6 +301,23 @@ def test_words_are_timed_from_the_beginning_of_the_sound():
         {"word": "one", "start_ms": 100, "end_ms": 400},
         {"word": "two", "start_ms": 1000, "end_ms": 1250},
     ]
+
+
+@pytest.mark.parametrize("num_words", [1, 80, 120, 2000])
+def test_times_of_words_are_in_the_head_of_an_answer_where_they_fit(num_words):
+    """Each takes between 40 and 50 bytes there, of 4096."""
+    words = tuple(Word("hello", 0.0, 0.1) for _ in range(num_words))
+
+    async def parts():
+        yield replace(tone(0.5), words=words)
+
+    head = asyncio.run(whole_answer(parts(), "wav", {})).headers
+    if num_words * 50 <= MAX_HEADER_BYTES:
+        assert json.loads(head["x-word-timestamps"]) == shown_words(words)
+        assert "x-word-timestamps-omitted" not in head
+    else:
+        assert "x-word-timestamps" not in head
+        assert "x-word-timestamps-omitted" in head
 
 
 def test_a_histogram_counts_what_is_at_most_each_bound():

@@ -139,6 +139,14 @@ def test_a_graph_that_cannot_be_used_is_named(model, kind):
     assert str(model / "velocity.graph.gz") in str(raised.value) and "\n" not in str(raised.value)
 
 
+def test_weights_that_are_named_are_for_pytorch(model):
+    """Graphs have their own."""
+    directory = read_directory(model)
+    assert load_model(directory, device="cpu").computed_by.runtime == "onnx"
+    named = load_model(directory, device="cpu", weights=model / "model.safetensors")
+    assert named.computed_by.runtime == "torch"
+
+
 def test_weights_that_do_not_fit_are_named(model):
     weights = safetensors.numpy.load_file(model / "model.safetensors")
     bias = weights.pop("fm_decoder.in_proj.bias")
