@@ -106,6 +106,16 @@ GOOD = {"id": "a", "text": "hi", "ref_audio": "me.wav", "ref_text": "said"}
             "line 2: the key 'ref_audio' is missing",
         ),
         ("l.jsonl", json.dumps({**GOOD, "voice": "me"}), "line 2: give voice, or ref_audio and ref_text, not both"),
+        (
+            "l.jsonl",
+            json.dumps({"id": "a", "text": "hi", "voice": "me", "ref_audio": "me.wav"}),
+            "line 2: give voice, or ref_audio",
+        ),
+        (
+            "l.jsonl",
+            json.dumps({"id": "a", "text": "hi", "voice": "me", "ref_text": "said"}),
+            "line 2: give voice, or ref_audio",
+        ),
         ("l.jsonl", '{"id": "a", "id": "b", "text": "hi"}', "line 2: the key 'id' stands there twice"),
         ("l.jsonl", json.dumps({**GOOD, "text": "hi \ud800"}), "line 2: the text has half of a character"),
         ("l.jsonl", json.dumps({**GOOD, "speed": "fast"}), "line 2: at speed: expected float"),

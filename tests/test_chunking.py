@@ -80,9 +80,10 @@ def test_pauses_cut_and_are_not_tokens():
     assert chunks([PAUSE, "a", PAUSE], 9) == [Chunk([], 0.5), Chunk(["a"], 0.5)]
 
 
-def test_whole_exchanges_stay_together():
+@pytest.mark.parametrize("max_tokens", [4, 5])
+def test_whole_exchanges_stay_together(max_tokens):
     tokens = ["[S1]", "a", "[S2]", "b", "[S1]", "c", "[S2]", "d"]
-    assert strings(chunks(tokens, 5, dialogue=True)) == ["[S1]a[S2]b", "[S1]c[S2]d"]
+    assert strings(chunks(tokens, max_tokens, dialogue=True)) == ["[S1]a[S2]b", "[S1]c[S2]d"]
 
 
 def test_long_turns_keep_their_speaker():

@@ -122,6 +122,7 @@ def test_a_mask_takes_two_fractions_in_order(fraction):
     [
         ('{"a": 1, "a": 2}', "the key 'a' stands there twice"),
         ('{"a": {"b": 1, "b": 1}}', "the key 'b' stands there twice"),
+        ('{"a": ' + "9" * 21 + "}", "a number of 21 digits"),
         ('{"a": ' + "9" * 400 + "}", "a number of 400 digits"),
         ('{"a": -1e999}', "-1e999 is not a number"),
         ('{"a": NaN}', "NaN is not a number"),

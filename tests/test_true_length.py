@@ -12,6 +12,7 @@ import soundfile
 
 from zipvoice.audio.files import Audio, decode, encode, read
 from zipvoice.audio.mp3 import with_length
+from zipvoice.audio.ogg import check_pages
 from zipvoice.audio.opened import open_sound, read_span
 
 SECONDS = 3
@@ -210,6 +211,16 @@ def test_a_tenth_of_a_second_may_be_missing_from_a_wav_file_of_any_chunks(missin
             decode(data)
     else:
         assert decode(data).seconds == pytest.approx(6.0 - missing)
+
+
+def test_a_page_of_ogg_breaks_off_at_any_byte():
+    data = RECORDING.read_bytes()
+    last = data.rindex(b"OggS")
+    check_pages(data)
+    check_pages(data[:last])
+    for end in range(last + 4, len(data)):
+        with pytest.raises(ValueError, match=rf"breaks off after {last} bytes"):
+            check_pages(data[:end])
 
 
 @pytest.mark.parametrize("suffix", [".ogg", ".opus"])
