@@ -117,6 +117,8 @@ def test_segments_of_reference_vectors():
         ("123 你好", [("zh", "一百二十三 你好")]),
         ("a<ni3>b", [("en", "a"), ("pinyin", "ni3"), ("en", "b")]),
         ("𠀀〇", [("zh", "𠀀〇")]),
+        ("选 A B 3。", [("zh", "选 "), ("en", "A B "), ("zh", "三。")]),
+        ("选 AB BC 3。", [("zh", "选 "), ("en", "AB BC 3。")]),
     ],
 )
 def test_segments(text, expected):
