@@ -162,6 +162,18 @@ def test_time_is_linear(kind, prefix):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sign", list("-~<"))
+def test_a_long_line_of_signs_takes_linear_time(sign):
+    tokenizer = build_tokenizer(TokenizerConfig("espeak"))
+    tokenizer.tokens("warm")
+    ratios = []
+    for _attempt in range(3):
+        first, second = (_seconds(tokenizer, sign * size + " end") for size in (2000, 8000))
+        ratios.append(second / first)
+    assert min(ratios) < 10
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["emilia", "espeak", "libritts", "simple"])
 def test_a_megabyte_on_one_line(kind):
     tokenizer = build_tokenizer(TokenizerConfig(kind, skip_unknown=True))

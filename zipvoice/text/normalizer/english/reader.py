@@ -81,10 +81,14 @@ _PLAIN_AFTER = frozenset(("", *' ,;!?)"”'))
 _NOTABLE_WORDS = abbreviations.LOWER_WORDS | letters.LOWER_WORDS
 _UNUSUAL = re.compile(r"[a-z]{0,2}(?:([a-z])\1{2,}[a-z]?|[bcdfghjklmnpqrstvwxz]{2,})|[ivxlc]{1,7}")
 
-# A digit starts a number only if it does not stand within one.
+_SIGN = "[~≈≃<>≤≥±+−–-]"
+
+# A digit starts a number only if it does not stand within one. More signs than there can be before a number are a line,
+# which is not looked through from each of them.
 _CANDIDATE = re.compile(
-    r"(?P<word>[^\W\d_⁰¹²³⁴-⁹]+)|(?P<digit>\d)|(?P<quantity>[$£€¥₹₩₽₺₪₫₴₱₿¢]|[~≈≃<>≤≥±+−–-]+\s?(?=[$£€¥₹₩~]?[-−–]?\.?\d)"
-    r"|\.(?=\d)|(?<![\w.)])[(]?\+?(?=\d))|(?P<quote>'(?=\d\d))|(?P<mark>[\"'“‘](?=[^\w\s\"'“”‘’][\"'”’])|\}\{|[~.]{0,2}/(?=[\w.])|[^\w\s.,?\"'()\[\]{}…“”‘’]|[⁰¹²³⁴-⁹])"
+    rf"(?P<word>[^\W\d_⁰¹²³⁴-⁹]+)|(?P<digit>\d)|(?P<quantity>[$£€¥₹₩₽₺₪₫₴₱₿¢]|(?<!{_SIGN}{{9}}){_SIGN}{{1,9}}\s?"
+    r"(?=[$£€¥₹₩~]?[-−–]?\.?\d)|\.(?=\d)|(?<![\w.)])[(]?\+?(?=\d))|(?P<quote>'(?=\d\d))"
+    r"|(?P<mark>[\"'“‘](?=[^\w\s\"'“”‘’][\"'”’])|\}\{|[~.]{0,2}/(?=[\w.])|[^\w\s.,?\"'()\[\]{}…“”‘’]|[⁰¹²³⁴-⁹])"
 )
 
 
