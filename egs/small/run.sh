@@ -112,8 +112,9 @@ if stage 8 "have the models of the package speak, score them, and write their ca
   for model in zipvoice_small zipvoice_small_distill; do
     run zipvoice batch data/voices.tsv --model $model --output "results/voices/$model"
   done
-  run zipvoice evaluate data/voices.tsv results/voices/{recordings,zipvoice_small,zipvoice_small_distill} \
-    --metrics similarity --save results/scores/voices
+  run zipvoice evaluate data/voices.tsv results/voices/recordings --metrics similarity --save results/scores/voices
+  run zipvoice evaluate data/voices.tsv results/voices/{zipvoice_small,zipvoice_small_distill} \
+    --metrics similarity wer --save results/scores/voices
   run python local/card.py results/scores "$models/README.md"
 fi
 

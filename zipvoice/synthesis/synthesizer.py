@@ -277,10 +277,7 @@ class Synthesizer:
         one_by_one: bool = False,
         **changes: Any,
     ) -> Iterator[Audio]:
-        """The speech of `synthesize` in parts, in memory that does not grow with the text.
-
-        As many chunks at a time as `max_batch_seconds` allows, or `one_by_one`.
-        """
+        """The speech in parts, in bounded memory: as many chunks at a time as `max_batch_seconds`, or `one_by_one`."""
         resolved = self.resolved(replace(options or SynthesisOptions(), **changes))
         prompt = find_prompt(self, voice, voice_text, target_rms=resolved.target_rms, raw=resolved.raw)
         return self.spoken(self.plan(text, prompt, resolved, name), resolved, one_by_one)
