@@ -51,7 +51,8 @@ def test_an_interrupt_while_the_program_ends_is_one_line(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_what_is_half_written_is_taken_away_by_a_signal_that_ends(number, tmp_path):
     code = (
-        "import sys, time, zipvoice.cli\n"
+        "import signal, sys, time, zipvoice.cli\n"
+        f"signal.signal({int(number)}, signal.SIG_DFL)\n"  # under nohup it is ignored, and stays so
         "from zipvoice.files import whole_file\n"
         "def run():\n"
         "    with whole_file('out.wav'):\n"

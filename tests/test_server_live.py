@@ -256,6 +256,9 @@ def test_a_streamed_text_is_whole_though_there_was_no_room_for_its_first_words()
         async def voice(self, name):
             return "voice"
 
+        def log_text(self, text, voice):
+            assert text == "Yes, I do."
+
         def submit(self, text, *given):
             self.asked.append(text)
             if len(self.asked) == 1:

@@ -388,9 +388,9 @@ def test_speech_that_nobody_would_hear_is_no_success(synthesizer):
         ("hello", {"t_shift": 0.0}, "t_shift must be above 0"),
         ("hello", {"temperature": -0.5}, "temperature must be from 0 to 1"),
         ("hello", {"temperature": math.nan}, "temperature must be from 0 to 1"),
-        ("hello", {"guidance_scale": -1.0}, "guidance_scale must be 0 or more"),
+        ("hello", {"guidance_scale": -1.0}, "guidance_scale must be a number of 0 or more, not -1.0"),
         ("hello", {"loudness": -61.0}, "loudness must be from -60 to 0 LUFS"),
-        ("hello", {"duration": 0.0}, "duration must be above 0 seconds"),
+        ("hello", {"duration": 0.0}, "duration must be a number of seconds above 0, not 0.0"),
         ("hello there, this is fast", {"speed": 100.0}, "more tokens .* lower the speed"),
     ],
 )
