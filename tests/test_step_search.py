@@ -162,7 +162,7 @@ def test_the_package_speaks_with_the_steps_that_were_found_for_it(monkeypatch):
     sampling = read_directory("zipvoice_small").file.sampling
     assert (sampling.solver, sampling.guidance_every, len(sampling.time_grid)) == ("adams-bashforth", 2, 7)
     assert evaluations(sampling, is_distilled=False) == 10
-    monkeypatch.setattr(step_search, "EXACT_STEPS", 32)
+    monkeypatch.setattr(step_search, "EXACT_STEPS", 48)  # with fewer the exact flow is too far from itself
     flow = Flow(zipvoice.load("zipvoice_small"), ["A cup of tea, please."])
     euler = SamplingConfig(6, sampling.guidance_scale, 0.5, sampling.temperature)
-    assert flow.distance(sampling) < flow.distance(euler)
+    assert flow.distance(sampling) < 0.95 * flow.distance(euler)
