@@ -81,7 +81,10 @@ def test_a_good_corpus_is_described_and_nothing_is_found():
 def test_worker_processes_find_the_same(monkeypatch):
     monkeypatch.setattr("zipvoice.data.validation.stats.PIECE", 2)
     write_corpus(good_rows(5))
-    assert examine(tokenizer="simple")[0] == examine(tokenizer="simple", num_workers=2)[0]
+    assert (
+        examine(tokenizer=TokenizerConfig("simple"))[0]
+        == examine(tokenizer=TokenizerConfig("simple"), num_workers=2)[0]
+    )
 
 
 def test_without_listening_only_the_heads_of_files_are_read():
@@ -155,7 +158,7 @@ def test_unknown_tokens_are_counted_with_an_example():
     LETTERS.write("tokens.txt")
     rows = [("a", "smörgås", tone(1.5), "", ""), ("b", "Öl and å", tone(1.6), "", ""), ("c", "beer", tone(1.7), "", "")]
     write_corpus(rows)
-    _, found = examine(tokenizer="simple", tokens="tokens.txt")
+    _, found = examine(tokenizer=TokenizerConfig("simple"), tokens="tokens.txt")
     assert [(example.ids, example.detail) for example in found["unknown tokens"].examples] == [
         (("a", "b"), "'å' in 2 utterances, as in 'smörgås'"),
         (("a",), "'ö' in 1 utterance, as in 'smörgås'"),
@@ -166,16 +169,26 @@ def test_unknown_tokens_are_counted_with_an_example():
 def test_texts_that_do_not_fit_are_errors_unless_their_utterances_are_left_out():
     LETTERS.write("tokens.txt")
     write_corpus([*good_rows(), ("full", "a" * 142, tone(1.5), "", "")])
-    _, found = examine(tokenizer="simple", tokens="tokens.txt")
+    _, found = examine(tokenizer=TokenizerConfig("simple"), tokens="tokens.txt")
     assert found["more tokens than frames"].examples[0].detail.startswith("142 tokens in 141 frames: 'aaa")
-    _, found = examine(tokenizer="simple", tokens="tokens.txt", min_len=1.55)
+    _, found = examine(tokenizer=TokenizerConfig("simple"), tokens="tokens.txt", min_len=1.55)
     assert "more tokens than frames" not in found
     assert ids(found["shorter than 1.55 s (min_len)"]) == ["good-0", "full"]
 
 
+def test_what_the_remedy_of_a_refused_text_leaves_out_is_no_fault(capsys):
+    write_corpus([*good_rows(2), ("mixed", "All is well, 朋友", tone(1.5), "anna", "en")])
+    arguments = ["check", "corpus.tsv", "--no-audio", "--tokenizer", "espeak"]
+    assert main(arguments) == 1
+    assert "--skip-unknown leaves out such characters" in capsys.readouterr().out
+    assert main([*arguments, "--skip-unknown"]) == 0
+    assert main([*arguments[:-2], "--skip-unknown"]) == 1
+    assert "choose that too, such as --tokenizer espeak" in capsys.readouterr().err
+
+
 def test_a_text_that_the_tokenizer_refuses_is_told():
     write_corpus([*good_rows(), ("bad", "hello [S9] there", tone(1.5), "", "")])
-    _, found = examine(tokenizer="emilia")
+    _, found = examine(tokenizer=TokenizerConfig("emilia"))
     (example,) = found["text without tokens"].examples
     assert example.ids == ("bad",)
 
@@ -343,7 +356,7 @@ def test_the_picture_has_four_distributions(folder, monkeypatch):
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: drawn.append(self))
     write_corpus(good_rows(12))
-    options = CheckOptions("corpus.tsv", tokenizer="simple", min_len=2.0)
+    options = CheckOptions("corpus.tsv", tokenizer=TokenizerConfig("simple"), min_len=2.0)
     plot("picture.png", measure_corpus(options), options)
     (figure,) = drawn
     labels = ["duration (s)", "characters per second", "level (dB)", "tokens per second"]

@@ -3,14 +3,15 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from zipvoice.cli.parsing import EXIT_ERROR, SOURCE_FIRST, note, parse, without_flag
+from zipvoice.cli.parsing import EXIT_ERROR, SOURCE_FIRST, TOKENIZER, chooses_tokenizer, note, parse, without_flag
 from zipvoice.config.data import CheckOptions
+from zipvoice.config.text import TokenizerConfig
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,20 @@ class Check:
 
 
 def check(arguments: list[str]) -> int:
-    command = parse(Check, "check", without_flag(arguments, "--source"), config=SOURCE_FIRST)
+    reading = Check(CheckOptions(tyro.MISSING, tokenizer=TokenizerConfig()))
+    command = parse(Check, "check", without_flag(arguments, "--source"), reading, TOKENIZER, SOURCE_FIRST)
+    options = command.options if chooses_tokenizer(arguments) else replace(command.options, tokenizer=None)
     from zipvoice.data.validation.checks import run_checks
     from zipvoice.data.validation.report import plot, render, require_format, to_json
     from zipvoice.data.validation.stats import measure_corpus
 
     if command.plot:
         require_format(command.plot)  # before the work
-    corpus = measure_corpus(command.options)
-    findings = run_checks(corpus, command.options)
+    corpus = measure_corpus(options)
+    findings = run_checks(corpus, options)
     shown = json.dumps(to_json(corpus, findings), ensure_ascii=False) if command.json else render(corpus, findings)
     sys.stdout.write(f"{shown}\n")
     if command.plot:
-        plot(command.plot, corpus, command.options)
+        plot(command.plot, corpus, options)
         note(f"wrote {command.plot}")
     return EXIT_ERROR if any(finding.severity == "error" for finding in findings) else 0

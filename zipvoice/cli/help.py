@@ -56,7 +56,10 @@ EXAMPLES = {
     "bench": ("zipvoice bench", "zipvoice bench zipvoice_distill --runtime torch --dtype float32 bfloat16 --json"),
     "serve": ("zipvoice serve", "zipvoice serve -m zipvoice_distill --port 9000"),
 }
-UNSET = {"prepare": {"--tokenizer": "none; training makes tokens"}}
+UNSET = {
+    "check": {"--tokenizer": "none; no tokens but those of a prepared manifest"},
+    "prepare": {"--tokenizer": "none; training makes tokens"},
+}
 """Of options that set something only where they are given: what holds without them."""
 RARE = {
     "compatible", "dtype", "first_chunk_seconds", "guidance_every", "guidance_interval", "guidance_scale", "keep_level",

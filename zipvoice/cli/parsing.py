@@ -104,6 +104,14 @@ def without_flag(arguments: Sequence[str], flag: str) -> list[str]:
     return [argument.removeprefix(f"{flag}=") for argument in arguments if argument != flag]
 
 
+def chooses_tokenizer(arguments: Sequence[str]) -> bool:
+    """Whether a tokenizer is chosen. Raises ValueError for arguments that only say how it reads."""
+    given = {argument.partition("=")[0] for argument in arguments} & {*TOKENIZER, *TOKENIZER.values()}
+    if given and not given & {"--tokenizer", "--tokenizer.type"}:
+        raise ValueError(f"{min(given)} says how a tokenizer reads; choose that too, such as --tokenizer espeak")
+    return bool(given)
+
+
 def _named(argument: str, spelled: Mapping[str, str]) -> str:
     option, equals, value = argument.partition("=")
     return spelled.get(option, option) + equals + value

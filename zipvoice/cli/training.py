@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from zipvoice.cli.parsing import EXIT_INTERRUPTED, SOURCE_FIRST, TOKENIZER, note, parse, without_flag
+from zipvoice.cli.parsing import EXIT_INTERRUPTED, SOURCE_FIRST, TOKENIZER, chooses_tokenizer, note, parse, without_flag
 from zipvoice.config.data import ManifestConfig, PrepareOptions
 from zipvoice.config.strict_json import read_json
 from zipvoice.config.text import TokenizerConfig
@@ -68,10 +68,7 @@ class Prepare:
 def prepare(arguments: list[str]) -> None:
     reading = Prepare(PrepareOptions(tyro.MISSING, tokenizer=TokenizerConfig()))
     command = parse(Prepare, "prepare", without_flag(arguments, "--source"), reading, TOKENIZER, SOURCE_FIRST)
-    given = {argument.partition("=")[0] for argument in arguments} & {*TOKENIZER, *TOKENIZER.values()}
-    if given and not given & {"--tokenizer", "--tokenizer.type"}:
-        raise ValueError(f"{min(given)} says how a tokenizer reads; choose that too, such as --tokenizer espeak")
-    options = command.options if given else replace(command.options, tokenizer=None)
+    options = command.options if chooses_tokenizer(arguments) else replace(command.options, tokenizer=None)
     from zipvoice.data.prepare import prepare as prepare_corpus
 
     made = prepare_corpus(options)

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from zipvoice.config.text import TokenizerConfig, TokenizerType, require_espeak
+from zipvoice.config.text import TokenizerConfig
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,9 @@ class CheckOptions:
 
     source: str
     """List of utterances, as for preparation, or a prepared manifest or folder of shards."""
-    tokenizer: TokenizerType | None = None
-    """Make tokens with this tokenizer; a prepared manifest may hold them already."""
-    language: str = TokenizerConfig.language
-    """espeak-ng voice, for the espeak tokenizer; a row's own language replaces it."""
+    tokenizer: TokenizerConfig | None = None
+    """Make tokens with this tokenizer; a prepared manifest may hold them already. A row's own language replaces that of
+    the espeak tokenizer."""
     tokens: str | None = None
     """Token table of the model (tokens.txt), to find tokens that it lacks."""
     min_len: float = DataConfig.min_len
@@ -166,4 +165,3 @@ class CheckOptions:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
         _check_workers(self.num_workers)
-        require_espeak(self.tokenizer, self.language)

@@ -24,13 +24,8 @@ class TokenizerConfig:
     """The text is Markdown or a book: leave out also marks that could be meant otherwise, such as blocks of code."""
 
     def __post_init__(self) -> None:
-        require_espeak(self.type, self.language)
-
-
-def require_espeak(tokenizer: str | None, language: str) -> None:
-    """Raise ValueError for a language, other than by default, that this tokenizer would not look at."""
-    if language != TokenizerConfig.language and tokenizer != "espeak":
-        instead = f", not {tokenizer}" if tokenizer else ""
-        raise ValueError(
-            f"the language {language!r} is for the tokenizer espeak{instead}: --tokenizer espeak --language {language}"
-        )
+        if self.language != TokenizerConfig.language and self.type != "espeak":
+            raise ValueError(
+                f"the language {self.language!r} is for the tokenizer espeak, not {self.type}: --tokenizer espeak "
+                f"--language {self.language}"
+            )

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from zipvoice.audio.mel import SAMPLING_RATE, num_frames
 from zipvoice.config.data import CheckOptions
-from zipvoice.config.text import TokenizerConfig
 from zipvoice.data.corpus_list import Checked, checked_cuts
 from zipvoice.data.cuts import make_tokens, read_cuts, recorded_audio, stored_tokens
 from zipvoice.data.shar import is_shar
@@ -89,7 +88,7 @@ def measure_corpus(options: CheckOptions) -> CorpusStats:
     Raises ValueError if there is no such list, or it is empty.
 
     Example:
-        >>> options = CheckOptions("corpus/train.tsv", tokenizer="espeak")
+        >>> options = CheckOptions("corpus/train.tsv", tokenizer=TokenizerConfig("espeak"))
         >>> corpus = measure_corpus(options)
         >>> [finding.name for finding in run_checks(corpus, options)]
         ['clipped audio', 'sampled at less than 24 kHz']
@@ -121,8 +120,7 @@ def _measured(cuts: Iterable["Cut"], options: CheckOptions) -> list[UtteranceSta
     table = TokenTable.read(options.tokens) if options.tokens else None
     tokenizer: Tokenizer | None = None
     if options.tokenizer:
-        config = TokenizerConfig(options.tokenizer, options.language)
-        tokenizer = build_tokenizer(config, table.tags if table else None)
+        tokenizer = build_tokenizer(options.tokenizer, table.tags if table else None)
     return [measure(cut, tokenizer, table, options.audio) for cut in cuts]
 
 
