@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import json
+import math
 import re
 import time
 
 import numpy as np
 import pytest
 
-from zipvoice.config.model import ModelConfig
+from zipvoice.config.data import DataConfig
+from zipvoice.config.model import FeatureConfig, ModelConfig
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import from_dict, read_json, to_dict, write_json
 from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
-from zipvoice.config.training import ObjectiveConfig
+from zipvoice.config.training import LoopConfig, ObjectiveConfig, OptimizerConfig, RunConfig
+from zipvoice.config.vocoder import VocoderRunConfig
 
 RELEASED = {
     "model": {
@@ -164,3 +167,39 @@ def test_a_truth_value_is_no_number():
     with pytest.raises(ValueError, match="expected float, found bool true"):
         from_dict(SynthesisOptions, {"speed": True})
     assert from_dict(SynthesisOptions, {"speed": 2}).speed == 2.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (OptimizerConfig, "base_lr", 0.0),
+        (OptimizerConfig, "base_lr", math.nan),
+        (OptimizerConfig, "lr_batches", 0.0),
+        (OptimizerConfig, "lr_epochs", -1.0),
+        (OptimizerConfig, "lr_hours", 0.0),
+        (OptimizerConfig, "clipping_scale", 0.0),
+        (ObjectiveConfig, "condition_drop_ratio", 1.1),
+        (ObjectiveConfig, "time_power", math.nan),
+        (ObjectiveConfig, "exclusive_weight", -1.0),
+        (ObjectiveConfig, "ema_decay", 1.5),
+        (LoopConfig, "num_steps", -1),
+        (LoopConfig, "max_seconds", math.nan),
+        (LoopConfig, "save_every_seconds", math.nan),
+        (RunConfig, "num_epochs", -1),
+        (RunConfig, "ref_duration", 0.0),
+        (RunConfig, "sample_every", -1),
+        (VocoderRunConfig, "lr", math.inf),
+        (VocoderRunConfig, "num_workers", -1),
+        (VocoderRunConfig, "mel_weight", math.nan),
+        (VocoderRunConfig, "stft_weight", -1.0),
+        (DataConfig, "max_duration", math.inf),
+        (DataConfig, "max_len", math.inf),
+        (ModelConfig, "query_head_dim", 0),
+        (FeatureConfig, "sampling_rate", 16000),
+        (FeatureConfig, "scale", 0.0),
+    ],
+)
+def test_settings_that_no_run_could_use_are_refused(kind, name, value):
+    with pytest.raises(ValueError, match=rf"{name} must be .*, not {value}"):
+        kind(**{name: value})
+    kind(**{name: getattr(kind(), name)})

@@ -118,6 +118,9 @@ def test_each_process_has_its_own_device(monkeypatch):
         own_device(None, 4, 8)
     with pytest.raises(ValueError, match="the device cuda:1 is one GPU for 2 processes"):
         own_device("cuda:1", 0, 2)
+    for name in ("nosuch", "cuda:x", "meta"):
+        with pytest.raises(ValueError, match=f"no device '{name}'"):
+            own_device(name, 0, 1)
 
 
 # ---------------------------------------------------------------- training together

@@ -2,6 +2,8 @@
 """The scripts and run files of the five-minute recipe."""
 
 import importlib.util
+import re
+import shlex
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +15,7 @@ from tiny_models import TINY
 
 from zipvoice.audio.files import read
 from zipvoice.audio.loudness import rms
+from zipvoice.cli import main
 from zipvoice.config.data import PrepareOptions
 from zipvoice.config.strict_json import read_json
 from zipvoice.config.training import RunConfig
@@ -31,6 +34,21 @@ def script(name):
 
 def run_file(name):
     return read_json(RunConfig, RECIPE / "conf" / f"{name}.json")
+
+
+def test_every_run_of_the_recipe_starts_as_it_says(monkeypatch):
+    runs = []
+    monkeypatch.chdir(RECIPE)
+    monkeypatch.setattr("zipvoice.training.run.train", lambda run: runs.append(run))
+    script = re.sub(r"\\\n", " ", (RECIPE / "run.sh").read_text())
+    script = script.replace("$seed", "43").replace("${pair[0]}", "exp/turns").replace("${pair[1]}", "exp/no_turns")
+    for line in re.findall(r"zipvoice (train .+)", script):
+        assert main(shlex.split(line)) == 0, line
+    start = {run.exp_dir: (run.variant, run.init_from) for run in runs}
+    assert len(start) == 11
+    assert start["exp/dialog"] == start["exp/turns"] == ("zipvoice_dialog", "exp/mini")
+    assert start["exp/dialog_from_scratch"] == ("zipvoice_dialog", None)
+    assert start["exp/no_turns"] == start["exp/dialog_without_turns"] == ("zipvoice", "exp/mini")
 
 
 # ---------------------------------------------------------------- dialogues

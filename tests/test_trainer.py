@@ -245,6 +245,18 @@ def test_the_weights_of_the_least_validation_loss_are_kept(tmp_path):
     assert kept == [([0], 1.0), ([1], 0.5), ([1], 0.5), ([1], 0.5), ([4], pytest.approx(0.4))]
 
 
+def test_weights_whose_validation_loss_is_not_finite_are_not_the_best(tmp_path):
+    trainer = new_trainer(run_config(tmp_path))
+    values = iter((math.nan, 1.0, 0.5, 0.5, 0.1, math.inf))
+    trainer.objective.validate = lambda model, batch, generator: Loss(torch.tensor(next(values)), 10)
+    best = []
+    for _ in range(3):
+        trainer.validate()
+        best.append(trainer.best_valid_loss)
+    assert best == [None, 0.5, 0.5]
+    assert [record.get("loss") for record in records(tmp_path)] == [None, 0.5, None]
+
+
 def test_running_loss_follows_the_reference():
     running = RunningLoss(SCHEDULES["running_metrics"]["reset_interval"])
     for row in SCHEDULES["running_metrics"]["rows"]:

@@ -57,7 +57,7 @@ def diagnose(arguments: list[str]) -> int:
     what, path, rest = arguments[:1], arguments[1:2], arguments[2:]
     named = bool(path) and not path[0].startswith("-")
     default = Diagnose(tyro.MISSING, run=read_json(RunConfig, path[0]) if named else RunConfig())
-    command = parse(Diagnose, "diagnose", what + (rest if named else path + rest), default, TOKENIZER)
+    command = parse(Diagnose, "diagnose", what + (rest if named else path + rest), default, TOKENIZER, of_run=True)
     from zipvoice.training.run import at_next_step
 
     look = {"statistics": _statistics, "finite": _finite, "memory": _memory}[command.what]

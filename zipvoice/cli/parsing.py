@@ -4,7 +4,7 @@
 import io
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from types import NoneType, UnionType
@@ -21,19 +21,31 @@ EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
-_registry = tyro.constructors.ConstructorRegistry()
+_registry, _registry_of_runs = tyro.constructors.ConstructorRegistry(), tyro.constructors.ConstructorRegistry()
 
 
 @_registry.primitive_rule
 def _optional(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
     """A value that may be left out is given like any other: the word None is a text."""
+    return _left_out(info, lambda word: False)
+
+
+@_registry_of_runs.primitive_rule
+def _unset(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
+    """The word None leaves out what a run file gives."""
+    return _left_out(info, lambda word: word == "None")
+
+
+def _left_out(
+    info: tyro.constructors.PrimitiveTypeInfo, is_none: Callable[[str], bool]
+) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
     kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
     if get_origin(info.type) not in (Union, UnionType) or len(kinds) != 1 or kinds[0] not in _NAMES:
         return None
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
         metavar=_NAMES[kinds[0]],
-        instance_from_str=lambda words: kinds[0](words[0]),
+        instance_from_str=lambda words: None if is_none(words[0]) else kinds[0](words[0]),
         is_instance=lambda value: value is None or isinstance(value, kinds[0]),
         str_from_instance=lambda value: [str(value)],
     )
@@ -60,22 +72,25 @@ def parse(
     default: Any = None,
     spelled: Mapping[str, str] | None = None,
     config: Sequence[Any] = (),
+    of_run: bool = False,
 ) -> Any:
     """The dataclass `kind` from command-line arguments; prints help or a usage error and leaves when asked to.
 
     `spelled` gives options, by the spelling that people use, their names in the dataclass; `config` is for tyro.
+    With `of_run` the word None leaves out what a run file gives.
     """
     spelled = {**SHORT, **(spelled or {})}
     if wants_help(arguments):
         show_help(kind, name, spelled, default, config)
         sys.stdout.flush()  # so that an error in writing is told
         sys.exit(0)
-    settings: dict[str, Any] = {"config": config} | ({} if default is None else {"default": default})
+    settings: dict[str, Any] = {"config": config, "registry": _registry_of_runs if of_run else _registry}
+    settings |= {} if default is None else {"default": default}
     arguments = [_named(argument, spelled) for argument in arguments]
     said = io.StringIO()
     try:
         with redirect_stderr(said), _wide_terminal():
-            return tyro.cli(kind, prog=f"zipvoice {name}", args=arguments, registry=_registry, **settings)
+            return tyro.cli(kind, prog=f"zipvoice {name}", args=arguments, **settings)
     except SystemExit:
         options = [respelled(option, spelled) for option in options_of(kind, default, config)]
         note(usage_error(said.getvalue(), name, options, spelled))

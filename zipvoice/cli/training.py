@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def train(arguments: list[str]) -> int:
     config, rest = _run_file(arguments)
-    run = parse(RunConfig, "train CONFIG.json", rest, default=config, spelled=TOKENIZER)
+    run = parse(RunConfig, "train CONFIG.json", rest, default=config, spelled=TOKENIZER, of_run=True)
     from zipvoice.training.run import train as run_training
 
     return exit_status(run_training(run))
@@ -45,7 +45,7 @@ class FineTune:
 
 
 def finetune(arguments: list[str]) -> int:
-    command = parse(FineTune, "finetune", arguments, spelled=TOKENIZER)
+    command = parse(FineTune, "finetune", arguments, spelled=TOKENIZER, of_run=True)
     from zipvoice.training.run import train as run_training
 
     replayed = [ManifestConfig(path, replay=command.replay_share / len(command.replay)) for path in command.replay]

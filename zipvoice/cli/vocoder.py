@@ -10,7 +10,8 @@ from zipvoice.config.vocoder import VocoderRunConfig
 def train_vocoder(arguments: list[str]) -> int:
     described = arguments and not arguments[0].startswith("-")
     config = read_json(VocoderRunConfig, arguments[0]) if described else VocoderRunConfig()
-    run = parse(VocoderRunConfig, "train-vocoder CONFIG.json", arguments[1:] if described else arguments, config)
+    rest = arguments[1:] if described else arguments
+    run = parse(VocoderRunConfig, "train-vocoder CONFIG.json", rest, config, of_run=True)
     from zipvoice.training.run import train_vocoder as run_training
 
     return exit_status(run_training(run))

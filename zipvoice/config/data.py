@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a corpus is prepared, checked and read."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
+from zipvoice.config.rules import is_above_zero, require
 from zipvoice.config.text import TokenizerConfig
 
 
@@ -124,16 +126,15 @@ class DataConfig:
     """Loader processes; 0 loads in the training process."""
 
     def __post_init__(self) -> None:
-        for name, value, valid, wanted in (
-            ("max_duration", self.max_duration, self.max_duration > 0, "above 0"),
-            ("min_len", self.min_len, self.min_len >= 0, "0 or more"),
-            ("max_len", self.max_len, self.max_len > self.min_len, f"above min_len, {self.min_len}"),
-            ("num_buckets", self.num_buckets, self.num_buckets >= 1, "at least 1"),
-            ("buffer_size", self.buffer_size, self.buffer_size >= 1, "at least 1"),
-            ("num_workers", self.num_workers, self.num_workers >= 0, "0 or more"),
-        ):
-            if not valid:
-                raise ValueError(f"{name} must be {wanted}, not {value}")
+        rules = (
+            ("max_duration", is_above_zero(self.max_duration), "above 0"),
+            ("min_len", self.min_len >= 0, "0 or more"),
+            ("max_len", self.min_len < self.max_len < math.inf, f"above min_len, {self.min_len}"),
+            ("num_buckets", self.num_buckets >= 1, "at least 1"),
+            ("buffer_size", self.buffer_size >= 1, "at least 1"),
+            ("num_workers", self.num_workers >= 0, "0 or more"),
+        )
+        require(self, rules)
         for manifests in (self.train, self.dev):
             shares = [item.replay or 0.0 for item in manifests]
             if shares and (sum(shares) >= 1 or all(shares)):

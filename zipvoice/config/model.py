@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network and its features: sizes, variants, what a model knows of its tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
+
+from zipvoice.config.rules import is_above_zero, require
 
 Variant = Literal["zipvoice", "zipvoice_distill", "zipvoice_dialog", "zipvoice_dialog_stereo"]
 
@@ -51,6 +53,10 @@ class ModelConfig:
     """Width of the embedding of a step's length in a model of mean velocities (objective.kind mean-flow); the released
     models predict velocities and have none."""
 
+    def __post_init__(self) -> None:
+        sizes = {f.name: getattr(self, f.name) for f in fields(self)}
+        require(self, ((name, size >= 1, "at least 1") for name, size in sizes.items() if type(size) is int), "model.")
+
 
 @dataclass(frozen=True)
 class FeatureConfig:
@@ -62,6 +68,13 @@ class FeatureConfig:
     """Vocos log-mel features, the only kind."""
     scale: float = 0.1
     """Log-mel values are multiplied by this before the model sees them."""
+
+    def __post_init__(self) -> None:
+        rules = (
+            ("sampling_rate", self.sampling_rate == 24000, "24000, that of the features"),
+            ("scale", is_above_zero(self.scale), "above 0"),
+        )
+        require(self, rules, "feature.")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from zipvoice.config.data import DataConfig
 from zipvoice.config.model import FeatureConfig, ModelConfig, Variant
+from zipvoice.config.rules import is_above_zero, require
 from zipvoice.config.text import TokenizerConfig
 
 
@@ -29,6 +30,10 @@ class OptimizerConfig:
     freeze: tuple[str, ...] = ()
     """Parameters that are not trained, by name or by the part they lie in; * stands for anything, as in text_encoder
     or fm_decoder.encoders.0.*.bias."""
+
+    def __post_init__(self) -> None:
+        names = ("base_lr", "lr_batches", "lr_epochs", "lr_hours", "clipping_scale")
+        require(self, ((name, is_above_zero(getattr(self, name)), "above 0") for name in names), "optim.")
 
 
 @dataclass(frozen=True)
@@ -64,10 +69,14 @@ class ObjectiveConfig:
         if self.kind is not None and needs_teacher != (self.teacher is not None):
             does = "needs a model to learn from: name its directory in" if needs_teacher else "has no use for"
             raise ValueError(f"objective.kind {self.kind} {does} objective.teacher")
-        if not 0 <= self.instant_ratio < 1:
-            raise ValueError(f"objective.instant_ratio must be at least 0 and below 1, not {self.instant_ratio}")
-        if self.time_power <= 0:
-            raise ValueError(f"objective.time_power must be above 0, not {self.time_power}")
+        rules = (
+            ("condition_drop_ratio", 0 <= self.condition_drop_ratio <= 1, "from 0 to 1"),
+            ("time_power", is_above_zero(self.time_power), "above 0"),
+            ("exclusive_weight", 0 <= self.exclusive_weight < math.inf, "0 or more"),
+            ("ema_decay", 0 <= self.ema_decay <= 1, "from 0 to 1"),
+            ("instant_ratio", 0 <= self.instant_ratio < 1, "at least 0 and below 1"),
+        )
+        require(self, rules, "objective.")
         if self.mask_fraction is None:
             return
         if len(self.mask_fraction) != 2 or not 0 < self.mask_fraction[0] <= self.mask_fraction[1] <= 1:
@@ -95,14 +104,13 @@ class LoraConfig:
     as in fm_decoder or *.feed_forward?."""
 
     def __post_init__(self) -> None:
-        for name, valid, wanted in (
+        rules = (
             ("rank", self.rank >= 0, "0 or more"),
-            ("alpha", 0 < self.alpha < float("inf"), "above 0"),
+            ("alpha", is_above_zero(self.alpha), "above 0"),
             ("dropout", 0 <= self.dropout < 1, "at least 0 and below 1"),
             ("targets", len(self.targets) > 0, "at least one pattern"),
-        ):
-            if not valid:
-                raise ValueError(f"lora.{name} must be {wanted}, not {getattr(self, name)}")
+        )
+        require(self, rules, "lora.")
 
 
 @dataclass(frozen=True)
@@ -144,11 +152,13 @@ class LoopConfig:
     """What to change when memory does not suffice."""
 
     def __post_init__(self) -> None:
-        for name in self.counts:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.save_every_seconds is not None and self.save_every_seconds <= 0:
-            raise ValueError(f"save_every_seconds must be above 0, not {self.save_every_seconds}")
+        require(self, ((name, getattr(self, name) >= 1, "at least 1") for name in self.counts))
+        rules = (
+            ("num_steps", self.num_steps is None or self.num_steps >= 0, "0 or more"),
+            ("max_seconds", self.max_seconds is None or 0 <= self.max_seconds < math.inf, "0 or more"),
+            ("save_every_seconds", is_above_zero(self.save_every_seconds), "above 0"),
+        )
+        require(self, rules)
 
     def is_finished(self, step: int, epoch: int) -> bool:
         """Whether the run ends after `step` steps and `epoch` complete passes over the data."""
@@ -214,6 +224,15 @@ class RunConfig(LoopConfig):
         "Lower data.max_duration and raise accumulate as much, which learns the same; lower data.max_len; or set "
         "activation_checkpointing"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rules = (
+            ("num_epochs", self.num_epochs >= 0, "0 or more"),
+            ("ref_duration", is_above_zero(self.ref_duration), "above 0"),
+            ("sample_every", self.sample_every >= 0, "0 or more"),
+        )
+        require(self, rules)
 
     def is_finished(self, step: int, epoch: int) -> bool:
         return super().is_finished(step, epoch) if self.num_steps is not None else epoch >= self.num_epochs

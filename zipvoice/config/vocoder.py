@@ -2,9 +2,11 @@
 """A vocoder and its training."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from zipvoice.config.rules import is_above_zero, require
 from zipvoice.config.training import LoopConfig
 
 
@@ -20,9 +22,7 @@ class VocosConfig:
     """ConvNeXt blocks."""
 
     def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            if getattr(self, f.name) < 1:
-                raise ValueError(f"{f.name} must be at least 1, not {getattr(self, f.name)}")
+        require(self, ((f.name, getattr(self, f.name) >= 1, "at least 1") for f in dataclasses.fields(self)))
 
 
 @dataclass(frozen=True)
@@ -108,21 +108,22 @@ class VocoderRunConfig(LoopConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         shortest = max(1024, *self.stft_windows, *self.discriminators.windows) // 2
-        for name, value, valid, wanted in (
+        rules = (
             (
                 "crop_samples",
-                self.crop_samples,
                 self.crop_samples > shortest and self.crop_samples % 256 == 0,
                 f"a multiple of 256 above {shortest}, half of the longest window",
             ),
-            ("gain_db", self.gain_db, _is_range(self.gain_db), "two numbers, the lower one first"),
-            ("stft_windows", self.stft_windows, min(self.stft_windows, default=0) >= 4, "of at least 4 samples"),
-            ("betas", self.betas, _is_range((0.0, *self.betas, 1.0), 4), "two numbers from 0 to 1, ascending"),
-            ("ema_decay", self.ema_decay, 0 <= self.ema_decay < 1, "from 0 to below 1"),
-            ("lr", self.lr, self.lr > 0, "above 0"),
-        ):
-            if not valid:
-                raise ValueError(f"{name} must be {wanted}, not {value}")
+            ("gain_db", _is_range(self.gain_db), "two numbers, the lower one first"),
+            ("stft_windows", min(self.stft_windows, default=0) >= 4, "of at least 4 samples"),
+            ("betas", _is_range((0.0, *self.betas, 1.0), 4), "two numbers from 0 to 1, ascending"),
+            ("ema_decay", 0 <= self.ema_decay < 1, "from 0 to below 1"),
+            ("lr", is_above_zero(self.lr), "above 0"),
+            ("num_workers", self.num_workers >= 0, "0 or more"),
+            ("mel_weight", 0 <= self.mel_weight < math.inf, "0 or more"),
+            ("stft_weight", 0 <= self.stft_weight < math.inf, "0 or more"),
+        )
+        require(self, rules)
 
 
 def _is_range(values: tuple[float, ...], length: int = 2) -> bool:

@@ -6,6 +6,7 @@ They are started by `torchrun`, on one machine or several; a process that was st
 
 import logging
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from zipvoice.runtime.torch import find_device
 
 logger = logging.getLogger(__name__)
 
@@ -139,9 +142,10 @@ def joined(device: str | None) -> Iterator[World]:
 
 def own_device(name: str | None, local_rank: int, world_size: int) -> torch.device:
     """The device of process `local_rank` of its machine."""
-    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type != "cuda":
-        return device
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cuda(:\d+)?", name):
+        return find_device(name)
+    device = torch.device(name)
     if world_size > 1 and device.index is not None:
         raise ValueError(
             f"the device {name} is one GPU for {world_size} processes; set device to cuda, and each takes its own"

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 
 from zipvoice import heap
-from zipvoice.audio.mel import SAMPLING_RATE
+from zipvoice.audio.mel import NUM_MELS, SAMPLING_RATE
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import write_json
 from zipvoice.config.synthesis import MEAN_FLOW_SAMPLING, SamplingConfig
@@ -209,6 +209,8 @@ class ModelRun(Run):
         self.teacher = teacher_model(config)
         self.source = source_model(config, self.teacher)
         self.config = inherited(config, self.source)
+        if self.config.model.feat_dim != NUM_MELS:
+            raise ValueError(f"model.feat_dim is the number of mel bins, {NUM_MELS}, not {self.config.model.feat_dim}")
         self.table = token_table(self.config, self.source.table if self.source else None)
 
     def differences(self, exp_dir: Path) -> list[str]:

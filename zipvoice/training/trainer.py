@@ -205,11 +205,11 @@ class Trainer:
         means = total.means()
         if not means:
             return  # there is no validation data
-        better = self.best_valid_loss is None or means["loss"] < self.best_valid_loss
+        better = means["loss"] < (math.inf if self.best_valid_loss is None else self.best_valid_loss)
         self.best_valid_loss = means["loss"] if better else self.best_valid_loss
         logger.info("step %d: validation %s", self.step, ", ".join(f"{name} {x:.5f}" for name, x in means.items()))
         if self.metrics:
-            self.metrics.scalars("valid", self.step, means)
+            self.metrics.scalars("valid", self.step, _finite(means))
             if better:
                 weights = self.plain(self.objective.result(self.model))
                 write_weights(weights, Path(self.config.exp_dir) / "best-valid-loss.safetensors")
@@ -230,7 +230,7 @@ class Trainer:
                 "skipped": self.bad_batches.total,
                 "epoch": self.batches.epoch,
             }
-            self.metrics.scalars("train", self.step, {k: v for k, v in values.items() if math.isfinite(v)})
+            self.metrics.scalars("train", self.step, _finite(values))
             for kind, scalars in report.scalars().items():
                 self.metrics.scalars(kind, self.step, scalars)
             shown = ", ".join(f"mean {name} {mean:.5f}" for name, mean in means.items())
@@ -337,3 +337,8 @@ class Trainer:
         """A bar on a terminal, nothing elsewhere."""
         total, hidden = self.config.num_steps, None if self.world.is_first else True
         return tqdm(total=total, initial=self.step, unit="step", file=sys.stderr, disable=hidden)
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    """Those that logs can hold."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -278,7 +278,8 @@ def duration(seconds: float) -> str:
 class RunningLoss:
     """Means of a loss and its parts over the frames of recent batches; older ones fade over `memory` batches.
 
-    A value that is not finite is left out. With `memory` None nothing fades.
+    A value that is not finite counts as 0, as in the reference. With `memory` None nothing fades, and such a value
+    makes the mean one too.
     """
 
     def __init__(self, memory: int | None = 200) -> None:
@@ -290,7 +291,9 @@ class RunningLoss:
         """Take in the loss of one batch."""
         for name, value in {"loss": loss.value, **loss.parts}.items():
             amount = value.item() * loss.num_frames
-            self.sums[name] = self.sums[name] * self.keep + (amount if math.isfinite(amount) else 0.0)
+            self.sums[name] = self.sums[name] * self.keep + (
+                amount if math.isfinite(amount) or self.keep == 1.0 else 0.0
+            )
             self.frames[name] = self.frames[name] * self.keep + loss.num_frames
 
     def means(self) -> dict[str, float]:
