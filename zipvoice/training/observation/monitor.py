@@ -291,9 +291,8 @@ class RunningLoss:
         """Take in the loss of one batch."""
         for name, value in {"loss": loss.value, **loss.parts}.items():
             amount = value.item() * loss.num_frames
-            self.sums[name] = self.sums[name] * self.keep + (
-                amount if math.isfinite(amount) or self.keep == 1.0 else 0.0
-            )
+            counts = math.isfinite(amount) or self.keep == 1.0
+            self.sums[name] = self.sums[name] * self.keep + (amount if counts else 0.0)
             self.frames[name] = self.frames[name] * self.keep + loss.num_frames
 
     def means(self) -> dict[str, float]:
