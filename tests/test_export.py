@@ -2,21 +2,24 @@
 """Graphs give the numbers of the networks they were exported from, at every length; other files are refused."""
 
 import hashlib
+import math
 import shutil
 import subprocess
 import sys
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from tiny_models import FIVE_STACKS, make_model, make_vocoder
 
 import zipvoice
 from zipvoice import Audio, builtin
 from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions
-from zipvoice.export.onnx import export_onnx
+from zipvoice.export.onnx import compared, export_onnx
 from zipvoice.export.weightless import write_model_graphs
 from zipvoice.pretrained import load_network, read_directory
 from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
@@ -198,6 +201,27 @@ def test_the_command_writes_a_model_directory_with_a_card(tmp_path, capsys):
     assert len(rounded) > 20
     # two products of 255 and 64 are the most that 16 bits hold, in which processors without VNNI add them
     assert all(32 < np.abs(weight.astype(int)).max() <= 64 for weight in rounded)
+
+
+@pytest.mark.parametrize(("precision", "most"), [("float32", 1e-3), ("int8", 0.1)])
+def test_a_graph_that_differs_by_more_than_its_precision_explains_is_not_written(precision, most):
+    def compared_at(error, length=37):
+        def graph(inputs):
+            return [inputs["x"] * (1 + error * (len(inputs["x"]) == length))]
+
+        source = SimpleNamespace(
+            name="velocity",
+            precision=precision,
+            example=lambda frames: {"x": torch.linspace(1, 2, frames, dtype=torch.float64)},
+            reference=lambda x: x,
+        )
+        return compared(source, graph)
+
+    assert compared_at(0.99 * most) == pytest.approx(0.99 * most)
+    assert [compared_at(0.5 * most, length) > 0 for length in (2, 3, 4, 5, 300)] == [True, True, False, True, True]
+    for error in (1.01 * most, math.nan):
+        with pytest.raises(ValueError, match=r"the velocity graph differs from the network by (0\.10?|0\.001|nan)"):
+            compared_at(error)
 
 
 def test_a_card_of_something_else_is_kept(tmp_path):
