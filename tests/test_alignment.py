@@ -311,6 +311,10 @@ def test_an_unknown_format_names_the_known_ones(tmp_path):
 def test_lines_of_subtitles_end_at_silences_and_are_not_too_long():
     words = [Word("word", i, i + 0.9) for i in range(20)] + [Word("end", 25, 26)]
     assert [len(line) for line in lines(words)] == [8, 8, 4, 1]
+    for letters, gap, expected in ((22, 0.49, [2]), (23, 0.49, [1, 1]), (22, 0.5, [1, 1])):  # 19 and a space before
+        pair = [Word("a" * 19, 0.0, 1.0), Word("b" * letters, 1 + gap, 3.0)]
+        assert [len(line) for line in lines(pair)] == expected
+    assert lines([]) == []
 
 
 def test_the_command_prints_writes_and_draws(tmp_path, capsys):

@@ -54,6 +54,10 @@ def test_samples_beyond_full_scale_are_clipped():
     audio = Audio(np.float32([[1.5, 1.0, 0.5, -1.0, -1.5]]), 24000)
     assert pcm16(audio).T.tolist() == [[32767, 32767, 16384, -32768, -32768]]
     assert decode(encode(audio, ".wav")).samples[0].tolist() == [32767 / 32768, 32767 / 32768, 0.5, -1, -1]
+    loud = Audio(4 * tone(24000).samples, 24000)
+    for suffix in (".ogg", ".opus", ".mp3"):
+        heard = [decode(encode(one, suffix)).samples for one in (loud, Audio(loud.samples.clip(-1, 1), 24000))]
+        np.testing.assert_array_equal(*heard)
 
 
 def test_samples_between_two_steps_of_16_bits_are_rounded_halves_to_even():
@@ -202,6 +206,13 @@ def test_malformed_audio_is_refused(samples, rate, message):
 def test_mono_is_the_average():
     audio = Audio(np.float32([[1.0, 2.0], [3.0, 4.0], [5.0, 9.0]]), 24000).mono()
     assert audio.samples.tolist() == [[3.0, 5.0]]
+
+
+@pytest.mark.parametrize(("second", "mono"), [(-0.79, 0.105), (-0.83, 1.0), (-0.99, 1.0)])
+def test_channels_that_cancel_each_other_to_a_tenth_are_one_sound(second, mono):
+    """The louder one; their average is at 0.105 or 0.085 of its level."""
+    audio = Audio(np.float32([[second, second], [1.0, 1.0]]), 24000).mono()
+    np.testing.assert_allclose(audio.samples, [[mono, mono]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("rates", [(16000, 24000), (44100, 24000), (24000, 16000), (8000, 24000)])

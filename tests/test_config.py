@@ -8,14 +8,14 @@ import time
 import numpy as np
 import pytest
 
-from zipvoice.config.data import DataConfig
+from zipvoice.config.data import CheckOptions, DataConfig, ManifestConfig, PrepareOptions
 from zipvoice.config.model import FeatureConfig, ModelConfig
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import from_dict, read_json, to_dict, write_json
-from zipvoice.config.synthesis import SynthesisOptions
+from zipvoice.config.synthesis import PUBLISHED_SAMPLING, SamplingConfig, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
-from zipvoice.config.training import LoopConfig, ObjectiveConfig, OptimizerConfig, RunConfig
-from zipvoice.config.vocoder import VocoderRunConfig
+from zipvoice.config.training import LoopConfig, LoraConfig, ObjectiveConfig, OptimizerConfig, RunConfig
+from zipvoice.config.vocoder import DiscriminatorConfig, VocoderRunConfig, VocosConfig
 
 RELEASED = {
     "model": {
@@ -203,3 +203,130 @@ def test_settings_that_no_run_could_use_are_refused(kind, name, value):
     with pytest.raises(ValueError, match=rf"{name} must be .*, not {value}"):
         kind(**{name: value})
     kind(**{name: getattr(kind(), name)})
+
+
+INF, NAN = float("inf"), float("nan")
+SEVEN = ManifestConfig("a", replay=0.7)
+LIMITS = [
+    (SynthesisOptions, "num_steps", (1, 1000), (0, -1, 1001)),
+    (SynthesisOptions, "guidance_every", (1,), (0,)),
+    (SynthesisOptions, "speed", (0.01, 1000.0), (0.0, 0.0099, 1000.1, NAN)),
+    (SynthesisOptions, "duration", (0.01, 86_399.9), (0.0, -1.0, 86_400.0, NAN)),
+    (SynthesisOptions, "seed", (0, 2**63 - 1, 1 - 2**63), (2**63, -(2**63))),
+    (SynthesisOptions, "t_shift", (0.01, 1.0), (0.0, 1.01, NAN)),
+    (SynthesisOptions, "temperature", (0.0, 1.0), (-0.01, 1.01)),
+    (SynthesisOptions, "loudness", (-60.0, 0.0), (-60.1, 0.1, NAN)),
+    (SynthesisOptions, "target_rms", (0.0, 1.0), (-0.01, 1.01, NAN)),
+    (SynthesisOptions, "guidance_scale", (0.0, 1e6), (-0.1, INF)),
+    (SynthesisOptions, "max_chunk_seconds", (0.1,), (0.0, INF)),
+    (SynthesisOptions, "first_chunk_seconds", (0.1,), (0.0, INF)),
+    (SynthesisOptions, "max_batch_seconds", (0.1,), (0.0, INF)),
+    (SynthesisOptions, "time_grid", ((0, 1), (0, 0.9, 1)), ((), (0.0,), (0, 0.5, 0.5, 1), (0.1, 1), (0, 0.9))),
+    (SynthesisOptions, "guidance_interval", ((0, 1), (0.5, 0.5)), ((-0.1, 1), (0, 1.1), (0.6, 0.4), (0.5,), (0, 0, 1))),
+    (SamplingConfig, "guidance_every", (1,), (0,)),
+    (SamplingConfig, "time_grid", ((0, 0.1, 0.2, 0.5, 1),), ((0, 0.1, 0.2, 1), (0, 0.1, 0.2, 0.2, 1))),
+    (ObjectiveConfig, "instant_ratio", (0.0, 0.99), (-0.1, 1.0)),
+    (ObjectiveConfig, "time_power", (0.1,), (0.0,)),
+    (ObjectiveConfig, "mask_fraction", ((0.1, 1.0), (0.5, 0.5)), ((0.0, 1.0), (0.1, 1.1), (0.1, 0.2, 0.3))),
+    (ObjectiveConfig, "kind", ("flow-matching", None), ("distillation", "mean-flow")),
+    (ObjectiveConfig, "condition_drop_ratio", (0.0, 1.0), (-0.1, 1.1)),
+    (ObjectiveConfig, "exclusive_weight", (0.0,), (-0.1, INF)),
+    (ObjectiveConfig, "ema_decay", (0.0, 1.0), (-0.1, 1.1)),
+    (LoraConfig, "rank", (0,), (-1,)),
+    (LoraConfig, "alpha", (0.1,), (0.0, INF)),
+    (LoraConfig, "dropout", (0.0, 0.99), (-0.1, 1.0)),
+    (LoraConfig, "targets", (("a",),), ((),)),
+    *((RunConfig, name, (1,), (0,)) for name in RunConfig.counts),
+    (RunConfig, "save_every_seconds", (0.1, None), (0.0, INF)),
+    (RunConfig, "num_steps", (0, None), (-1,)),
+    (RunConfig, "max_seconds", (0.0, None), (-0.1, INF)),
+    (RunConfig, "num_epochs", (0,), (-1,)),
+    (RunConfig, "sample_every", (0,), (-1,)),
+    (PrepareOptions, "shard_size", (1,), (0,)),
+    (PrepareOptions, "num_workers", (0,), (-1,)),
+    (PrepareOptions, "prefix", ("a.b",), ("a/b", "a\\b")),
+    (PrepareOptions, "subset", ("a.b",), ("a/b", "a\\b")),
+    (PrepareOptions, "tokens", (None,), ("tokens.txt",)),
+    (ManifestConfig, "replay", (0.01, 0.99), (0.0, 1.0)),
+    (ManifestConfig, "weight", (0.1,), (0.0, INF)),
+    (ManifestConfig, "repeat", (1,), (0,)),
+    (DataConfig, "max_duration", (0.1,), (0.0,)),
+    (DataConfig, "min_len", (0.0,), (-0.1,)),
+    (DataConfig, "max_len", (1.1,), (1.0, 0.5, INF)),
+    (DataConfig, "num_buckets", (1,), (0,)),
+    (DataConfig, "buffer_size", (1,), (0,)),
+    (DataConfig, "num_workers", (0,), (-1,)),
+    (DataConfig, "dev", ((SEVEN, ManifestConfig("b")),), ((SEVEN,), (SEVEN, ManifestConfig("b", replay=0.2)))),
+    (DataConfig, "train", ((ManifestConfig("b"),),), ((SEVEN, ManifestConfig("b", replay=0.3), ManifestConfig("c")),)),
+    (CheckOptions, "min_len", (0.0,), (-0.1,)),
+    (CheckOptions, "max_len", (0.0,), (-0.1, NAN)),
+    (CheckOptions, "num_workers", (0,), (-1,)),
+    *((VocosConfig, name, (1,), (0,)) for name in ("dim", "intermediate_dim", "num_layers")),
+    (DiscriminatorConfig, "periods", ((1,), ()), ((0,),)),
+    (DiscriminatorConfig, "period_channels", ((1,),), ((0,), ())),
+    (DiscriminatorConfig, "windows", ((1,), ()), ((0,),)),
+    (DiscriminatorConfig, "window_channels", (1,), (0,)),
+    (VocoderRunConfig, "crop_samples", (1280,), (1024, 1281, 1400)),
+    (VocoderRunConfig, "gain_db", ((-1.0, -1.0),), ((1.0, 0.0), (1.0,), (0.0, 1.0, 2.0))),
+    (VocoderRunConfig, "stft_windows", ((4,),), ((3,), ())),
+    (VocoderRunConfig, "betas", ((0.0, 1.0), (0.5, 0.5)), ((0.9, 0.8), (-0.1, 0.5), (0.5, 1.1))),
+    (VocoderRunConfig, "ema_decay", (0.0, 0.99), (-0.1, 1.0)),
+    (VocoderRunConfig, "lr", (1e-9,), (0.0, INF)),
+    (VocoderRunConfig, "num_workers", (0,), (-1,)),
+    (VocoderRunConfig, "mel_weight", (0.0,), (-0.1, INF)),
+    (VocoderRunConfig, "stft_weight", (0.0,), (-0.1, INF)),
+    (VocoderRunConfig, "batch_size", (1,), (0,)),
+    (VocoderRunConfig, "num_steps", (1,), (0,)),
+]
+NEEDED = {
+    SamplingConfig: {"num_steps": 4, "guidance_scale": 1.0},
+    PrepareOptions: {"source": "a"},
+    ManifestConfig: {"path": "a"},
+    CheckOptions: {"source": "a"},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "accepted", "refused"), LIMITS, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_settings_have_their_limits(kind, name, accepted, refused):
+    needed = NEEDED.get(kind, {})
+    for value in accepted:
+        kind(**{**needed, name: value})
+    for value in refused:
+        with pytest.raises(
+            ValueError, match=r"must|at least|needs a model|part of the names|of use with|mask_fraction|time_grid"
+        ):
+            kind(**{**needed, name: value})
+
+
+def test_settings_that_exclude_each_other_are_refused():
+    with pytest.raises(ValueError, match="replayed by its share, without weight and repeat"):
+        ManifestConfig("a", replay=0.5, repeat=2)
+    with pytest.raises(ValueError, match="replayed by its share, without weight and repeat"):
+        ManifestConfig("a", replay=0.5, weight=2.0)
+    with pytest.raises(ValueError, match="give periods, windows or both"):
+        DiscriminatorConfig(periods=(), windows=())
+    with pytest.raises(ValueError, match=r"kind flow-matching has no use for objective\.teacher"):
+        ObjectiveConfig(kind="flow-matching", teacher="a")
+    with pytest.raises(ValueError, match="leave out duration or raw"):
+        SynthesisOptions(raw=True, duration=1.0)
+    with pytest.raises(ValueError, match="leave out fast or raw"):
+        SynthesisOptions(raw=True, fast=True)
+    with pytest.raises(ValueError, match="time_grid has 2 steps and num_steps is 3; leave it out"):
+        SynthesisOptions(num_steps=3, time_grid=(0, 0.5, 1))
+    for name, value in (("guidance_interval", (0.0, 0.5)), ("guidance_every", 2)):
+        options = SynthesisOptions(**{name: value})
+        with pytest.raises(
+            ValueError, match=f"a distilled model has guidance at all times, at no cost; leave out {name}"
+        ):
+            options.resolved("zipvoice_distill", PUBLISHED_SAMPLING["zipvoice_distill"])
+        assert getattr(options.resolved("zipvoice", PUBLISHED_SAMPLING["zipvoice"]), name) == value
+    with pytest.raises(ValueError, match="solver mean-flow is for models that were trained"):
+        SynthesisOptions(solver="mean-flow").resolved("zipvoice", PUBLISHED_SAMPLING["zipvoice"])
+
+
+def test_the_loudness_of_speech_is_left_to_the_recording_on_request():
+    suits = PUBLISHED_SAMPLING["zipvoice"]
+    asked = [SynthesisOptions(loudness=-23.0, **more) for more in ({}, {"keep_level": True}, {"raw": True})]
+    assert [options.resolved("zipvoice", suits).level for options in asked] == [-23.0, None, None]

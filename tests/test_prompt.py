@@ -95,6 +95,37 @@ def test_a_good_recording_is_not(text):
     assert recording_complaints(Audio(samples, RATE), text, 10.0) == []
 
 
+def clipped(share):
+    """Three seconds of which a share is at full scale."""
+    samples = tone(3.0).samples.copy()
+    samples[0, : round(share * samples.shape[1])] = -1.0
+    return Audio(samples, RATE)
+
+
+@pytest.mark.parametrize(
+    ("recording", "text", "complaint"),
+    [
+        (tone(10.0), "x" * 150, None),
+        (tone(10.01), "x" * 150, "10.0 s, which is too long"),
+        (tone(20.0), "x" * 300, "20.0 s, which is too long"),
+        (tone(20.01), "x" * 300, "20.0 s, which is far too long"),
+        (tone(3.0, level=0.0142), "x" * 45, None),  # a square root of two above 0.01
+        (tone(3.0, level=0.0141), "x" * 45, "-40 dBFS"),
+        (clipped(0.001), "x" * 45, None),
+        (clipped(0.0015), "x" * 45, "is clipped: 0."),
+        (tone(3.0), "x" * 15, None),
+        (tone(3.0), "x" * 14, "4.7 letters"),
+        (tone(3.0), "你" * 30, None),
+        (tone(3.0), "x" * 91, "30.3 letters"),
+        (tone(3.0), "x " * 8, None),  # spaces count, signs do not
+        (tone(3.0), "x" * 90 + "." * 20, None),
+    ],
+)
+def test_complaints_begin_at_their_limits(recording, text, complaint):
+    found = recording_complaints(recording, text, 10.0)
+    assert len(found) == (complaint is not None) and all(complaint in message for message in found)
+
+
 def test_complaints_are_logged_as_warnings_with_the_name(synthesizer, tmp_path, caplog):
     write(tmp_path / "me.wav", tone(3.0))
     with caplog.at_level(logging.WARNING):
@@ -116,6 +147,7 @@ def test_complaints_are_logged_as_warnings_with_the_name(synthesizer, tmp_path, 
         (Audio(np.zeros((1, 0), np.float32), RATE), "nothing", "no samples"),
         (Audio(np.full((1, RATE), math.nan, np.float32), RATE), "nan", "NaN"),
         (tone(0.01), "a", "it lasts 0.01 s"),
+        (tone(0.099), "a", "it lasts 0.10 s; a voice needs at least 0.1 s, best 3 to 10"),
         (tone(0.2), "much too long a transcript for this recording", "fewer than the transcript's 46 tokens"),
         (tone(1.0), "", "transcript of the voice"),
         (tone(1.0), "   ", "transcript of the voice"),
@@ -198,6 +230,23 @@ def test_a_file_that_is_no_voice_is_named(synthesizer, tmp_path):
         {"features": np.zeros((3, 100), np.float32)}, path, {"format": "zipvoice-voice-1", "voice": '{"text": "hi"}'}
     )
     with pytest.raises(ValueError, match="the key 'tokens' is missing"):
+        Prompt.load(path)
+
+
+@pytest.mark.parametrize(
+    ("features", "gain"),
+    [
+        (np.zeros(100, np.float32), 1.0),
+        (np.zeros((3, 100)), 1.0),
+        (np.full((3, 100), math.nan, np.float32), 1.0),
+        (np.zeros((3, 100), np.float32), 0.0),
+        (np.zeros((3, 100), np.float32), math.nan),
+    ],
+)
+def test_a_voice_file_with_impossible_values_is_named(synthesizer, tmp_path, features, gain):
+    path = tmp_path / "me.safetensors"
+    replace(synthesizer.prompt(tone(0.6), "a low tone"), features=features, gain=gain).save(path)
+    with pytest.raises(ValueError, match=r"me\.safetensors is a damaged voice file \((its features are not|.*gain)"):
         Prompt.load(path)
 
 

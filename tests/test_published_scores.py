@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from small_judges import SMALL, write_ecapa, write_hubert, write_utmos
+from small_judges import SMALL, small_head, write_ecapa, write_hubert, write_utmos
 
 from zipvoice.audio.files import Audio, write
 from zipvoice.cli import main
@@ -356,6 +356,33 @@ def ecapa_by_the_table(torch, state: dict, hidden):
     return F.linear(bn(torch.cat([mean, std], 1), "bn"), state["linear.weight"], state["linear.bias"])
 
 
+def test_the_network_above_wavlm_is_that_of_its_table():
+    torch = pytest.importorskip("torch")
+    from zipvoice.evaluation.wavlm_ecapa import ecapa
+
+    head = small_head(torch, num_states=3, width=32)
+    hidden = torch.randn(3, 2, 40, 32, generator=torch.Generator().manual_seed(0))
+    network = ecapa(head | {"feature_extract.model.mask_emb": torch.zeros(3)})
+    with torch.no_grad():
+        torch.testing.assert_close(network(hidden), ecapa_by_the_table(torch, head, hidden))
+
+
+def test_sim_o_hears_two_minutes_at_one_level(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from zipvoice.evaluation import wavlm_ecapa
+
+    heard = []
+    monkeypatch.setattr(wavlm_ecapa, "hidden_states", lambda network, wave: heard.append(wave))
+    encoder = object.__new__(wavlm_ecapa.WavlmEcapa)
+    encoder._device, encoder._wavlm, encoder._ecapa = "cpu", None, lambda hidden: torch.tensor([[3.0, 4.0]])
+    for seconds, rate in ((119, 16000), (121, 16000), (1, 24000)):
+        assert encoder.embed(noise(seconds, rate)) == pytest.approx([0.6, 0.8])
+    assert [wave.shape for wave in heard] == [(1, 119 * 16000), (1, 120 * 16000), (1, 16000)]
+    assert [float(wave.std()) for wave in heard] == pytest.approx([1, 1, 1], abs=1e-3)
+    with pytest.raises(ValueError, match="silent"):
+        encoder.embed(noise(1, level=0.0))
+
+
 @pytest.mark.slow  # loads transformers
 def test_sim_o_loads_the_published_layout_and_computes_its_table(tmp_path):
     torch = pytest.importorskip("torch")
@@ -378,6 +405,28 @@ def test_sim_o_loads_the_published_layout_and_computes_its_table(tmp_path):
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
     louder = Audio(audio.samples * np.float32(4), 16000)
     assert float(WavlmEcapa(tmp_path).embed(louder) @ found) == pytest.approx(1, abs=1e-4)
+
+
+def test_utmos_is_its_formula_of_features(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from zipvoice.evaluation import utmos
+
+    torch.manual_seed(0)
+    features, domain, judge = torch.randn(1, 9, 8), torch.randn(1, 4), torch.randn(1, 3)
+    lstm = torch.nn.LSTM(8 + 4 + 3, 6, batch_first=True, bidirectional=True)
+    first, last = torch.nn.Linear(12, 20), torch.nn.Linear(20, 1)
+    state = {"wav2vec2.mask_emb": torch.zeros(8), "domain_emb": domain, "judge_emb": judge}
+    for root, part in (("blstm", lstm), ("projection.2", first), ("projection.10", last)):
+        state |= {f"{root}.{key}": weight for key, weight in part.state_dict().items()}
+    given = []
+    monkeypatch.setattr(
+        utmos, "wav2vec2", lambda part: given.append(part) or (lambda wave: SimpleNamespace(last_hidden_state=features))
+    )
+    with torch.no_grad():
+        frames = torch.cat([features[0], domain.repeat(9, 1), judge.repeat(9, 1)], dim=1)
+        expected = 2 * last(torch.relu(first(lstm(frames[None])[0]))).mean() + 3
+        torch.testing.assert_close(utmos.UtmosNetwork(state)(torch.zeros(1, 100)), expected[None])
+    assert list(given[0]) == ["mask_emb"]
 
 
 @pytest.mark.slow
@@ -449,6 +498,31 @@ def efficientnet_by_kinds(torch, state: dict, x):
         y = bn(conv(y * torch.sigmoid(gate), f"{at}.conv_pwl"), f"{at}.bn3")
         x = y if stride == 2 else x + y
     return F.silu(bn(conv(x, "conv_head"), "bn2"))
+
+
+def test_efficientnet_is_the_same_with_each_kind_of_block_written_out():
+    torch = pytest.importorskip("torch")
+    from zipvoice.evaluation.efficientnet import EfficientNet
+
+    generator = torch.Generator().manual_seed(5)
+    state = small_efficientnet(torch, generator)
+    picture = torch.randn(2, 3, 64, 96, generator=generator)
+    with torch.no_grad():
+        features = EfficientNet(state).eval()(picture)
+        assert features.shape == (2, 16, 2, 3)
+        torch.testing.assert_close(features, efficientnet_by_kinds(torch, state, picture), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("count", "last"), [(47999, 47998), (48000, 47999), (48001, 0), (48003, 2)])
+def test_utmosv2_takes_pieces_of_one_length_from_anywhere_and_repeats_what_is_shorter(count, last):
+    pytest.importorskip("torch")
+    from zipvoice.evaluation.utmosv2 import piece
+
+    pieces = [piece(np.arange(count), 3.0, np.random.RandomState(seed)) for seed in range(30)]
+    assert {len(one) for one in pieces} == {48000}
+    assert all(np.array_equal(one, (one[0] + np.arange(48000)) % count) for one in pieces)
+    starts = {int(one[0]) for one in pieces}
+    assert max(starts) <= last and len(starts) == (last + 1 if last < 3 else 30)
 
 
 def mean_attention(torch, state: dict, root: str, x):

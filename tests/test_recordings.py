@@ -8,7 +8,7 @@ from tiny_models import RATE, make_synthesizer, sequence, silence, tone
 
 from zipvoice import Audio
 from zipvoice.audio.files import write
-from zipvoice.synthesis.recordings import cut_at_pause, mended, part
+from zipvoice.synthesis.recordings import audible, cut_at_pause, mended, part
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,23 @@ def test_each_channel_loses_its_own_offset():
     np.testing.assert_allclose(mended(shifted).samples, clean.samples, atol=1e-5)
 
 
+@pytest.mark.parametrize(("share", "is_taken"), [(0.019, False), (0.021, True)])
+def test_only_an_offset_of_a_fiftieth_of_the_level_is_taken_away(share, is_taken):
+    clean = tone(1.0)  # at a level of 0.3 / sqrt(2)
+    shifted = Audio(clean.samples + np.float32(share * 0.3 / 2**0.5), RATE)
+    assert (mended(shifted) is not shifted) == is_taken
+
+
+@pytest.mark.parametrize(("level", "is_heard"), [(1.01e-4, True), (0.99e-4, False)])
+def test_a_voice_is_above_minus_80_decibels(level, is_heard):
+    recording = Audio(np.full((1, RATE), level, np.float32), RATE)
+    if is_heard:
+        assert audible(recording) is recording
+    else:
+        with pytest.raises(ValueError, match="next to silent, -80 dBFS; use a louder recording"):
+            audible(recording)
+
+
 def test_a_sound_recording_keeps_its_bits():
     recording = sequence(silence(0.1), tone(0.987), tone(0.2, 0.9, hertz=700))
     assert mended(recording) is recording
@@ -112,9 +129,9 @@ def test_silence_before_the_first_word_does_not_count():
     assert later.text == cut.text and later.audio.seconds == pytest.approx(cut.audio.seconds + 5.0, abs=0.02)
 
 
-@pytest.mark.parametrize(("number", "is_cut"), [(5, False), (8, True)])
+@pytest.mark.parametrize(("number", "is_cut"), [(6, False), (7, True)])
 def test_behind_a_word_only_what_is_far_too_long_is_cut(number, is_cut):
-    """Words of 2 s with pauses, without any mark: 12 s are borne, 19 s are not."""
+    """Words of 2 s with pauses, without any mark: 14 s are borne, 17 s are not."""
     audio = sequence(*[piece for _ in range(number) for piece in (tone(2.0), silence(0.4))])
     cut = cut_at_pause(audio, " ".join(["a" * 30] * number), 10.0)
     assert (cut is not None) == is_cut
@@ -139,6 +156,43 @@ def test_chinese_sentences_are_ends_too():
     cut = cut_at_pause(audio, text, 10.0)
     assert cut.text in [text[: 7 * n] for n in range(2, 7)]
     assert cut.audio.seconds == pytest.approx(1.8 * len(cut.text) / 7 - 0.2, abs=0.05)
+
+
+def spoken(*seconds, pause=0.4):
+    """Tones of these lengths with pauses behind them."""
+    return sequence(*(piece for one in seconds for piece in (tone(one), silence(pause))))
+
+
+@pytest.mark.parametrize(("pause", "is_cut"), [(0.17, True), (0.13, False)])
+def test_a_pause_lasts_some_0_15_seconds_or_more(pause, is_cut):
+    assert (cut_at_pause(spoken(*[4.0] * 4, pause=pause), "One is it. " * 4, 10.0) is not None) == is_cut
+
+
+@pytest.mark.parametrize(("first", "is_cut"), [(1.7, False), (1.9, True)])
+def test_two_seconds_are_the_least_that_is_left(first, is_cut):
+    """Up to the middle of the pause, 0.2 s behind the sound."""
+    text = "a" * round(10 * first) + ". " + "b" * 120
+    assert (cut_at_pause(spoken(first, 12.0), text, 10.0) is not None) == is_cut
+
+
+@pytest.mark.parametrize(("letters", "is_cut"), [(45, True), (43, False)])
+def test_the_end_of_a_clause_is_sure_near_its_pause_alone(letters, is_cut):
+    """Of 10 s and 100 letters the first pause is behind 5 s: 0.5 s and 0.7 s from the end of the sentence."""
+    audio = spoken(5.0, 5.0)
+    assert (cut_at_pause(audio, "a" * letters + ". " + "b" * (100 - letters), 9.0) is not None) == is_cut
+
+
+@pytest.mark.parametrize(("letters", "mark"), [(51, ","), (53, ".")])
+def test_the_end_of_a_sentence_is_worth_a_fifth_of_a_second_more_than_that_of_a_clause(letters, mark):
+    """The pause is 0.4 s behind the end of the sentence, and 0.1 s or 0.3 s before that of the clause."""
+    text = f"{'a' * 46}. {'b' * (letters - 46)}, {'c' * (100 - letters)}"
+    assert cut_at_pause(spoken(5.0, 5.0), text, 9.0).text == text.partition(mark)[0] + mark
+
+
+def test_a_letter_of_chinese_is_three_of_others():
+    """Equal times: three signs, nine letters."""
+    cut = cut_at_pause(spoken(6.0, 6.0), "你好吗。 abc abc abc", 10.0)
+    assert cut.text == "你好吗。"
 
 
 def test_recordings_that_suit_or_have_no_pause_stay_whole(synthesizer, caplog):

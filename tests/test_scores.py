@@ -367,6 +367,40 @@ def test_what_changed_is_judged_anew(tmp_path):
     assert other.asked == ["a", "b", "c"]
 
 
+def test_what_is_kept_has_the_speaker_and_the_path_of_the_list(tmp_path):
+    expected = written(tmp_path / "f", "ab")
+    results = tmp_path / "f.jsonl"
+    score_folder(expected, tmp_path / "f", [Counting()], results)
+    (tmp_path / "f").rename(tmp_path / "moved")
+    judge = Counting()
+    renamed = [Expected(item.name, item.text, (), "another") for item in expected]
+    scored = score_folder(renamed, tmp_path / "moved", [judge], results)
+    assert judge.asked == []
+    assert [(one.speaker, one.path) for one in scored.recordings] == [
+        ("another", tmp_path / "moved" / "a.wav"), ("another", tmp_path / "moved" / "b.wav"),
+    ]  # fmt: skip
+    assert read_results(results).recordings == scored.recordings
+    assert read_results(results).folder == tmp_path / "f"
+    of_a_voice = [Expected("a", "a", (tmp_path / "moved" / "b.wav",)), *expected[1:]]
+    score_folder(of_a_voice, tmp_path / "moved", [judge], results)
+    assert judge.asked == ["a"]
+
+
+def test_a_file_without_scores_is_named_and_other_judges_judge_anew(tmp_path):
+    (tmp_path / "odd.jsonl").write_text('{"format": "other"}\n')
+    with pytest.raises(ValueError, match=r"odd\.jsonl has no scores: its first line is not that of zipvoice-scores-1"):
+        read_results(tmp_path / "odd.jsonl")
+
+    class Other(Counting):
+        pass
+
+    expected = written(tmp_path / "f", "a")
+    score_folder(expected, tmp_path / "f", [Counting()], tmp_path / "f.jsonl")
+    judge = Other()
+    score_folder(expected, tmp_path / "f", [judge], tmp_path / "f.jsonl")
+    assert judge.asked == ["a"]
+
+
 def test_a_recording_that_cannot_be_judged_is_named(tmp_path):
     expected = written(tmp_path, "a")
     write(tmp_path / "bad.wav", noise())
@@ -380,6 +414,10 @@ def test_a_missing_recording_is_named(tmp_path):
         find_recordings([Expected(name, name) for name in "abc"], tmp_path)
     with pytest.raises(FileNotFoundError, match=r"1, 2, 3, 4, 5 and 4 more$"):
         score_folder([Expected(name, name) for name in "123456789"], tmp_path, [Counting()])
+    with pytest.raises(FileNotFoundError, match=r"1, 2, 3, 4, 5$"):
+        find_recordings([Expected(name, name) for name in "12345"], tmp_path)
+    write(tmp_path / "a.wav", noise())
+    assert find_recordings([Expected("a", "a")], tmp_path) == [tmp_path / "a.wav"]
     with pytest.raises(ValueError, match="the list is empty"):
         score_folder([], tmp_path, [])
 

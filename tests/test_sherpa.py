@@ -24,7 +24,15 @@ from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions, SherpaOptions, sherpa_name
 from zipvoice.config.strict_json import write_json
 from zipvoice.config.synthesis import SamplingConfig, SynthesisOptions
-from zipvoice.export.sherpa import SherpaDecoder, _entry, export_sherpa
+from zipvoice.export.sherpa import (
+    SherpaDecoder,
+    _entry,
+    _lexicon,
+    _plain_steps,
+    _settings,
+    _token_lines,
+    export_sherpa,
+)
 from zipvoice.model.solver import time_grid
 from zipvoice.pretrained import load_network, read_directory
 from zipvoice.synthesis import voices
@@ -226,6 +234,32 @@ def test_words_of_a_lexicon_begin_with_a_space_where_they_are_written_with_one()
     assert entry("你好", " ", "你", "好") == "你好 你 好\n"
     assert entry("a-b", " ", "a", "b") == "a-b ▁ a b\n"
     assert entry("a.", " ", "a", ".") == "a. ▁ a ⟨.⟩\n"
+    assert entry("ж", " ", "ж") == "ж ▁ ж\n"
+    assert entry("あ", " ", "あ") == "あ あ\n"
+    with pytest.raises(ValueError, match="'--' has nothing that can be spoken"):
+        entry("--", " ", "a")
+
+
+def test_words_of_a_lexicon_stand_there_once_in_small_letters(tmp_path):
+    table = TokenTable(("_", " ", *"abc"))
+    model = SimpleNamespace(table=table, tokenizer=SimpleNamespace(tokens=list))
+    (tmp_path / "words.txt").write_text(" Ab\n\nc\nAB \nab\n", encoding="utf-8")
+    assert _lexicon(model, tmp_path / "words.txt") == "ab ▁ a b\nc ▁ c\n"
+
+
+@pytest.mark.parametrize("token", ["a b", "\u3000", "▁"])
+def test_tokens_that_a_line_cannot_hold_are_refused(token):
+    with pytest.raises(ValueError, match=r"tokens\.txt of sherpa-onnx cannot hold the token"):
+        _token_lines(SimpleNamespace(variant="zipvoice", table=TokenTable(("_", " ", token))))
+
+
+def test_steps_of_sherpa_are_those_of_the_model_or_as_many_as_asked_for():
+    suits = SamplingConfig(num_steps=5, guidance_scale=1.5, t_shift=0.7, temperature=0.8)
+    assert _plain_steps(suits, None) == suits
+    assert _plain_steps(suits, 3) == replace(suits, num_steps=3)
+    assert _plain_steps(replace(suits, guidance_interval=(0.0, 0.5)), 5) == suits
+    told = "feat_scale 0.1, t_shift 0.7, guidance_scale 1.5,\nnum_steps 5. Its temperature of 0.8 is right for these"
+    assert told in _settings(suits, 0.1) and "temperature" not in _settings(replace(suits, temperature=1.0), 0.1)
 
 
 def test_a_lexicon_names_the_line_that_cannot_be(tmp_path):

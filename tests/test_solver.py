@@ -51,6 +51,7 @@ def inputs(test):
 
 @pytest.mark.parametrize("known", KNOWN["time_steps"])
 def test_time_grid_equals_reference(known):
+    assert time_grid(4) == [0.0, 0.25, 0.5, 0.75, 1.0]
     times = time_grid(known["num_step"], known["t_shift"], known["t_start"], known["t_end"])
     assert times == pytest.approx(known["time_steps"], abs=1e-6)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -243,6 +244,36 @@ def test_what_is_said_twice_is_spoken_twice(tmp_path):
     assert texts(tmp_path, "a.srt", srt) == [text for *_, text in rows]
 
 
+def rows_of(*rows):
+    """An SRT file of (start, end, text) with times in milliseconds below a minute."""
+    times = [" --> ".join(f"00:00:{t // 1000:02},{t % 1000:03}" for t in row[:2]) for row in rows]
+    return "".join(f"{n}\n{time}\n{row[2]}\n\n" for n, (time, row) in enumerate(zip(times, rows, strict=True), start=1))
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(0, 2000, "one"), (2090, 4000, "one\ntwo")], ["one", "two"]),  # a tenth of a second apart, or more
+        ([(0, 2000, "one"), (2110, 4000, "one\ntwo")], ["one", "one\ntwo"]),
+        ([(0, 2000, "one"), (2000, 2050, "one")], ["one"]),  # shown while the lines roll up, or longer
+        ([(0, 2000, "one"), (2000, 2060, "one")], ["one", "one"]),
+        ([(0, 2000, "no"), (2000, 4000, "no\nnever"), (4000, 6000, "go")], ["no", "never", "go"]),  # one of two rolls
+        ([(0, 2000, "a\nb\nc\nd"), (2000, 4000, "a\nb\nc\nd\ne")], ["a\nb\nc\nd", "e"]),  # four lines at most
+        ([(0, 2000, "a\nb\nc\nd\ne"), (2000, 4000, "a\nb\nc\nd\ne\nf")], ["a\nb\nc\nd\ne", "a\nb\nc\nd\ne\nf"]),
+    ],
+)
+def test_captions_roll_up_within_limits(tmp_path, rows, expected):
+    assert texts(tmp_path, "a.srt", rows_of(*rows)) == expected
+
+
+@pytest.mark.parametrize(("length", "is_name"), [(40, True), (41, False)])
+def test_a_name_before_a_colon_has_at_most_forty_letters(tmp_path, length, is_name):
+    name = "A" * length
+    (tmp_path / "a.srt").write_text(rows_of((0, 2000, f"{name}: Hi!")))
+    (cue,) = read_subtitles(tmp_path / "a.srt", [name])
+    assert (cue.speaker, cue.text) == ((name, "Hi!") if is_name else (None, f"{name}: Hi!"))
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -252,6 +283,8 @@ def test_what_is_said_twice_is_spoken_twice(tmp_path):
         ("♪", ""),
         ("(SIGHS)", ""),
         ("(door opens)", ""),
+        ("(a door opens slowly)", ""),
+        ("(a door opens too slowly)", "(a door opens too slowly)"),
         ("*laughs*", ""),
         ("（掌声）", ""),
         ("【音楽】", ""),
@@ -305,6 +338,15 @@ def test_other_formats_are_read_by_the_library(tmp_path):
         (tmp_path / name).write_text("no subtitles")
         with pytest.raises(ValueError, match=message):
             read_subtitles(tmp_path / name)
+
+
+def test_without_the_library_the_message_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pysubs2", None)
+    (tmp_path / "a.ass").write_text(ASS)
+    with pytest.raises(ImportError, match="subtitles other than SRT and WebVTT need pysubs2: pip install pysubs2"):
+        read_subtitles(tmp_path / "a.ass")
+    (tmp_path / "a.srt").write_text(rows_of((0, 2000, "one")))
+    assert len(read_subtitles(tmp_path / "a.srt")) == 1
 
 
 def test_files_of_windows_are_read(tmp_path):
@@ -396,7 +438,8 @@ NATURAL = 0.8 * 12 / 11
     ("seconds", "gap", "given", "told"),
     [
         (0.9 * NATURAL, 3.0, 0.9 * NATURAL, False),  # a little faster
-        (0.7 * NATURAL, 3.0, 0.7 * NATURAL, True),  # faster
+        (0.78 * NATURAL, 3.0, 0.78 * NATURAL, False),
+        (0.72 * NATURAL, 3.0, 0.72 * NATURAL, True),  # faster
         (0.5 * NATURAL, 3.0, NATURAL / 1.5, True),  # time from the silence behind it
         (0.5 * NATURAL, 0.15, 0.5 * NATURAL + 0.05, True),  # as much of it as there is
         (0.1 * NATURAL, 0.05, NATURAL / 2.5, True),  # into the next one

@@ -14,6 +14,7 @@ from zipvoice.audio.files import read, write
 from zipvoice.audio.words import Word
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.evaluation import transcription
+from zipvoice.evaluation.alignment import Fit
 from zipvoice.evaluation.transcription import fits, transcript_warning
 from zipvoice.evaluation.whisper import Transcript
 from zipvoice.synthesis.batch import speak_list
@@ -56,9 +57,13 @@ def test_what_is_heard_becomes_the_transcript_and_is_told(synthesizer, ear, capl
 
 
 def test_a_recogniser_that_is_not_sure_says_so(synthesizer, ear, caplog):
-    ear.confidence = 0.3
+    ear.confidence = 0.49
     synthesizer.prompt(tone(0.6))
-    assert "30 %, which is little: check the words" in caplog.text
+    assert "49 %, which is little: check the words" in caplog.text
+    caplog.clear()
+    ear.confidence = 0.5
+    synthesizer.prompt(tone(0.6))
+    assert "50 %): a low tone" in caplog.text
 
 
 def test_a_recording_as_voice_needs_no_transcript_where_there_is_an_ear(synthesizer, ear):
@@ -101,6 +106,37 @@ def test_recordings_fit_their_own_words_and_no_others(name, text, no_ear):
 )
 def test_a_transcript_that_is_wrong_in_part_is_told_from_one_written_otherwise(said, fits_still):
     assert fits(read(AUDIO / "lj/LJ001-0141.ogg"), said) == fits_still
+
+
+@pytest.mark.parametrize(
+    ("found", "fits_still"),
+    [
+        (Fit(-1.39, 0, 0.0, 0.0), True),
+        (Fit(-1.41, 0, 0.0, 0.0), False),
+        (Fit(0.0, 0, 0.0, 0.219), True),
+        (Fit(0.0, 0, 0.0, 0.221), False),
+        (Fit(0.0, 1, 0.5, 0.2), True),  # one word may sound like anything
+        (Fit(0.0, 2, 0.2, 0.099), True),
+        (Fit(0.0, 2, 0.2, 0.101), False),
+    ],
+)
+def test_a_text_fits_up_to_its_limits(monkeypatch, found, fits_still):
+    monkeypatch.setattr(transcription, "fit", lambda audio, words: found)
+    assert fits(tone(1.0), "hello") == fits_still
+
+
+def test_an_ear_needs_its_package_and_its_model(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not transcription.has_ear()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr(transcription, "find_whisper", lambda: "model")
+    assert transcription.has_ear()
+
+    def missing():
+        raise ValueError("no folder of a model")
+
+    monkeypatch.setattr(transcription, "find_whisper", missing)
+    assert not transcription.has_ear()
 
 
 def test_a_wrong_transcript_is_a_warning_with_both_texts(ear):
