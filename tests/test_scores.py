@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -352,6 +353,16 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     assert read_results(results).recordings == whole.recordings
 
 
+def test_a_text_with_a_separator_of_lines_in_it_ends_no_line(tmp_path):
+    expected = [replace(item, text="one\u2028two\x85three") for item in written(tmp_path / "f", "ab")]
+    whole = score_folder(expected, tmp_path / "f", [Counting()], tmp_path / "f.jsonl")
+    assert read_results(tmp_path / "f.jsonl").recordings == whole.recordings
+    for content in ("", "[]", "oh"):
+        (tmp_path / "other.jsonl").write_text(content)
+        with pytest.raises(ValueError, match=r"other\.jsonl has no scores"):
+            read_results(tmp_path / "other.jsonl")
+
+
 def test_what_changed_is_judged_anew(tmp_path):
     expected = written(tmp_path / "f", "abc")
     results = tmp_path / "f.jsonl"
@@ -604,6 +615,14 @@ def test_transcripts_stand_in_for_the_texts_of_the_list(tmp_path, capsys):
     transcripts.write_text("other\tX\n", encoding="utf-8")
     assert main([*command, "--transcripts", str(transcripts)]) == 1
     assert f"transcript.tsv has no transcript of {name}" in capsys.readouterr().err
+    transcripts.write_bytes(f"\ufeff{name}\tAB\u2028CD\r\n\r\n".encode())  # as Windows writes it
+    assert main([*command, "--transcripts", str(transcripts)]) == 0
+    assert (
+        json.loads(capsys.readouterr().out)[str(tmp_path / "f")]["figures"]["characters_per_second"]["value"] == found
+    )
+    transcripts.write_text(f"{name}\tX\n{name}\tY\n", encoding="utf-8")
+    assert main([*command, "--transcripts", str(transcripts)]) == 1
+    assert f"transcript.tsv, line 2: {name} has another transcript" in capsys.readouterr().err
     transcripts.write_text("other\tX\nalone\n", encoding="utf-8")
     assert main([*command, "--transcripts", str(transcripts)]) == 1
     assert "transcript.tsv, line 2: a name and its transcript are wanted" in capsys.readouterr().err

@@ -76,7 +76,7 @@ def read_list(path: str | os.PathLike[str]) -> dict[int, Utterance]:
         >>> read_list("test.tsv")[1]
         Utterance(id='one', text='Hello.', ref_audio='me.wav', ref_text='I said this.', language_id=None, ...)
     """
-    utterances, errors = _parsed(path, _content(path))
+    utterances, errors = _parsed(path, content_of(path))
     first: dict[str, tuple[int, str]] = {}
     for number, utterance in utterances:
         before, name = first.setdefault(_folded(utterance.id), (number, utterance.id))
@@ -89,7 +89,8 @@ def read_list(path: str | os.PathLike[str]) -> dict[int, Utterance]:
     return dict(utterances)
 
 
-def _content(path: str | os.PathLike[str]) -> str:
+def content_of(path: str | os.PathLike[str]) -> str:
+    """The text of a file in UTF-8, which may begin with a mark of that. Raises ValueError for another encoding."""
     try:
         return Path(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

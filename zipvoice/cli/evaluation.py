@@ -153,12 +153,15 @@ def _expected(path: Path, speaker: str | None) -> "list[Expected]":
 
 def _transcribed(expected: "list[Expected]", path: Path) -> "list[Expected]":
     """The lines with other texts. Raises ValueError where one has none."""
+    from zipvoice.utterances import content_of
+
     texts: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        name, *rest = line.split("\t")
-        if not rest:
+    for number, line in enumerate(content_of(path).split("\n"), 1):
+        name, *rest = line.strip().split("\t")
+        if name and not rest:
             raise ValueError(f"{path}, line {number}: a name and its transcript are wanted, with a tab between them")
-        texts[name] = rest[-1]
+        if rest and texts.setdefault(name, rest[-1]) != rest[-1]:
+            raise ValueError(f"{path}, line {number}: {name} has another transcript before; leave one of them")
     missing = [item.name for item in expected if item.name not in texts]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""

@@ -57,8 +57,8 @@ def score_folder(
 
 def read_results(path: Path) -> FolderScores:
     """The scores in a file that `score_folder` wrote. Raises ValueError for another file."""
-    header, *lines = _lines(path)
-    if header.get("format") != FORMAT:
+    header, *lines = [*_lines(path)] or [{}]
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"{path} has no scores: its first line is not that of {FORMAT}")
     by = tuple(JudgedBy(**model) for model in header["by"])
     last = {line["name"]: line for line in lines}
@@ -176,7 +176,7 @@ def _of_models(path: Path, header: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a file; one that broke off, as the last of a broken run may, is left out."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):  # U+2028 and others are characters of a text
         try:
             yield json.loads(line)
         except json.JSONDecodeError:
