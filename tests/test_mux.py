@@ -18,7 +18,7 @@ from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
 
 lhotse = pytest.importorskip("lhotse")
-from zipvoice.data.cuts import make_cut, write_cuts  # noqa: E402
+from zipvoice.data.cuts import make_cut, read_cuts, write_cuts  # noqa: E402
 from zipvoice.data.dataset import TrainingData  # noqa: E402
 from zipvoice.data.manifest import Manifest  # noqa: E402
 from zipvoice.data.mux import mux  # noqa: E402
@@ -106,6 +106,20 @@ def test_tokens_are_counted_where_they_are_learned(tmp_path):
     data = DataConfig((own, old), (ManifestConfig(own.path),), min_len=2.0, max_len=5.0)
     config = RunConfig(data=data, tokenizer=TokenizerConfig("simple"))
     assert count_tokens(config, TokenTable(("_",))) == {"a": 8, " ": 8, "b": 8}
+
+
+def test_a_cut_that_says_nothing_is_named_also_where_tokens_are_counted(tmp_path):
+    cuts = [*read_cuts(written(tmp_path, "own", 2))]
+    config = RunConfig(data=DataConfig((ManifestConfig(str(tmp_path / "odd.jsonl.gz")),)))
+    for odd, told in (
+        (cuts[1].drop_supervisions(), "'own1' has 0 supervisions, and needs exactly one"),
+        (cuts[1].map_supervisions(lambda s: s.transform_text(lambda text: None)), "the text of 'own1' is empty"),
+    ):
+        write_cuts(tmp_path / "odd.jsonl.gz", [cuts[0], odd])
+        with pytest.raises(ValueError, match=told):
+            count_tokens(config, TokenTable(("_",)))
+        with pytest.raises(ValueError, match=told):
+            TrainingData(config.data, TokenTable(("_", *"ab ")), build_tokenizer(TokenizerConfig("simple")), seed=0)
 
 
 def test_a_replayed_manifest_without_usable_utterances_is_an_error(tmp_path):

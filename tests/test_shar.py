@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from zipvoice.config.data import DataConfig, ManifestConfig, PrepareOptions
+from zipvoice.config.data import CheckOptions, DataConfig, ManifestConfig, PrepareOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
@@ -19,6 +19,7 @@ from zipvoice.data.cuts import load_audio, load_features, read_cuts, stored_toke
 from zipvoice.data.dataset import TrainingData  # noqa: E402
 from zipvoice.data.prepare import prepare  # noqa: E402
 from zipvoice.data.shar import SharFolder  # noqa: E402
+from zipvoice.data.validation.stats import measure_corpus  # noqa: E402
 
 CORPUS = Path(__file__).parent / "data" / "corpus"
 TABLE = TokenTable(("_", *sorted(set(" ',.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"))))
@@ -101,6 +102,18 @@ def test_we_read_what_lhotse_writes(manifest, tmp_path, compression):
         assert own.has_features == cut.has_features
         if cut.has_features:
             np.testing.assert_allclose(load_features(own, 100), load_features(cut, 100), atol=2**-6 + 1e-4, rtol=0)
+
+
+def test_shards_of_others_are_checked_like_manifests(manifest, tmp_path):
+    cuts = [cut.drop_features() for cut in read_cuts(manifest)]
+    cuts[1] = cuts[1].drop_supervisions()
+    cuts[2] = cuts[2].map_supervisions(lambda s: s.transform_text(lambda text: None))
+    lhotse.CutSet.from_cuts(cuts).to_shar(tmp_path, {"recording": "flac"}, shard_size=4)
+    found = measure_corpus(CheckOptions(str(tmp_path)))
+    assert [one.id for one in found.utterances] == [cuts[0].id, *(cut.id for cut in cuts[3:])]
+    assert len(found.bad_rows) == 2
+    assert f"{cuts[1].id!r} has 0 supervisions" in found.bad_rows[0]
+    assert found.bad_rows[1].endswith(f"the text of {cuts[2].id!r} is empty")
 
 
 def test_reading_holds_no_contents(features, monkeypatch):

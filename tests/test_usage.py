@@ -30,6 +30,7 @@ MISTAKES = [
     ("say hi --solver x", "--solver is one of euler, midpoint, heun, adams-bashforth, mean-flow, not 'x';"),
     ("tokenize x --tokenizer german", f"--tokenizer is one of {TOKENIZERS}, not 'german';"),
     ("finetune x --train y --tokenizer german", f"--tokenizer is one of {TOKENIZERS}, not 'german';"),
+    ("diagnose speed --num-batches 1", "what is one of statistics, finite, memory, not 'speed';"),
     (
         "check x --language de",
         "the language 'de' is for the tokenizer espeak, not emilia: --tokenizer espeak --language de;",

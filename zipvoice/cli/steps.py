@@ -40,7 +40,7 @@ class SearchSteps:
     text: tuple[str, ...] = TEXTS
     """Sentences to speak, in a language of the model."""
     voice: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-v"])] = ()
-    """Voice files or names of voices, each of which speaks all sentences; by default kathleen."""
+    """Voice files or names of voices, each of which speaks all sentences; by default heart."""
     runtime: str = "auto"
     """What computes; see `zipvoice say --help`."""
     device: str | None = None

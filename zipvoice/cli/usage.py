@@ -74,9 +74,10 @@ def _needs(name: str, value: str) -> str:
 
 
 def _value_of(flag: str, options: Sequence[Option]) -> str:
-    """What help shows as the value of an option."""
-    names = flag.split("/")
-    return next((option.value for option in options if not {*names}.isdisjoint(option.flags)), "another value")
+    """What help shows as the value of an option, or of a positional argument."""
+    names = {*flag.split("/")}
+    known = (option.value for option in options if not names.isdisjoint(option.flags or (option.field,)))
+    return next(known, "another value")
 
 
 def _missing(lines: Sequence[str], options: Sequence[Option]) -> list[str]:

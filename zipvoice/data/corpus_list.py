@@ -248,13 +248,18 @@ def _cuts_of_manifest(path: Path) -> Checked["Cut"]:
 
 def _usable(line: bytes) -> "Cut":
     """The cut of a line of a manifest, checked, with clean text, to be read at 24 kHz."""
-    cut = spoken(cut_of(line))
-    if not clean_text(cut.supervisions[0].text or ""):
-        raise ValueError(f"the text of {cut.id!r} is empty")
+    cut = spoken_text(cut_of(line))
     for source in recording_of(cut).sources:
         require_file(source.source)
-    cleaned = cut.map_supervisions(lambda supervision: supervision.transform_text(clean_text))
-    return cleaned if cut.sampling_rate == SAMPLING_RATE else cleaned.resample(SAMPLING_RATE)
+    return cut if cut.sampling_rate == SAMPLING_RATE else cut.resample(SAMPLING_RATE)
+
+
+def spoken_text(cut: "Cut") -> "Cut":
+    """The part of the cut that its one supervision is about, with clean text. Raises ValueError without either."""
+    cut = spoken(cut)
+    if not clean_text(cut.supervisions[0].text or ""):
+        raise ValueError(f"the text of {cut.id!r} is empty")
+    return cut.map_supervisions(lambda supervision: supervision.transform_text(clean_text))
 
 
 def audio_files(cut: "Cut") -> list[Path]:

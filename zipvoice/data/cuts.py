@@ -197,6 +197,8 @@ def make_tokens(cut: "Cut", tokenizer: Tokenizer) -> list[str]:
     (supervision,) = cut.supervisions
     if supervision.language and isinstance(tokenizer, EspeakTokenizer):
         tokenizer = replace(tokenizer, language=supervision.language)
+    if not supervision.text:
+        raise ValueError(f"the text of {cut.id!r} is empty")
     return tokenizer.tokens(supervision.text)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from zipvoice.config.data import ManifestConfig
 from zipvoice.config.training import RunConfig
-from zipvoice.data.cuts import make_tokens, read_cuts, stored_tokens
+from zipvoice.data.cuts import make_tokens, read_cuts, spoken, stored_tokens
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.vocabularies import corpus_table
@@ -57,7 +57,7 @@ def count_tokens(config: RunConfig, table: TokenTable) -> Counter[str]:
 
     def tokens(manifests: Iterable[ManifestConfig]) -> Iterator[str]:
         for manifest in manifests:
-            for cut in read_cuts(manifest.path) if manifest.replay is None else ():
+            for cut in map(spoken, read_cuts(manifest.path)) if manifest.replay is None else ():
                 if config.data.min_len <= cut.duration <= config.data.max_len:
                     yield from stored_tokens(cut) or make_tokens(cut, tokenizer)
 

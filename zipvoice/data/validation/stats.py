@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from zipvoice.audio.mel import SAMPLING_RATE, num_frames
 from zipvoice.config.data import CheckOptions
-from zipvoice.data.corpus_list import Checked, checked_cuts
+from zipvoice.data.corpus_list import Checked, checked_cuts, each, spoken_text
 from zipvoice.data.cuts import make_tokens, read_cuts, recorded_audio, stored_tokens
 from zipvoice.data.shar import is_shar
 from zipvoice.data.workers import worker_map
@@ -112,7 +112,7 @@ def measure_corpus(options: CheckOptions) -> CorpusStats:
 def _read(source: str) -> Checked["Cut"]:
     """The utterances of a list, a manifest or a folder of shards."""
     if is_shar(source):
-        return Checked([(cut.id, cut) for cut in read_cuts(source)], [])
+        return each(spoken_text, ((source, cut) for cut in read_cuts(source)))
     return checked_cuts(source)
 
 
