@@ -50,6 +50,10 @@ def test_a_run_goes_on_from_its_newest_checkpoint_by_name_and_from_no_older_one(
     with pytest.raises(ValueError, match=r"up to step 4, later than .*checkpoint-2"):
         checkpoint.to_resume(tmp_path, older)
     assert checkpoint.to_resume(tmp_path / "new", older)[1]["step"] == 2
+    assert checkpoint.to_resume(tmp_path, "auto")[1]["step"] == 4
+    assert checkpoint.to_resume(tmp_path / "new", "never") is None
+    with pytest.raises(ValueError, match=r"holds checkpoints up to step 4; choose another exp_dir, or continue"):
+        checkpoint.to_resume(tmp_path, "never")
 
 
 def test_checkpoints_off_the_beat_are_kept_as_long_as_they_are_the_newest(tmp_path):

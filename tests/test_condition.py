@@ -119,3 +119,20 @@ def test_arrays_of_both_kinds_share_out_the_same_frames(seed):
     found = timed_alignment(durations, *lengths, int(lengths[1][0]))
     tensors = timed_alignment(torch.from_numpy(durations), *map(torch.from_numpy, lengths), int(lengths[1][0]))
     np.testing.assert_array_equal(found, tensors.numpy())
+
+
+@pytest.mark.parametrize(
+    ("frames", "length", "speed", "message"),
+    [
+        (0, 3, 1.0, "the prompt has 0 frames and a text of length 3; it needs speech"),
+        (1, 0, 1.0, "the prompt has 1 frames and a text of length 0; it needs speech"),
+        (1, 3, 0.0, "speed must be a positive number, not 0"),
+        (1, 3, -1.0, "speed must be a positive number"),
+        (1, 3, float("inf"), "speed must be a positive number"),
+        (1, 3, float("nan"), "speed must be a positive number"),
+    ],
+)
+def test_a_length_is_predicted_from_speech_and_a_speed(frames, length, speed, message):
+    with pytest.raises(ValueError, match=message):
+        predicted_frames(frames, length, 5, speed)
+    assert predicted_frames(1, 1, 5) == 5

@@ -15,8 +15,9 @@ from zipvoice.config.text import TokenizerConfig
 
 pytest.importorskip("lhotse")
 from zipvoice.data.corpus_list import checked_cuts
-from zipvoice.data.cuts import load_audio, recorded_audio
+from zipvoice.data.cuts import load_audio, recorded_audio, recording, two_channels
 from zipvoice.data.mux import TokenizedCuts
+from zipvoice.data.schema import shown
 from zipvoice.data.validation.checks import run_checks
 from zipvoice.data.validation.stats import measure_corpus
 from zipvoice.text.token_table import TokenTable
@@ -111,3 +112,36 @@ def test_what_is_clipped_is_a_share_above_zero():
     options = CheckOptions("list.tsv")
     (clipped,) = (f for f in run_checks(measure_corpus(options), options) if f.name == "clipped audio")
     assert re.fullmatch(r"6\d\.\d\d% of it flat at full scale", clipped.examples[0].detail)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"start": 1.6}, "the supervision of the cut 'a' begins at 1.6 s, behind its 1.6 s"),
+        ({"text": " __ "}, "the text of 'a' is empty"),
+    ],
+)
+def test_a_supervision_without_sound_or_text_is_a_fault(folder, change, message):
+    soundfile.write("a.wav", np.zeros(38400), 24000)
+    line = cut_of(folder / "a.wav", 1.6)
+    line["supervisions"][0] |= change
+    write_manifest([line])
+    assert [fault.partition(": ")[2] for fault in checked_cuts("cuts.jsonl").faults] == [message]
+
+
+def test_two_speakers_have_a_channel_each_of_one_length(folder):
+    for name, channels, count in (("left", 1, 24000), ("right", 1, 24000), ("both", 2, 24000), ("long", 1, 24001)):
+        soundfile.write(f"{name}.wav", np.zeros((count, channels)), 24000)
+    left, right, both, long = (recording(folder / f"{name}.wav") for name in ("left", "right", "both", "long"))
+    assert two_channels(left, right).channel_ids == [0, 1]
+    for pair in ((left, both), (both, right)):
+        with pytest.raises(ValueError, match=r"both\.wav has 2 channels, expected one speaker's own"):
+            two_channels(*pair)
+    with pytest.raises(ValueError, match="the two channels must have the same length and sampling rate"):
+        two_channels(left, long)
+
+
+def test_a_value_is_shown_up_to_80_letters():
+    assert shown("a" * 78) == repr("a" * 78)
+    assert shown("a" * 79) == f"'{'a' * 76}..."
+    assert shown(10**5000) == "a number of more than 4152 digits"

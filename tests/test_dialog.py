@@ -7,6 +7,7 @@ from tiny_models import FAST, RATE, make_synthesizer, resolved, sequence, silenc
 
 from zipvoice import Audio
 from zipvoice.synthesis.chunk_planner import merged_turns
+from zipvoice.synthesis.dialogue import joined_features
 
 LOW, HIGH = tone(0.5, hertz=200), tone(0.7, hertz=800)
 TEXT = "[S1] hello there. [S2] hi! how are you? [S1] fine."
@@ -29,6 +30,23 @@ def planned(synthesizer, text, prompt, options=FAST):
 
 
 # ---------------------------------------------------------------- prompts
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_two_voices_of_one_speaker_each_are_one_after_the_other(channels):
+    first, second = np.full((3, 100), 1.0, np.float32), np.full((2, 100), 2.0, np.float32)
+    joined = joined_features(first, second, channels)
+    floor = np.log(np.float32(1e-7))
+    expected = {1: [[1], [1], [1], [2], [2]], 2: [[1, floor], [1, floor], [1, floor], [floor, 2], [floor, 2]]}
+    assert np.array_equal(joined[:, ::100], np.float32(expected[channels])) and joined.dtype == np.float32
+    for pair in ((first, np.zeros((2, 200), np.float32)), (np.zeros((2, 200), np.float32), second)):
+        with pytest.raises(ValueError, match="a voice that has two channels is of two speakers already"):
+            joined_features(*pair, channels)
+
+
+def test_the_turns_of_a_recording_cannot_be_heard(mono):
+    with pytest.raises(ValueError, match=r"say what the recording says, with its turns, .* they cannot be heard"):
+        mono.prompt(LOW)
 
 
 def test_two_recordings_are_one_after_the_other_with_their_tags(mono):

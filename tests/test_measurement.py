@@ -46,6 +46,11 @@ def test_the_first_call_warms_up_and_the_fastest_counts(monkeypatch):
     assert fastest(lambda: None, 3) == 3.0
 
 
+def test_nothing_is_measured_without_a_repetition():
+    with pytest.raises(ValueError, match="repetitions must be at least 1, not 0"):
+        measurement.measure("zipvoice_small", "onnx", repetitions=0)
+
+
 def test_rows_are_shown_in_columns():
     head, row = bench.table([ROW]).splitlines()
     assert head.split() == [each.name for each in fields(Measurement)]

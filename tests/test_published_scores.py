@@ -14,7 +14,7 @@ from small_judges import SMALL, small_head, write_ecapa, write_hubert, write_utm
 from zipvoice.audio.files import Audio, write
 from zipvoice.cli import main
 from zipvoice.config.evaluation import SuiteOptions
-from zipvoice.evaluation import paraformer
+from zipvoice.evaluation import diarization, paraformer
 from zipvoice.evaluation.dialogue import (
     CpSimilarityJudge,
     CpWordErrorJudge,
@@ -28,7 +28,7 @@ from zipvoice.evaluation.judges import WordErrorJudge
 from zipvoice.evaluation.normalizers import find_normalizer
 from zipvoice.evaluation.paraformer import Paraformer
 from zipvoice.evaluation.provenance import JudgedBy
-from zipvoice.evaluation.recognizers import Remembering, TransformersRecognizer
+from zipvoice.evaluation.recognizers import Remembering, TransformersRecognizer, at_16k
 from zipvoice.evaluation.scores import Expected, Score
 from zipvoice.evaluation.suites import METRICS, SUITES, settled
 from zipvoice.evaluation.whisper import find_whisper
@@ -293,6 +293,52 @@ def test_missing_files_name_the_download(tmp_path, capsys):
         assert f"hf download k2-fsa/TTS_eval_models --local-dir {tmp_path / 'models'}" in shown
     assert main([*command, "--metrics", "utmosv2"]) == 1
     assert "hf download sarulab-speech/UTMOSv2 fold0_s42_best_model.pth" in capsys.readouterr().err
+
+
+def test_recordings_are_heard_at_16_khz_by_filter_or_by_spectrum():
+    time = np.arange(24001) / 24000
+    tone = Audio(np.float32([0.5 * np.sin(2 * np.pi * 440 * time)] * 2), 24000)
+    found = [at_16k(tone, fourier) for fourier in (False, True)]
+    for wave, count, rate in zip(found, (16001, 16000), (16000, 16000 * 24000 / 24001), strict=True):
+        expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(count) / rate)
+        np.testing.assert_allclose(wave[400:-400], expected[400:-400], atol=0.01)
+    assert np.array_equal(at_16k(noise(), fourier=True), noise().samples[0])
+    with pytest.raises(ValueError, match="silent"):
+        at_16k(noise(level=0.0))
+
+
+def test_networks_of_a_pipeline_are_found_around_its_file(tmp_path):
+    models, folder = tmp_path, tmp_path / "pyannote" / "pipeline"
+    for path in (folder / "a.bin", folder.parent / "b" / "pytorch_model.bin", models / "c.bin", folder / "d.bin"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    config = folder / "config.yaml"
+    found = [diarization._found(name, config, models) for name in ("a.bin", "$model/b", "c.bin", "else/where/d.bin")]
+    assert found == [folder / "a.bin", folder.parent / "b" / "pytorch_model.bin", models / "c.bin", folder / "d.bin"]
+    with pytest.raises(FileNotFoundError, match=r"config\.yaml names e\.bin, which is not in"):
+        diarization._found("e.bin", config, models)
+    first, second = diarization.NETWORKS
+    written = {"pipeline": {"name": "p", "params": {first: "a.bin", second: "$model/b", "plda": "c.bin", "more": 3}}}
+    config.write_text(json.dumps(written))
+    params = diarization._config(config, models, "given")["pipeline"]["params"]
+    assert params == {first: str(found[0]), second: str(found[1]), "plda": str(found[2]), "more": 3}
+    del written["pipeline"]["params"]["plda"]
+    config.write_text(json.dumps(written))
+    assert diarization._config(config, models, "given")["pipeline"]["params"]["plda"] == "given"
+
+
+def test_two_speakers_are_given_in_order_and_missing_ones_are_silent():
+    def parted(*spans):
+        tracks = [(SimpleNamespace(start=start, end=end), None, speaker) for start, end, speaker in spans]
+        found = SimpleNamespace(speaker_diarization=SimpleNamespace(itertracks=lambda yield_label: tracks))
+        diarizer = object.__new__(diarization.PyannoteDiarizer)
+        diarizer._pipeline = lambda heard, num_speakers: found if num_speakers == 2 else None
+        return diarizer(noise())
+
+    pytest.importorskip("torch")
+    assert parted((0, 1, "B"), (1, 2, "A"), (3, 4, "B")) == [[(1, 2)], [(0, 1), (3, 4)]]
+    assert parted((0, 1, "A")) == [[(0, 1)], []]
+    assert parted() == [[], []]
 
 
 def test_paraformer_is_heard_in_simplified_characters(monkeypatch, tmp_path):

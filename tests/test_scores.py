@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -190,6 +191,56 @@ def test_too_few_frames_have_no_detail():
 # ---------------------------------------------------------------- models of packages
 
 
+class Fake:
+    """A model of a package that notes what it hears."""
+
+    def __init__(self, answer) -> None:
+        self.answer, self.heard = answer, []
+
+    def __call__(self, wave, **settings):
+        self.heard.append((np.array(wave), settings))
+        return self.answer
+
+
+@pytest.mark.parametrize(("level", "peak"), [(0.25, 0.25), (4.0, 1.0)])
+def test_dnsmos_hears_16_khz_within_full_scale(monkeypatch, level, peak):
+    model = Fake({"ovrl_mos": 3.5, "p808_mos": 4.5, "sig_mos": 1.0})
+    monkeypatch.setitem(sys.modules, "speechmos", SimpleNamespace(dnsmos=SimpleNamespace(run=model)))
+    tone = Audio(level * np.sin(np.arange(24000, dtype=np.float32) / 20)[None].repeat(2, axis=0), 24000)
+    found = predict_dnsmos(tone)
+    assert (found.overall, found.p808) == (3.5, 4.5)
+    ((wave, settings),) = model.heard
+    assert wave.shape == (16000,) and settings == {"sr": 16000}
+    assert np.abs(wave).max() == pytest.approx(peak, rel=0.01)
+    monkeypatch.setattr(judges, "dnsmos_sha256", lambda: "ab")
+    monkeypatch.setattr(judges, "version", lambda name: "1")
+    scores = judges.DnsmosJudge()(Expected("a", "a"), tone).scores
+    assert scores == {"dnsmos_overall": Score(3.5), "dnsmos_p808": Score(4.5)}
+
+
+@pytest.mark.parametrize(("count", "is_enough"), [(7999, False), (8000, True)])
+def test_a_voice_is_known_by_half_a_second_of_speech(monkeypatch, count, is_enough):
+    encoder = object.__new__(SpeakerEncoder)
+    encoder._encoder = SimpleNamespace(embed_utterance=Fake(np.ones(3)))
+    speech = Fake(np.zeros(count, np.float32))
+    monkeypatch.setitem(sys.modules, "resemblyzer", SimpleNamespace(preprocess_wav=speech))
+    if is_enough:
+        assert np.array_equal(encoder.embed(noise(2.0, 0.001)), np.ones(3))
+        ((wave, _),) = speech.heard
+        assert len(wave) == 32000 and np.sqrt(np.square(wave).mean()) == pytest.approx(
+            10 ** (-26 / 20) * (2 / 3) ** 0.5, rel=0.05
+        )
+    else:
+        with pytest.raises(ValueError, match=r"only 0\.50 s of speech were found, too little to know a voice by"):
+            encoder.embed(noise(2.0))
+
+
+def test_an_opinion_is_that_of_its_model():
+    predictor = SimpleNamespace(by=(JudgedBy("ear", "ab"),), predict=lambda audio: audio.seconds)
+    judge = judges.OpinionJudge(predictor, "utmos")
+    assert judge(Expected("a", "a"), noise(2.0)).scores == {"utmos": Score(2.0)} and judge.by == predictor.by
+
+
 @pytest.mark.slow  # as the next ones: models load, librosa and numba compile for many seconds
 def test_noise_is_heard_as_worse_quality():
     clean = read(recordings("train", 1)[0][2])
@@ -295,6 +346,12 @@ def test_a_difference_of_all_recordings_is_no_chance_and_none_is():
     same = difference(first, first, "word_error_rate")
     assert (same.value, same.p_value) == (0, 1)
     assert difference(second, first, "word_error_rate").value == pytest.approx(-0.1)
+
+
+def test_without_a_recording_in_common_there_is_no_difference():
+    first, second = folder("a", [{"utmos": Score(3.0)}]), folder("b", [{"sim_o": Score(0.5)}])
+    with pytest.raises(ValueError, match="a and b have no recording with utmos in common"):
+        difference(first, second, "utmos")
 
 
 def test_chance_is_that_of_the_signs():

@@ -53,6 +53,12 @@ def test_steps_that_leave_no_choice(num_steps):
         search_grid(distance_of_a_known_flow, SamplingConfig(num_steps, 1.0), print)
 
 
+@pytest.mark.parametrize(("texts", "voices"), [([], (None,)), (["hello"], ())])
+def test_a_distance_needs_a_text_and_a_voice(texts, voices):
+    with pytest.raises(ValueError, match="needs a text and a voice at least"):
+        Flow(None, texts, voices)
+
+
 def test_distance_of_spectra():
     mel = np.random.default_rng(0).standard_normal((7, 5)).astype(np.float32)
     assert spectral_distance(mel, mel) == 0.0
