@@ -19,7 +19,7 @@ from zipvoice.config.text import TokenizerConfig
 from zipvoice.data.prepare import prepare
 from zipvoice.data.validation.checks import CHARACTER_RATE, SECONDS, Example, Finding, outliers, run_checks, values
 from zipvoice.data.validation.report import distributions, plot, render
-from zipvoice.data.validation.stats import CorpusStats, UtteranceStats, measure_corpus, measure_sound
+from zipvoice.data.validation.stats import CorpusStats, SoundStats, UtteranceStats, measure_corpus, measure_sound
 
 
 @pytest.fixture(autouse=True)
@@ -248,6 +248,50 @@ def utterance(name, seconds=2.0, text="", language=None, **changes):
     text = text or "abcdefghij" * round(seconds)
     known = UtteranceStats(name, seconds, text, None, language, len(text), 100, None, (), None, None, None)
     return replace(known, **changes)
+
+
+SOUND = SoundStats(24000, 1, -6.0, -20.0, 0.0, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"peak_db": -60.0, "level_db": -45.0}, None),
+        ({"peak_db": -60.1, "level_db": -70.0}, "silence"),
+        ({"level_db": -45.1}, "very quiet audio"),
+        ({"clipped": 0.0005}, None),
+        ({"clipped": 0.0006}, "clipped audio"),
+        ({"sampling_rate": 23999}, "sampled at less than 24 kHz"),
+        ({"num_channels": 2}, "several channels"),
+    ],
+)
+def test_sound_is_odd_beyond_its_limits(changes, finding):
+    corpus = CorpusStats("list", (utterance("a", sound=replace(SOUND, **changes)),), ())
+    assert [one.name for one in run_checks(corpus, CheckOptions("list"))] == ([finding] if finding else [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"seconds": 1.0}, None),
+        ({"seconds": 0.99}, "shorter than 1 s (min_len)"),
+        ({"seconds": 3.0}, None),
+        ({"seconds": 3.01}, "longer than 3 s (max_len)"),
+        ({"num_tokens": 100}, None),
+        ({"num_tokens": 101}, "more tokens than frames"),
+        ({"sound_fault": "it breaks off"}, "unreadable audio"),
+    ],
+)
+def test_utterances_are_learned_within_their_limits(changes, finding):
+    corpus = CorpusStats("list", (utterance("a"), utterance("b", **{"text": "b", **changes})), ())
+    found = run_checks(corpus, CheckOptions("list", min_len=1.0, max_len=3.0))
+    assert [one.name for one in found] == ([finding] if finding else [])
+
+
+def test_an_outlier_of_a_narrow_spread_is_1_6_times_as_much():
+    usual = [utterance(str(i), 2.0, "a") for i in range(20)]
+    others = [utterance(str(seconds), seconds, "a") for seconds in (2 / 1.61, 2 / 1.59, 3.18, 3.22)]
+    assert [u.id for _, _, u in outliers([*usual, *others], SECONDS)] == [str(2 / 1.61), "3.22"]
 
 
 def test_outliers_are_far_from_the_others_of_their_language():

@@ -14,15 +14,16 @@ from tiny_models import FAST, RATE, make_synthesizer, resolved, sequence, silenc
 from zipvoice.audio.files import ENCODINGS, Audio, read
 from zipvoice.model.duration import short_text_floor
 from zipvoice.synthesis.chunk_planner import (
-    CHAPTER_SECONDS,
-    PARAGRAPH_SECONDS,
     ChunkSizes,
+    Clauses,
     paragraphs,
     punctuated,
+    refused,
 )
 from zipvoice.synthesis.crossfade import ChunkAudio, Crossfader, ExactJoiner, fade, leading_silence, shorten_silence
 from zipvoice.synthesis.output import wav_header, write_parts, write_wav
 from zipvoice.synthesis.synthesizer import joined
+from zipvoice.text.characters import UnspeakableError
 
 LONG = "one two three, four five six. seven eight nine ten! eleven twelve? " * 3
 
@@ -98,6 +99,12 @@ def test_pauses_stand_at_both_ends_and_add_up():
     audio = join(nothing, nothing, spoken(0, 1.0, 0.2), nothing, spoken(0.1, 1.0, 0.3, pause=2.0))
     expected = sequence(silence(1.0), tone(1.0), silence(0.5), tone(1.0), silence(2.0))
     assert np.array_equal(audio.samples, expected.samples)
+
+
+def test_nothing_but_pauses_cannot_be_spoken():
+    nothing = ChunkAudio(np.zeros((1, 0), np.float32), 0.5)
+    with pytest.raises(ValueError, match="there is nothing to speak, only pauses"):
+        join(nothing, nothing)
 
 
 def test_silence_within_a_piece_is_shortened_where_asked_for():
@@ -238,22 +245,36 @@ def test_chunk_sizes_grow_up_to_the_largest(prompt):
     slow, fast = (ChunkSizes.of(prompt, replace(options, speed=speed)) for speed in (0.5, 2.0))
     assert (slow.first, fast.first) == (6, 27) and (slow.largest, fast.largest) == (28, 115)
     assert slow.least == fast.least == 21  # of 1.6 s at the pace of the voice, where texts are short
+    tight = replace(options, max_chunk_seconds=0.9)  # a fifth of it is left to a text however long the voice is
+    assert [ChunkSizes.of(prompt, tight, dialogue).largest for dialogue in (False, True)] == [2, 3]
+    longer = replace(options, first_chunk_seconds=9.0)
+    assert ChunkSizes.of(prompt, longer).first == 57
 
 
 # ---------------------------------------------------------------- paragraphs and pauses
 
 
+def test_a_text_is_refused_with_what_to_do_where_speech_is_made():
+    unspeakable = UnspeakableError("nobody can say 'ж'", "--tokenizer espeak reads it")
+    assert str(refused("the text", unspeakable)) == (
+        "the text: nobody can say 'ж'; --skip-unknown (skip_unknown) leaves out such characters; another language "
+        "needs a model of it"
+    )
+    assert str(refused("the text", ValueError("it is odd"))) == "the text: it is odd"
+
+
 def test_paragraphs_end_at_blank_lines_and_chapters_at_more():
     text = "\n\none\ntwo\n\nthree\n \n\nfour\n\n\n"
-    expected = [("one\ntwo", PARAGRAPH_SECONDS), ("three", CHAPTER_SECONDS), ("four", 0.0)]
+    expected = [("one\ntwo", 0.7), ("three", 1.5), ("four", 0.0)]
     assert list(paragraphs(text)) == expected
     assert list(paragraphs(text.splitlines(keepends=True))) == expected
     assert list(paragraphs(" \n\n")) == []
+    assert list(paragraphs(Clauses(["one,\n\n", " ", "two."]))) == [("one,\n\n", 0.0), ("two.", 0.0)]
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("one.\n\ntwo.", PARAGRAPH_SECONDS), ("one. [pause 2s]\n\ntwo.", 2.0), ("one [pause 2s] two.", 2.0)],
+    [("one.\n\ntwo.", 0.7), ("one. [pause 2s]\n\ntwo.", 2.0), ("one [pause 2s] two.", 2.0)],
 )
 def test_paragraphs_are_parted_by_their_pause_unless_one_is_given(synthesizer, prompt, text, seconds):
     chunks = list(synthesizer.planner.plan(text, synthesizer.voice(prompt), resolved(FAST)))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from tiny_models import FAST, make_synthesizer, tone
 
-from zipvoice.synthesis.turns import TURN_SECONDS, Turn, plan_turns, spoken_turns, turns_of
+from zipvoice.synthesis.turns import Turn, plan_turns, spoken_turns, turns_of
 
 LOW, HIGH = (tone(0.6, hertz=200), "low tone"), (tone(0.8, hertz=800), "high tone")
 TEXT = "[S1] hello there. [S2] hi! how are you? [S1] fine."
@@ -46,7 +46,7 @@ def test_each_turn_is_in_the_voice_of_its_speaker_with_a_pause_behind(synthesize
     voices = [synthesizer.prompt(*voice) for voice in (LOW, HIGH)]
     chunks = list(plan_turns(synthesizer, TEXT, voices, synthesizer.resolved(FAST), "a"))
     assert [voices.index(chunk.voice.prompt) for chunk in chunks] == [0, 1, 0]
-    assert [chunk.pause for chunk in chunks] == [TURN_SECONDS, TURN_SECONDS, 0]
+    assert [chunk.pause for chunk in chunks] == [0.3, 0.3, 0]
     assert len({chunk.seed for chunk in chunks}) == 3
     spoken = ["".join(synthesizer.table.tokens[i] for i in chunk.ids) for chunk in chunks]
     assert spoken == ["hello there.", "hi! how are you?", "fine."]
