@@ -79,6 +79,22 @@ def test_a_bad_line_of_a_table_is_named(tmp_path, name, content, message):
         listed(tmp_path, name, content)
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": "half \ud83d of it"}, "the text has half of a character"),
+        ({"ref_audio": "a.wav", "ref_text": ["a", "b"]}, "ref_audio and ref_text must both be one, or both be two"),
+        ({"ref_audio": ["a.wav", "b.wav"], "ref_text": "a"}, "ref_audio and ref_text must both be one, or both be two"),
+        ({"voice": "me", "ref_text": "a"}, "give voice, or ref_audio and ref_text, not both"),
+        ({"ref_text": "a"}, "the key 'ref_audio' is missing"),
+        ({"ref_audio": "a.wav"}, "the key 'ref_text' is missing"),
+    ],
+)
+def test_what_cannot_be_spoken_together_is_named(tmp_path, row, message):
+    with pytest.raises(ValueError, match=f"line 1: {message}"):
+        listed(tmp_path, "l.jsonl", json.dumps({"id": "a", "text": "Hello.", **row}))
+
+
 # ---------------------------------------------------------------- names of files
 
 

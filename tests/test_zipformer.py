@@ -19,7 +19,7 @@ from zipvoice.model.kernels.swoosh import _in_one_pass, activate, with_slope
 from zipvoice.model.layers import BiasNorm, Bypass, kept
 from zipvoice.model.relative_positions import MASKED_SCORE, plain_weights, relative_positions, relative_shift
 from zipvoice.model.scheduled_float import Progress, ScheduledFloat
-from zipvoice.model.zipformer import Downsample, Stack, Widths, Zipformer, layer_skips
+from zipvoice.model.zipformer import Downsample, DownsampledStack, Stack, Widths, Zipformer, layer_skips
 
 DATA = Path(__file__).parent / "data"
 MODULES = load_file(DATA / "modules" / "modules.safetensors")
@@ -365,7 +365,8 @@ def test_time_per_frame():
     """One time for all frames is the same as that time at every frame."""
     stack = Stack(WIDTHS, 3, [ScheduledFloat((0, 0))], time_embed_dim=6, progress=Progress()).eval()
     x, time = random(2, 9, 16), random(2, 1, 6, seed=1)
-    torch.testing.assert_close(stack(x, time, None), stack(x, time.expand(-1, 9, -1), None))
+    for block in (stack, DownsampledStack(stack, 16, 2, Progress()).eval()):
+        torch.testing.assert_close(block(x, time, None), block(x, time.expand(-1, 9, -1), None))
 
 
 def test_dropout_is_shared_over_time():
