@@ -23,7 +23,7 @@ from zipvoice.training import checkpoint
 from zipvoice.training.distributed import ALONE
 from zipvoice.training.lr_scheduler import cosine
 from zipvoice.training.observation.logger import MetricLogger
-from zipvoice.training.run import train_vocoder, vocoder_trainer
+from zipvoice.training.run import train_vocoder, vocoder_trainer, whole_recordings
 from zipvoice.training.trainer import Trainer
 from zipvoice.utterances import read_list
 from zipvoice.vocoder.discriminators import Discriminators
@@ -295,6 +295,20 @@ def test_validation_is_the_mel_distance_of_the_averages_copies(tmp_path):
     expected = (LogMel()(copy) - LogMel()(wave[: len(copy)])).abs().mean().item()
     (record,) = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
     assert record["kind"] == "valid" and record["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_validation_recordings_that_are_too_short_are_named(tmp_path):
+    config = run_config(tmp_path, dev=(str(tmp_path / "dev"),), stft_windows=(2048,))
+    for name, samples in (("enough", 1536), ("short", 1535), ("tiny", 300)):
+        counting(tmp_path / "dev", f"{name}.wav", samples / 24000)
+    with pytest.raises(ValueError, match=r"recordings of 0\.064 s; leave out \S*short\.wav, \S*tiny\.wav$"):
+        whole_recordings(config)
+    for name in ("short", "tiny"):
+        (tmp_path / "dev" / f"{name}.wav").unlink()
+    trainer = new_trainer(config)
+    trainer.valid_batches = whole_recordings(config)
+    trainer.validate()
+    assert trainer.best_valid_loss > 0
 
 
 def test_a_loss_that_is_not_finite_costs_one_update(tmp_path, caplog):

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 
 from zipvoice import heap
-from zipvoice.audio.mel import NUM_MELS, SAMPLING_RATE
+from zipvoice.audio.mel import HOP, N_FFT, NUM_MELS, SAMPLING_RATE
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import write_json
 from zipvoice.config.synthesis import MEAN_FLOW_SAMPLING, SamplingConfig
@@ -342,7 +342,7 @@ class VocoderRun(Run):
         if vocos.config != config.vocos:
             raise ValueError(f"the vocoder in {config.init_from} has other sizes: {vocos.config}, not {config.vocos}")
         batches = SegmentBatches(Segments(config), world.rank, world.size)
-        dev = whole_recordings(config.dev) if world.is_first else []
+        dev = whole_recordings(config) if world.is_first else []
         return vocoder_trainer(config, vocos.to(world.device), discriminators.to(world.device), batches, dev, world)
 
     def observe(self, trainer: Trainer, metrics: MetricLogger) -> None:
@@ -373,6 +373,10 @@ def vocoder_trainer(
     return Trainer(config, vocos, objective, optimizer, CosineSchedule(config), batches, dev, world=world)
 
 
-def whole_recordings(sources: Iterable[str]) -> list[SegmentBatch]:
-    """Each recording of manifests and folders as a batch of its own."""
-    return [SegmentBatch(torch.from_numpy(whole(cut))[None], [cut.id]) for cut in recordings(list(sources))]
+def whole_recordings(config: VocoderRunConfig) -> list[SegmentBatch]:
+    """Each validation recording as a batch of its own. Raises ValueError for one that is too short for a spectrum."""
+    batches = [SegmentBatch(torch.from_numpy(whole(cut))[None], [cut.id]) for cut in recordings(config.dev)]
+    least = (max(N_FFT, *config.stft_windows) // 2 // HOP + 2) * HOP
+    if short := [batch.ids[0] for batch in batches if batch.samples.shape[1] < least]:
+        raise ValueError(f"validation needs recordings of {least / SAMPLING_RATE:.3f} s; leave out {', '.join(short)}")
+    return batches
