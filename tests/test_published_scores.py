@@ -218,6 +218,8 @@ def test_both_voices_are_compared_whoever_is_called_the_first(tmp_path):
     assert (same, swapped) == pytest.approx((1.0, 1.0), abs=1e-3)
     other = judge(expected, steps(0.1, 0.9)).scores["cp_similarity"].value
     assert other == pytest.approx((1 + np.cos(0.3)) / 2, abs=1e-3)
+    with pytest.raises(ValueError, match="cp_similarity needs a list with recordings of both voices"):
+        CpSimilarityJudge(ByLevel(), Parted(spans), [Expected("d", "d")])
     long = CpSimilarityJudge(ByLevel(), Parted([[(0.0, 60.0)], [(60.0, 121.0)]]), [expected])
     first_two_minutes = long(expected, steps(*[0.1] * 120, *[0.6] * 120, 0.9)).scores["cp_similarity"].value
     assert first_two_minutes == pytest.approx(1.0, abs=1e-3)

@@ -610,6 +610,15 @@ def test_tables_show_figures_differences_worst_and_models():
     assert report.judged_by(both) == "- ear (v1), sha256 abc\n"
 
 
+def test_tables_leave_empty_what_cannot_be_said():
+    first = folder("a", [{"utmos": Score(4.0)}, {"speed": Score(9.0)}])
+    second, third = folder("b", [{}, {"utmos": Score(3.0)}]), folder("c", [{"utmos": Score(3.0)}])
+    compared = report.comparisons({"a": first, "b": second, "c": third}).splitlines()
+    assert [cell.strip() for cell in compared[2].split("|")[1:-1]] == ["UTMOS", "", "-1.00 [-1.00, -1.00], p = 1.000"]
+    speeds = folder("d", [{"characters_per_second": Score(9.0)}])
+    assert report.worst(speeds, 3) == "d has no worst recordings: none of its scores is better high or low\n"
+
+
 def test_the_worst_recording_is_the_one_with_most_errors_not_the_highest_rate():
     ours = folder("ours", [{"word_error_rate": Score(1.0, 1)}, {"word_error_rate": Score(0.5, 10)}])
     assert "r1.wav" in report.worst(ours, 1)
@@ -635,7 +644,7 @@ def test_a_picture_has_a_panel_for_each_metric_and_every_recording_in_it(tmp_pat
         score_picture.draw_scores(tmp_path / "out.txt", {"real": real})
 
 
-def test_the_command_scores_folders_side_by_side(tmp_path, capsys):
+def test_the_command_scores_folders_side_by_side(tmp_path, capsys, monkeypatch):
     chosen = recordings("train", 3)
     voice = recordings("dev", 1)[0]
     listed = "".join(f"{name}\t{voice[1]}\t{voice[2]}\t{text}\n" for name, text, _ in chosen)
@@ -655,6 +664,9 @@ def test_the_command_scores_folders_side_by_side(tmp_path, capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "| closed-set accuracy | 100.0 % [100.0, 100.0] | 0.0 % [0.0, 0.0] |" in shown
     assert "heard" in shown
+    monkeypatch.setattr("zipvoice.evaluation.suites.make_judges", None)
+    assert main([*command[:3], str(tmp_path / "rigth"), *command[4:]]) == 1  # before the other folder is judged
+    assert "rigth has no recording of" in capsys.readouterr().err
     assert "- PocketSphinx en-us (pocketsphinx" in shown
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["right.jsonl", "turned.jsonl"]
 

@@ -98,7 +98,7 @@ def _team(device: str) -> Iterator[tuple["Team", str]]:
 
 
 def _scores(command: Evaluate, options: SuiteOptions, team: "Team") -> dict[str, "FolderScores"]:
-    from zipvoice.evaluation.run import score_folder
+    from zipvoice.evaluation.run import find_recordings, score_folder
     from zipvoice.evaluation.suites import make_judges
 
     assert command.list
@@ -106,6 +106,8 @@ def _scores(command: Evaluate, options: SuiteOptions, team: "Team") -> dict[str,
     expected = _expected(command.list, command.speaker)
     if command.transcripts:
         expected = _transcribed(expected, command.transcripts)
+    for folder in command.folders:
+        find_recordings(expected, folder)  # before the work
     judges = make_judges(options, expected)
     return {str(folder): score_folder(expected, folder, judges, path, team) for folder, path in results.items()}
 

@@ -114,6 +114,8 @@ class CpSimilarityJudge:
         return Judgement({"cp_similarity": Score(max(straight, crossed) / 2)})
 
     def _voices_of(self, prompts: tuple[Path, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if len(prompts) not in (1, 2):
+            raise ValueError("cp_similarity needs a list with recordings of both voices in each line, or one with both")
         if len(prompts) == 1:
             return self._parted(read(prompts[0]), str(prompts[0]))
         first, second = (self._encoder.embed(read(prompt)) for prompt in prompts)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from zipvoice.evaluation.scores import ROWS, FolderScores, ScoredRecording
-from zipvoice.evaluation.statistics import Figure, difference, figure
+from zipvoice.evaluation.statistics import Figure, common, difference, figure
 
 
 def figures(folder: FolderScores) -> dict[str, Figure]:
@@ -49,9 +49,8 @@ def comparisons(folders: Mapping[str, FolderScores]) -> str:
     titles = [f"{name} minus {first}" for name, _ in others]
     rows = [["", *titles]]
     for name in base.rows:
-        if all(name in folder.rows for _, folder in others):
-            found = [difference(base, folder, name) for _, folder in others]
-            rows.append([ROWS[name].title, *(f"{_range(name, d)}, {_chance(d.p_value)}" for d in found)])
+        if any(common(base, folder, name) for _, folder in others):
+            rows.append([ROWS[name].title, *(_compared(base, folder, name) for _, folder in others)])
     return markdown(rows) if len(rows) > 1 and others else ""
 
 
@@ -62,6 +61,8 @@ def worst(folder: FolderScores, number: int) -> str:
     """
     rows = [name for name in folder.rows if ROWS[name].higher_is_better is not None]
     errors = [name for name in rows if name.endswith("error_rate") and not name.startswith("mean_")]
+    if not rows:
+        return f"{folder.folder} has no worst recordings: none of its scores is better high or low\n"
     row = (errors or rows)[0]
     having = [recording for recording in folder.recordings if row in recording.scores]
     chosen = sorted(having, key=lambda recording: _badness(row, recording), reverse=True)[:number]
@@ -100,6 +101,13 @@ def _line(text: str) -> str:
 
 def _cell(name: str, found: Figure | None) -> str:
     return _range(name, found) if found else ""
+
+
+def _compared(base: FolderScores, folder: FolderScores, name: str) -> str:
+    if not common(base, folder, name):
+        return ""
+    found = difference(base, folder, name)
+    return f"{_range(name, found)}, {_chance(found.p_value)}"
 
 
 def _range(name: str, found: Any) -> str:

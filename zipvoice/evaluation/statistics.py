@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zipvoice.evaluation.scores import FolderScores, Score
+from zipvoice.evaluation.scores import FolderScores, Score, ScoredRecording
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -69,8 +69,7 @@ def difference(first: FolderScores, second: FolderScores, row: str) -> Differenc
     Example:
         >>> difference(folders["base"], folders["distilled"], row).p_value
     """
-    theirs = {recording.name: recording for recording in second.recordings if row in recording.scores}
-    both = [(own, theirs[own.name]) for own in first.recordings if row in own.scores and own.name in theirs]
+    both = common(first, second, row)
     if not both:
         raise ValueError(f"{first.folder} and {second.folder} have no recording with {row} in common")
     speakers = [own.speaker or own.name for own, _ in both]
@@ -80,6 +79,12 @@ def difference(first: FolderScores, second: FolderScores, row: str) -> Differenc
     value = float(_ratio(b.sum(axis=0)) - _ratio(a.sum(axis=0)))
     low, high = _interval(_ratio(draws @ b) - _ratio(draws @ a))
     return Difference(value, low, high, _chance_of(abs(value), a, b))
+
+
+def common(first: FolderScores, second: FolderScores, row: str) -> list[tuple[ScoredRecording, ScoredRecording]]:
+    """The recordings that have a score in both folders."""
+    theirs = {recording.name: recording for recording in second.recordings if row in recording.scores}
+    return [(own, theirs[own.name]) for own in first.recordings if row in own.scores and own.name in theirs]
 
 
 def _chance_of(distance: float, a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
