@@ -160,9 +160,14 @@ def test_missing_files_are_named(directory):
 
 
 def test_a_training_folder_without_weights_says_how_to_make_them(directory):
-    (directory / "model.safetensors").rename(directory / "checkpoint-100.pt")
-    with pytest.raises(FileNotFoundError, match="zipvoice average"):
-        load_pretrained(directory, tokenizer=SIMPLE)
+    (directory / "model.safetensors").unlink()
+    (directory / "checkpoint-6.pt").touch()
+    remedy = rf"`zipvoice train {directory}/run\.json --num-steps 6` ends the run there"
+    with pytest.raises(FileNotFoundError, match=remedy):
+        load_pretrained(directory)
+    (directory / "checkpoint-9.pt").touch()
+    with pytest.raises(FileNotFoundError, match=rf"zipvoice average --exp-dir {directory}"):
+        load_pretrained(directory)
 
 
 def test_a_token_table_of_another_model_is_an_error_that_says_so(directory):

@@ -206,9 +206,13 @@ def weights_path(directory: Path, name: str | os.PathLike[str] | None = None) ->
 
 
 def _checkpoint_hint(directory: Path) -> str:
-    if not any(directory.glob("checkpoint-*.pt")):
-        return ""
-    return f"; it has checkpoints: `zipvoice average --exp-dir {directory}` makes the weights from them"
+    steps = [path.stem.removeprefix("checkpoint-") for path in directory.glob("checkpoint-*.pt")]
+    if len(steps) == 1:
+        run = f"zipvoice train {directory / 'run.json'} --num-steps {steps[0]}"
+        return f"; it has a checkpoint: `{run}` ends the run there and makes the weights from it"
+    return (
+        f"; it has checkpoints: `zipvoice average --exp-dir {directory}` makes the weights from them" if steps else ""
+    )
 
 
 GUIDANCE_EMBED, STEP_EMBED = "fm_decoder.guidance_scale_embed.weight", "fm_decoder.step_embed.weight"

@@ -24,7 +24,7 @@ fi
 
 if stage 2 "fine-tune"; then
   run zipvoice finetune ../mini/exp/mini "${data[@]}" --exp-dir exp/lj --optim.base-lr 0.01 "${small[@]}" \
-    "${overrides[@]}"
+    ${overrides[@]+"${overrides[@]}"}
 fi
 
 if stage 3 "speak"; then
@@ -37,8 +37,8 @@ if stage 4 "against forgetting: once more with replay of the old voice, once mor
     run zipvoice prepare ../mini/data/$subset.tsv --output-dir data --prefix old --subset $subset --features
   done
   run zipvoice finetune ../mini/exp/mini "${data[@]}" --exp-dir exp/lj_replay --optim.base-lr 0.01 "${small[@]}" \
-    --replay data/old_cuts_train.jsonl.gz --replay-share 0.3 "${overrides[@]}"
+    --replay data/old_cuts_train.jsonl.gz --replay-share 0.3 ${overrides[@]+"${overrides[@]}"}
   run zipvoice finetune ../mini/exp/mini "${data[@]}" --exp-dir exp/lj_lora --optim.base-lr 0.002 "${small[@]}" \
-    --lora.rank 8 "${overrides[@]}"
+    --lora.rank 8 ${overrides[@]+"${overrides[@]}"}
   run python local/losses.py ../mini/exp/mini exp/lj exp/lj_replay exp/lj_lora
 fi
