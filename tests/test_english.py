@@ -137,3 +137,36 @@ def test_libritts_characters():
     assert libritts.spoken("Dr. Müller’s café – 3.5 km²") == "DOCTOR MULLER'S CAFE THREE POINT FIVE SQUARE KILOMETERS"
     assert libritts.spoken("line one\nline £2") == "LINE ONE LINE TWO POUNDS"
     assert libritts.spoken("straße, Łódź & Æther; ¿qué?") == "STRASSE, LODZ AND AETHER, ?QUE?"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("the U.S.s and M.D.s", "the U S's and M D's"),
+        ("Call 5551234567 now", "Call five five five one two three four five six seven now"),
+        ("in room 302-401", "in room three oh two four oh one"),
+        ("room 302 and 302 rooms", "room three oh two and three hundred two rooms"),
+        ("error 404 and HTTP 500", "error four oh four and HTTP five hundred"),
+        ("on 7/4 we met", "on July fourth we met"),
+        ("at 24:00", "at twenty-four hundred"),
+        ('a 1/4"-20 screw', "a one quarter inch twenty screw"),
+        ("a 50-50 chance, 40-50 of them", "a fifty fifty chance, forty to fifty of them"),
+        ("$1 million-$2 million", "one to two million dollars"),
+        ("5 million-6 million people", "five to six million people"),
+        ("5 kg-10 kg and $10-$20", "five to ten kilograms and ten to twenty dollars"),
+        ("a $5-million or 5-million deal", "a five million dollar or five-million deal"),
+        ("$5b, $5 b and 5b", "five billion dollars, five dollars b and five b"),
+        ("Pope John Paul II and Henry Stuart VIII", "Pope John Paul the second and Henry Stuart the eighth"),
+        ("She met Henry Stuart IX.", "She met Henry Stuart nine."),
+        ("10 - 5 = 5", "ten minus five equals five"),
+        ("12/80 and 40/60", "twelve out of eighty and forty sixty"),
+    ],
+)
+def test_rare_rules(text, expected):
+    assert spoken(text) == expected
+
+
+def test_numbers_have_names_up_to_36_digits():
+    assert cardinal("1" + 35 * "0") == "one hundred decillion"
+    assert cardinal("1" + 36 * "0") == digit_by_digit("1" + 36 * "0")
+    assert cardinal("007") == "seven" and cardinal("000") == "zero"

@@ -86,3 +86,25 @@ def test_the_explanation_names_what_was_written():
     assert ("quantity", "102", "幺零二") in found
     assert ("range", "3-5", "三到五") in found
     assert not any(written == "5" and spoken == "五" for _, written, spoken in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("发布于2024-05。", "发布于二零二四年五月。"),
+        ("最终比分3:2", "最终比分三比二"),
+        ("成绩9:58，9:58开始", "成绩九分五十八秒，九点五十八分开始"),
+        ("成绩2:03:59", "成绩两小时零三分五十九秒"),
+        ("AT&T，甲&乙", "AT&T，甲和乙"),
+        ("3×5=15，3×5，3×10^5", "三乘以五等于十五，三乘五，三乘以十的五次方"),
+        ("x-5，GPT-4", "x减五，GPT四"),
+        ("2、3个，1、2、3", "两三个，一、二、三"),
+        ("第III集，第IV章，第XL章", "第三集，第四章，第四十章"),
+        ("2023-24赛季，型号10-20", "二零二三到二四赛季，型号一零杠二零"),
+        ("1914-1918期间，（1939-1945）", "一九一四到一九一八期间，（一九三九到一九四五）"),
+        ("3-2平局，3-2天", "三比二平局，三到两天"),
+        ("iPhone 5s，5s后，座位12A", "iPhone 五s，五秒后，座位十二A"),
+    ],
+)
+def test_rare_rules(text, expected):
+    assert spoken(text) == expected
