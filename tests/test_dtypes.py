@@ -87,3 +87,11 @@ def test_the_best_dtype_is_what_the_processor_multiplies(monkeypatch, amx, vnni,
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: amx, raising=False)
     monkeypatch.setattr(runtime, "HAS_VNNI", vnni)
     assert runtime.best_dtype(torch.device("cpu")) == dtype
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cuda", "bfloat16"), ("mps", "float32")])
+def test_the_best_dtype_of_an_accelerator_is_its_own(monkeypatch, device, dtype):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
+    assert runtime.best_dtype(torch.device(device)) == dtype
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    assert runtime.best_dtype(torch.device(device)) == ("float16" if device == "cuda" else dtype)

@@ -140,6 +140,32 @@ def test_each_process_of_a_computer_takes_a_gpu_of_its_own(monkeypatch):
     assert best_device() == "cuda:1"
 
 
+@pytest.mark.parametrize(
+    ("system", "machine", "program", "driver", "is_looked_for"),
+    [
+        ("linux", "x86_64", None, False, False),
+        ("linux", "x86_64", "/usr/bin/nvidia-smi", False, True),
+        ("linux", "aarch64", None, True, True),
+        ("darwin", "arm64", None, False, True),
+        ("darwin", "x86_64", None, False, False),
+    ],
+)
+def test_pytorch_is_asked_for_an_accelerator_where_there_may_be_one(
+    monkeypatch, system, machine, program, driver, is_looked_for
+):
+    asked = []
+    monkeypatch.setattr(select.sys, "platform", system)
+    monkeypatch.setattr(select.platform, "machine", lambda: machine)
+    monkeypatch.setattr(select.shutil, "which", lambda name: program)
+    monkeypatch.setattr(select.os.path, "exists", lambda path: driver and path == "/dev/kfd")
+    monkeypatch.setattr(select, "best_device", lambda: asked.append(1) or "cuda:0")
+    sees = select._sees_accelerator()
+    monkeypatch.undo()
+    assert (sees, bool(asked)) == (is_looked_for, is_looked_for)
+    monkeypatch.setattr(select, "best_device", lambda: "cpu")
+    assert not select._sees_accelerator()
+
+
 def test_sizes_of_caches_that_the_caller_set_stay():
     ours, theirs = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"
     code = f"import os, zipvoice.runtime.torch; print(os.environ['{theirs}'], os.environ['{ours}'])"

@@ -191,6 +191,9 @@ def test_the_same_graph_has_the_same_file():
         ({"device": "cpu"}, True, "onnx"),
         ({}, True, "torch"),
         ({"dtype": "bfloat16"}, False, "torch"),
+        ({"dtype": "float32"}, False, "onnx"),
+        ({"dtype": "auto"}, False, "onnx"),
+        ({"weights": "model.safetensors"}, False, "torch"),
     ],
 )
 def test_auto_takes_what_suits_the_device(folder, monkeypatch, options, accelerator, runtime):
