@@ -11,6 +11,7 @@ import pytest
 from zipvoice.config.data import CheckOptions, DataConfig, ManifestConfig, PrepareOptions
 from zipvoice.config.model import FeatureConfig, ModelConfig
 from zipvoice.config.model_file import ModelFile
+from zipvoice.config.server import ServerOptions
 from zipvoice.config.strict_json import from_dict, read_json, to_dict, write_json
 from zipvoice.config.synthesis import PUBLISHED_SAMPLING, SamplingConfig, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
@@ -277,6 +278,14 @@ LIMITS = [
     (VocoderRunConfig, "stft_weight", (0.0,), (-0.1, INF)),
     (VocoderRunConfig, "batch_size", (1,), (0,)),
     (VocoderRunConfig, "num_steps", (1,), (0,)),
+    *((ServerOptions, name, (1,), (0,)) for name in ("max_characters", "max_upload_bytes", "max_connections")),
+    *(
+        (ServerOptions, f"{name}_seconds", (0.1,), (0.0, NAN))
+        for name in ("max_recording", "receive", "send", "request")
+    ),
+    (ServerOptions, "max_voices", (0,), (-1,)),
+    (ServerOptions, "drain_seconds", (0.0,), (-0.1,)),
+    (ServerOptions, "port", (0, 65535), (-1, 65536)),
 ]
 NEEDED = {
     SamplingConfig: {"num_steps": 4, "guidance_scale": 1.0},

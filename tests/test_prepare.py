@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis.strategies import text
 
 from zipvoice.audio.mel import log_mel
+from zipvoice.cli import main
 from zipvoice.config.data import PrepareOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.text.token_table import TokenTable
@@ -496,3 +497,32 @@ def test_the_summary_counts(tmp_path):
     assert prepared.utterances == 6
     assert prepared.hours == round(sum(durations) / 3600, 4)
     assert prepared.seconds_99 == round(max(durations), 2)
+
+
+def test_the_command_tells_what_was_prepared(corpus, tmp_path, capsys):
+    options = corpus("id\ttext\taudio", "one\thello\ta.wav", "two\thello\ta.wav", "bad\thello\tgone.wav")
+    command = ["prepare", options.source, "--output-dir", options.output_dir]
+    assert main(command) == 1
+    assert main([*command, "--skip-bad-rows"]) == 0
+    told = capsys.readouterr().err.splitlines()[-1]
+    manifest = tmp_path / "out" / "custom_cuts_train.jsonl.gz"
+    assert told == f"{manifest}: 2 utterances, 1 rows left out, 0.0 minutes, 99 % up to 1.0 s"
+
+
+def test_a_corpus_of_which_nothing_can_be_used_is_an_error(corpus):
+    for settings, message in (
+        ({}, "nothing of its text is spoken: '♪'"),
+        ({"skip_bad_rows": True}, "none of the 1 utterances could be used"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            prepare(corpus("one\t♪\ta.wav", tokenizer=TokenizerConfig("libritts"), **settings))
+
+
+@pytest.mark.parametrize(("stored", "message"), [(b"no array", "cannot be read"), (None, r"have the shape \(7,\)")])
+def test_stored_features_that_are_none_are_named(corpus, stored, message):
+    made = prepare(corpus("one\thello\ta.wav", features=True, storage="numpy_files"))
+    (path,) = Path(made.manifest).parent.rglob("*.npy")
+    path.write_bytes(stored) if stored else np.save(path, np.zeros(7, np.float32))
+    (cut,) = cuts_of(made)
+    with pytest.raises(ValueError, match=rf"the stored features of 'one' {message}"):
+        load_features(cut, 100)

@@ -671,6 +671,20 @@ def test_the_command_scores_folders_side_by_side(tmp_path, capsys, monkeypatch):
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["right.jsonl", "turned.jsonl"]
 
 
+def test_scores_of_two_folders_of_one_name_are_not_saved_in_one_file(tmp_path, capsys):
+    name, text, path = recordings("train", 1)[0]
+    for where in ("one", "two"):
+        write(tmp_path / where / "same" / f"{name}.wav", read(path))
+    (tmp_path / "list.tsv").write_text(f"{name}\tx\t{path}\t{text}\n", encoding="utf-8")
+    folders = [str(tmp_path / where / "same") for where in ("one", "two")]
+    command = ["evaluate", str(tmp_path / "list.tsv"), *folders, "--metrics", "speed"]
+    assert main([*command, "--save", str(tmp_path / "kept")]) == 1
+    assert "two of the folders are called same; save their scores one after the other" in capsys.readouterr().err
+    assert main(command) == 0
+    assert main([*command[:3], *command[4:], "--save", str(tmp_path / "kept")]) == 0
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["same.jsonl"]
+
+
 def test_transcripts_stand_in_for_the_texts_of_the_list(tmp_path, capsys):
     name, text, path = recordings("train", 1)[0]
     write(tmp_path / f"f/{name}.wav", read(path))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_models import FAST, RATE, make_synthesizer, tone
 
+from zipvoice.cli import main
 from zipvoice.synthesis.output import check_length
 from zipvoice.synthesis.subtitles import Cue, dub, dub_parts, plan_cues, read_subtitles
 
@@ -507,3 +508,10 @@ def test_a_file_that_cannot_hold_so_much_is_refused_before_the_work():
     check_length("out.wav", 80000.0, 1)
     with pytest.raises(ValueError, match=r"out.wav: wav holds 12.4 hours, not 22.2; write .flac"):
         check_length("out.wav", 80000.0, 2)
+
+
+@pytest.mark.parametrize("given", ["Anna", "=voice", "Anna="])
+def test_a_speaker_has_a_name_and_a_voice(tmp_path, capsys, given):
+    (tmp_path / "a.srt").write_text(rows_of((0, 2000, "one")))
+    assert main(["dub", str(tmp_path / "a.srt"), "-o", str(tmp_path / "out.wav"), "--speaker", given]) == 1
+    assert f"--speaker takes NAME=VOICE, not '{given}'" in capsys.readouterr().err
