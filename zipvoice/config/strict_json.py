@@ -22,6 +22,14 @@ LONGEST_SLIP = 1000
 """Characters: what is longer is nobody's slip, and comparing it would take long."""
 
 
+class DoubledKeyError(ValueError):
+    """A key that stands twice in an object, of which Python's reader keeps the last."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key {key!r} stands there twice")
+        self.key = key
+
+
 def read_json(kind: type[T], path: str | os.PathLike[str]) -> T:
     """The dataclass `kind` from a JSON file.
 
@@ -53,11 +61,10 @@ def loads(text: str) -> Any:
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of its pairs. Raises ValueError for a key that stands there twice."""
+    """An object of its pairs. Raises DoubledKeyError."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ValueError(f"the key {twice!r} stands there twice")
+        raise DoubledKeyError(next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1))
     return content
 
 

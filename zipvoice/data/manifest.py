@@ -6,11 +6,11 @@ import json
 import os
 import threading
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zipvoice.config.strict_json import unique_keys
 from zipvoice.data.schema import CUT, FEATURES, RECORDING, check_fields, shown
 from zipvoice.data.sources import SOURCE_KEYS, check_sources, is_permitted, require_file
 
@@ -111,10 +111,7 @@ class _Decoder(threading.local):
         return self._decode(text), self._named
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        content = dict(pairs)
-        if len(content) < len(pairs):
-            doubled = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-            raise ValueError(f"the key {doubled!r} stands there twice")
+        content = unique_keys(pairs)
         if not SOURCE_KEYS.isdisjoint(content):
             self._named.append(content)
         return content

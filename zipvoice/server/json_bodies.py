@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON that clients send. Python's reader keeps the last of two fields of one name; here that is a mistake."""
+"""JSON that clients send; two fields of one name are a mistake."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -10,20 +9,17 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from zipvoice.config.strict_json import DoubledKeyError, unique_keys
 from zipvoice.server.errors import invalid
 
 
 def parsed(text: str | bytes) -> Any:
     """The value of a JSON text. Raises ApiError for a field that is there twice, ValueError for what is no JSON."""
-    return json.loads(text, object_pairs_hook=_object)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)[:80]
-        raise invalid(f"{twice!r} is there twice; send it once", twice, "given_twice")
-    return found
+    try:
+        return json.loads(text, object_pairs_hook=unique_keys)
+    except DoubledKeyError as error:
+        twice = error.key[:80]
+        raise invalid(f"{twice!r} is there twice; send it once", twice, "given_twice") from None
 
 
 class _JsonRequest(Request):
