@@ -6,6 +6,7 @@ import pytest
 
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.text.g2p import espeak
+from zipvoice.text.g2p.espeak import speak
 from zipvoice.text.g2p.numerals import with_numerals
 from zipvoice.text.tokenizers import build_tokenizer
 
@@ -258,6 +259,22 @@ def test_marks_without_a_gap_behind_them(language, tight, loose):
     spoken = espeak.speak(tight, language)
     assert spoken == espeak.speak(loose, language)
     assert all(spoken.count(mark) == tight.count(mark) for mark in ",!?")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("so 😂🎉 funny", "so face with tears of joy party popper funny"),
+        ("❤️🎉", "red heart party popper"),
+        ("Wow! 😂, yes", "Wow! face with tears of joy yes"),
+        ("😂!", "face with tears of joy"),
+        ("Hi 🎉! Yes", "Hi party popper! Yes"),
+        ("one; →; two", "one; right arrow two"),
+        ("🇩🇪🇫🇷", "Germany France"),
+    ],
+)
+def test_names_of_emoji_are_whole_beside_other_signs(text, words):
+    assert speak(text, "en-us") == speak(words, "en-us")
 
 
 def test_emoji_without_a_name_are_errors_in_english_too():

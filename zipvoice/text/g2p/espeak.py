@@ -41,6 +41,7 @@ def speak(text: str, language: str) -> list[str]:
     """
     text = signs.with_names(text, language, phonemes, scripts(language) == ("LATIN",))
     known = "".join(c if c.isascii() else _sayable(c, language) for c in with_known_marks(text, language))
+    known = _WORDLESS.sub(_without_mark, _FLAG_OF_TWO.sub(r" \g<0> ", known))
     safe = _with_short_words(_with_loose_dots(_LONG_NUMBER.sub(_spelled, known)), language)
     calls = [call for sentence in sentences(safe) for call in _calls(sentence, language)]
     spoken = [phonemes(call, language) for call in calls]
@@ -99,6 +100,7 @@ def _language_files() -> list[Path]:
 
 _FLAG = "🇩🇪"
 _FLAG_LETTERS = frozenset(map(chr, range(0x1F1E6, 0x1F200)))
+_FLAG_OF_TWO = re.compile("[\U0001f1e6-\U0001f1ff]{2}")
 _SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
 _INSTALL = (
     "phonemes need espeak-ng, which is under GPL-3.0: pip install piper-phonemize (piper-tts on Python 3.12 and newer)"
@@ -237,13 +239,26 @@ def _letter_word(language: str) -> list[str]:
 
 
 def _sayable(character: str, language: str) -> str:
-    """A letter that the voice knows; numbers such as ² and ½ as words, since beside a symbol they are lost."""
+    """A letter that the voice knows; ², ½ and emoji as words, since beside another symbol their names are lost."""
     plain = _usual_form(character, language)
     if plain != character:
         return plain
-    if unicodedata.category(character) == "No":
+    if unicodedata.category(character) == "No" or _is_picture(character):
         return f" {character} "
     return _base_letter(character) if _is_spelled_by_code(character, language) else character
+
+
+# After a clause without a word or number espeak-ng says "exclamation" or "colon", and has no mark.
+_WORDLESS = re.compile(r"(?:\A|(?<=[.!?;:,]\s))([^\w.!?;:,]+)[!:](?=\s|\Z)")
+
+
+def _without_mark(match: re.Match[str]) -> str:
+    return f"{match[1]}." if any(map(_is_picture, match[1])) else match[0]
+
+
+def _is_picture(character: str) -> bool:
+    """True for arrows, emoji and other signs from U+2190 on, most of which have names of several words."""
+    return character >= "\u2190" and is_symbol(character) and character not in _FLAG_LETTERS
 
 
 @lru_cache(maxsize=65536)
