@@ -79,6 +79,8 @@ def test_pinyin_tokens(text, expected):
         ("密码是0000", "密码是零零零零"),
         ("12345678901234567890", "一二三四五六七八九零一二三四五六七八九零"),
         ("１００％", "百分之百"),
+        ("减少CO2排放，H2O和Fe2O3", "减少C O 二排放，H 二 O和F E 二 O 三"),
+        ("第III号厅，II型，第IV章", "第三号厅，二型，第四章"),
     ],
 )  # fmt: skip
 def test_spoken(text, expected):

@@ -255,6 +255,14 @@ def test_inspection_marks_unknown_tokens():
     assert json.loads(json.dumps(to_json(inspection)))["pieces"][1]["start"] == 8
 
 
+def test_items_of_a_list_that_begin_with_numbers_are_not_calculated_with():
+    tokenizer = build_tokenizer(TokenizerConfig("emilia"))
+    for bullet in "*-+•":
+        text = f"{bullet} Eggs (12)\n{bullet} 2 lbs. of flour\n{bullet} $5 of cheese"
+        assert inspect_text(text, tokenizer).normalized == "Eggs (twelve), two pounds of flour, five dollars of cheese"
+    assert inspect_text("5\n* 3 = 15", tokenizer).normalized == "five times three equals fifteen"
+
+
 def test_inspection_without_a_table():
     inspection = inspect_text("hi", build_tokenizer(TokenizerConfig("simple")))
     assert to_json(inspection)["tokens"] == ["h", "i"]

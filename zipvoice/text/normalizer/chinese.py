@@ -14,6 +14,7 @@ from zipvoice.text.normalizer import chinese_context as context
 from zipvoice.text.normalizer.chinese_numbers import cardinal, digit_by_digit, number, telephone
 from zipvoice.text.normalizer.chinese_quantities import NUMBER, QUANTITY, RANGE, parsed, range_said, said
 from zipvoice.text.normalizer.chinese_units import UNIT, is_measured, unit_name
+from zipvoice.text.normalizer.english.formulas import ATOMS, PARTS
 from zipvoice.text.normalizer.reading import Reading
 
 
@@ -153,6 +154,11 @@ def _power(match: re.Match[str]) -> str:
     return (number(base) if base[0].isdecimal() else base) + "的" + name + (unit_name(unit.strip()) if unit else "")
 
 
+def _chemical(match: re.Match[str]) -> str:
+    """CO2 -> C O二: letter by letter, not the word that the letters are."""
+    return " ".join(number(part) if part.isdecimal() else part.upper() for part in PARTS.findall(match[0]))
+
+
 _OPERATORS = {
     "+": "加", "=": "等于", "==": "等于", "÷": "除以", "<": "小于", ">": "大于", "≤": "小于等于", "≥": "大于等于",
     "<=": "小于等于", ">=": "大于等于", "≈": "约等于", "≠": "不等于", "!=": "不等于", "±": "正负", "&": "和", "∶": "比",
@@ -273,10 +279,12 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
     "halves": (r"(?<![\d.,])\d{1,4}(?:[米块元尺万千亿]|秒(?=\d\d(?![分秒度])))\d{1,2}(?![\d.,%]|[A-Za-z°℃])", _halves),
     "range": (RANGE, _range),
     "quantity": (QUANTITY, _quantity),
+    "formula": (rf"(?<![A-Za-z\d])(?=[A-Za-z]{{1,8}}\d)(?:{ATOMS}){{2,12}}(?![A-Za-z\d-])", _chemical),
     "model": (rf"(?:{_MODELS})-(?=\d{{1,4}}(?![\d.%°℃]))", lambda match: match[0][:-1]),
     "hyphen": (r"(?<=[A-Za-z])-(?=\d)", _hyphen),
     "ordinal": (
-        r"第\s?[IVXL]{1,6}\s?(?=[章卷部节回期届集])|(?<![A-Za-z])(?:I{1,3}|IV|VI{1,3}|IX)\s?(?=[型级期类度世代])",
+        r"第\s?(?:[IVXL]{1,6}\s?(?=[章卷部节回期届集])|[IVXL]{2,6}(?![A-Za-z\d])\s?)"
+        r"|(?<![A-Za-z])(?:I{1,3}|IV|VI{1,3}|IX)\s?(?=[型级期类度世代])",
         _ordinal,
     ),
     "pair": (r"(?<=[元镑郎币铢金])/(?=人民币|[美欧日港韩澳加]元|英镑|卢布|瑞郎)", lambda match: "兑"),

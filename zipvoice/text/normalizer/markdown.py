@@ -104,7 +104,14 @@ _ALWAYS: list[tuple[re.Pattern[str], Replacement]] = [
     ),
     (re.compile(r"^[ \t]{0,3}#{1,6}[ \t]+(?=\S)", re.M), _gone),
     (re.compile(r"^[ \t]{0,12}(?:>[ \t]?){1,4}(?=[^\s\d=>])", re.M), _gone),
-    (re.compile(r"^[ \t]{0,12}[-*+•‣–][ \t]+(?:\[[ xX]\][ \t]+)?(?=[^\s\d.$€£=]|\d+[^\d\s=])", re.M), _gone),
+    (
+        re.compile(
+            r"^[ \t]{0,12}[-*+•‣–][ \t]+(?:\[[ xX]\][ \t]+)?"
+            r"(?=[^\s\d.$€£=]|\d+[^\d\s=]|[$€£]?\d[\d,.]{0,20} [A-Za-z])",
+            re.M,
+        ),
+        _gone,
+    ),
     (re.compile(rf"(?<=[\w)\"'*_`’”])\n(?=[ \t]{{0,12}}(?:{FILLER}{{2}}|\d{{1,3}}[.)][ \t]))"), _then(",")),
     (re.compile(r"(?<=[.?!…] )- (?=[A-Z\"'¿])"), _gone),
     (

@@ -18,9 +18,9 @@ _ELEMENTS = (
     "|Ir|Kr|La|Li|Lu|Mg|Mn|Mo|Na|Nb|Nd|Ne|Ni|Np|Os|Pa|Pb|Pd|Pm|Po|Pr|Pt|Pu|Ra|Rb|Re|Rh|Rn|Ru|Sb|Sc|Se|Si|Sm|Sn|Sr|Ta|Tb"
     "|Tc|Te|Th|Ti|Tl|Tm|Xe|Yb|Zn|Zr|B|C|F|H|I|K|N|O|P|S|U|V|W|Y"
 )
-_ATOMS = rf"(?:{_ELEMENTS})(?:[1-9]\d?)?"
-_FORMULA = re.compile(rf"(?:{_ATOMS}|\((?:{_ATOMS}){{1,4}}\)(?:[1-9]\d?)?){{2,12}}(?![\w'-])")
-_PARTS = re.compile(r"[A-Za-z]|\d+")
+ATOMS = rf"(?:{_ELEMENTS})(?:[1-9]\d?)?"
+_FORMULA = re.compile(rf"(?:{ATOMS}|\((?:{ATOMS}){{1,4}}\)(?:[1-9]\d?)?){{2,12}}(?![\w'-])")
+PARTS = re.compile(r"[A-Za-z]|\d+")
 _NO_FORMULAS = frozenset(("NaN", "PoC", "PoS", "CoC", "NoC", "CoS", "CoP", "CoV", "NoHo", "SoHo", "BiP", "PaC"))
 
 
@@ -35,7 +35,7 @@ def chemical(text: str, start: int) -> Said | None:
     is_plural = letters[-1] == "s" and letters[:-1].isupper()
     if not (has_digit or has_small) or is_plural or written in _NO_FORMULAS or (not has_small and len(letters) > 4):
         return None
-    words = (part.upper() if part.isalpha() else cardinal(part) for part in _PARTS.findall(written))
+    words = (part.upper() if part.isalpha() else cardinal(part) for part in PARTS.findall(written))
     return Said(found.end(), " ".join(words), "formula")
 
 
