@@ -62,6 +62,11 @@ def test_other_marks_come_before_words():
     assert strings(chunks(list("ab cd) ef gh"), 8)) == ["ab cd) ", "ef gh"]
 
 
+@pytest.mark.parametrize("mark", '([{“«‹„¿¡"')
+def test_no_chunk_ends_with_a_mark_that_opens(mark):
+    assert strings(chunks(list(f"ab cd {mark}ef gh"), 8)) == ["ab cd ", f"{mark}ef gh"]
+
+
 def test_without_spaces_syllables_stay_whole():
     tokens = ["n0", "i3", "h0", "ao3", "sh0", "i4", "a1"]
     assert [chunk.tokens for chunk in chunks(tokens, 3)] == [["n0", "i3"], ["h0", "ao3"], ["sh0", "i4", "a1"]]

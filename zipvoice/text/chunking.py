@@ -103,7 +103,8 @@ def _fitting(unit: list[str], max_tokens: int, level: int = 0) -> Iterator[list[
 
 
 def _is_other_mark(token: str) -> bool:
-    return len(token) == 1 and unicodedata.category(token)[0] == "P" and token not in "'-"
+    """True for a mark of other punctuation, but not for one that opens something, or may."""
+    return len(token) == 1 and unicodedata.category(token) in ("Pc", "Pd", "Pe", "Pf", "Po") and token not in "'-\"¿¡"
 
 
 def _continues(token: str) -> bool:
