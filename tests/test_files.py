@@ -114,6 +114,14 @@ def test_leftovers_of_broken_writes_are_swept_away(tmp_path, monkeypatch, name):
     sweep(tmp_path / "nowhere")
 
 
+def test_what_is_being_written_is_not_swept_away(tmp_path):
+    """Two lists may be spoken into one folder."""
+    with whole_file(tmp_path / "a.wav") as temporary:
+        temporary.write_bytes(b"new")
+        sweep(tmp_path)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
+
+
 def test_what_is_no_file_is_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     for target, told in ((tmp_path, "it is a folder; name a file in it"), (tmp_path / "pipe.wav", "it is a pipe or")):

@@ -10,6 +10,11 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody can delete the file that another one writes
+    fcntl = None  # type: ignore[assignment]
+
 LEFT_OVER = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp(\.[^.]+)?", re.DOTALL)
 """Names of the temporary files of `whole_file`, with stem and suffix of the file that each was to become."""
 
@@ -25,13 +30,13 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     check_target(target)
     make_folder(target.parent)
     handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=f".tmp{target.suffix}", dir=target.parent)
-    os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        _flush_to_disk(temporary)
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
-        os.replace(temporary, target)
+        with _locked(handle):
+            yield temporary
+            _flush_to_disk(temporary)
+            temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
+            os.replace(temporary, target)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
@@ -39,6 +44,34 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def _locked(handle: int) -> Iterator[None]:
+    """Hold an open file, so that no other process takes it for a left-over, and close it; Windows closes it first."""
+    if fcntl is None:
+        os.close(handle)
+        yield
+        return
+    try:
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a living process writes this temporary file."""
+    try:
+        with path.open("rb") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def check_target(path: Path) -> None:
@@ -53,13 +86,15 @@ def check_target(path: Path) -> None:
 def sweep(folder: str | os.PathLike[str], names: Container[str] | None = None) -> None:
     """Delete what is left of files whose writing was broken off when the process or the machine went down.
 
+    What a process still writes stays.
+
     Args:
         folder: need not exist.
         names: of the files that only the caller writes; None: all in this folder.
     """
     for path in Path(folder).glob(".*.tmp*"):
         parts = LEFT_OVER.fullmatch(path.name)
-        if parts and (names is None or parts[1] + (parts[2] or "") in names):
+        if parts and (names is None or parts[1] + (parts[2] or "") in names) and not _is_held(path):
             path.unlink(missing_ok=True)
 
 
