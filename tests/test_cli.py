@@ -229,6 +229,34 @@ def test_a_voice_of_the_package_is_not_shadowed_unasked(folder, capsys):
     assert listed["seconds"] == pytest.approx(0.8, abs=0.02)
 
 
+def test_a_damaged_voice_file_hides_no_other(folder, capsys):
+    (folder / "voices").mkdir()
+    (folder / "voices/a.safetensors").write_bytes(b"half")
+    assert main(["voice", "list", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [voice["name"] for voice in json.loads(out)] == list(builtin.voices())
+    assert "voices/a.safetensors is damaged or no voice file" in err
+
+
+def test_a_list_spares_what_it_reads(folder, capsys):
+    (folder / "list.tsv").write_text("me\tlow\tyou.wav\thello\nyou\tlow\t./me.wav\thi\n")
+    (folder / "own.tsv").write_text("me\tlow\tme.wav\thello\n")
+    (folder / "0001.json").write_text("hello")
+    shutil.copy(folder / "me.wav", folder / "0001.wav")
+    before = {path: path.read_bytes() for path in folder.glob("*.*")}
+    for arguments, told in (
+        (["list.tsv", "--overwrite"], "./me.wav is read, and 'me' would replace it; name another folder"),
+        (["list.tsv", "--overwrite", "--dry-run"], "./me.wav is read, and 'me' would replace it"),
+        (["list.tsv"], "2 files are there already and kept"),
+        (["own.tsv"], "me.wav is read, and 'me' would replace it"),
+        (["0001.json", "--words", "json", "--overwrite"], "0001.json is read, and '0001' would replace it"),
+        (["0001.json", "-v", "0001.wav", "--voice-text", "low", "--overwrite"], "0001.wav is read, and '0001' would"),
+    ):
+        assert main(["batch", *arguments, "-o", ".", *MACHINE, *QUICK]) == (0 if "kept" in told else 1)
+        assert told in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in folder.glob("*.*")} == before
+
+
 def test_a_voice_can_be_heard_again(folder, capsys):
     assert main(["voice", "play", builtin.VOICE, "-o", "again.wav"]) == 0
     heard, voice = read("again.wav"), builtin_voice()
@@ -486,6 +514,12 @@ def test_all_rows_whose_voice_is_missing_are_named(folder, capsys):
         (["say", "hello", *VOICE, *MACHINE, "--device", "gpu"], 1, "PyTorch has no device 'gpu' here"),
         (["say", "hello", *VOICE, *MACHINE, "--device", "cuda:99"], 1, "PyTorch has no device 'cuda:99' here"),
         (["say", "hello", *VOICE, *MACHINE, "--runtime", "onnx"], 1, "zipvoice export model --output-dir DIR"),
+        (
+            ["say", "hello", *VOICE, *MACHINE, "--revision", "v1"],
+            1,
+            "model is a directory, which has no revisions",
+        ),
+        (["say", "hello", "--revision", "v1"], 1, "zipvoice_small_distill is a model of the package, which has no rev"),
         (["say", "--file", "none.txt", *VOICE, *MACHINE], 1, "zipvoice: none.txt: No such file"),
         (["batch", "none.txt", *MACHINE], 1, "zipvoice: none.txt: No such file"),
         (["voice", "sav"], 2, "did you mean 'save'"),
@@ -496,6 +530,11 @@ def test_all_rows_whose_voice_is_missing_are_named(folder, capsys):
             ["dialog", "[S2] hi", "--voice", "me.wav", "--voice-text", "low", *MACHINE],
             1,
             "turns of [S2], but there are 1",
+        ),
+        (
+            ["dialog", "[S1] hi [S2] ho", "-v", "me.wav", "you.wav", "lj", *MACHINE],
+            1,
+            "no turn of the dialogue is of [S3",
         ),
         (["dialog", "hi", *TWO, *MACHINE], 1, "a dialogue begins with [S1], not with 'hi'"),
         (["say", "hello", "--voice", "kathleen", "--voice-text", "x", *MACHINE], 1, "knows what its recording says"),
@@ -593,6 +632,19 @@ def test_a_voice_is_saved_with_the_transcript_as_other_commands_spell_it(folder,
     capsys.readouterr()
     main(["voice", "list", "--json"])
     assert json.loads(capsys.readouterr().out)[-1]["text"] == "a low tone"
+
+
+def test_several_values_stand_behind_one_option(capsys):
+    """The parser takes the last of two `--speaker`, and would leave the first one's cues to another voice."""
+    for arguments, flag in (
+        (["dub", "x.srt", "--speaker", "A=lj", "--speaker=B=heart"], "--speaker"),
+        (["dialog", "[S1] a [S2] b", "-v", "lj", "--voice", "heart"], "--voice"),
+        (["serve", "--allow-host", "a", "--allow-host", "b"], "--allow-host"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == 2
+        assert f"{flag} is given twice; give all its values behind one: {flag} FIRST" in capsys.readouterr().err
 
 
 def test_wrong_usage_ends_with_2(capsys):

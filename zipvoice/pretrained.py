@@ -146,10 +146,17 @@ def published_tokenizer(variant: Variant) -> TokenizerConfig:
 
 
 def find_model(source: str | os.PathLike[str], revision: str | None = None) -> Path:
-    """The directory itself, that of a model of the package, or that of a released one in the hub's cache."""
+    """The directory itself, that of a model of the package, or that of a released one in the hub's cache.
+
+    Raises ValueError for a source that is neither, and for a revision of anything but a released model.
+    """
     directory = Path(source)
     is_released = str(source) in RELEASED  # so may be a folder beside a checkout of this package
-    if directory.is_dir() and (not is_released or (directory / "model.json").is_file()):
+    is_own = directory.is_dir() and (not is_released or (directory / "model.json").is_file())
+    if (is_own or str(source) in builtin.MODELS) and revision is not None:
+        what = "a directory" if is_own else "a model of the package"
+        raise ValueError(f"{source} is {what}, which has no revisions; leave out --revision ({revision})")
+    if is_own:
         return directory
     if str(source) in builtin.MODELS:
         return builtin.folder(str(source))

@@ -68,12 +68,9 @@ def batch(arguments: list[str]) -> int:
     synthesizer = command.machine.load()
     check_list(command.list, utterances, synthesizer, options)
     voice = find_prompt(synthesizer, command.voice, command.voice_text, target_rms=options.target_rms, raw=options.raw)
-    if command.dry_run:
-        note(f"{command.list}: all {len(utterances)} utterances can be spoken")
-        return 0
     work = ListWork(
         synthesizer,
-        share(utterances.values(), rank, world_size),
+        list(utterances.values()),
         command.output,
         synthesizer.resolved(replace(options, word_times=options.word_times or bool(command.words))),
         voice,
@@ -82,6 +79,11 @@ def batch(arguments: list[str]) -> int:
         command.overwrite,
         f".{command.words}" if command.words else "",
     )
+    work.spare_inputs(command.list, command.voice)
+    if command.dry_run:
+        note(f"{command.list}: all {len(utterances)} utterances can be spoken")
+        return 0
+    work = replace(work, utterances=share(utterances.values(), rank, world_size))
     steps = steps_taken(synthesizer, work.options, command.quiet or rank > 0)
     return _speak_list(work, steps if command.json else None, command.quiet, rank)
 

@@ -87,6 +87,9 @@ def parse(
     settings: dict[str, Any] = {"config": config, "registry": _registry_of_runs if of_run else _registry}
     settings |= {} if default is None else {"default": default}
     arguments = [_named(argument, spelled) for argument in arguments]
+    if twice := _given_twice(arguments, kind, default, config):
+        note(f"zipvoice {name}: {twice} is given twice; give all its values behind one: {twice} FIRST SECOND")
+        sys.exit(EXIT_USAGE)
     said = io.StringIO()
     try:
         with redirect_stderr(said), _wide_terminal():
@@ -95,6 +98,16 @@ def parse(
         options = [respelled(option, spelled) for option in options_of(kind, default, config)]
         note(usage_error(said.getvalue(), name, options, spelled))
         raise
+
+
+def _given_twice(arguments: Sequence[str], kind: Any, default: Any, config: Sequence[Any]) -> str | None:
+    """An option of several values of which the parser would take those behind its last mention alone."""
+    flags = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
+    flags = ["--voice" if flag == "-v" else flag for flag in flags]
+    if len(set(flags)) == len(flags):
+        return None  # nothing is there twice, so the parser need not be asked
+    several = [flag for option in options_of(kind, default, config) if "..." in option.value for flag in option.flags]
+    return next((flag for flag in flags if flag in several and flags.count(flag) > 1), None)
 
 
 @contextmanager

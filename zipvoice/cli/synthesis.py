@@ -184,13 +184,17 @@ def _plan_of_both(synthesizer: "Synthesizer", text: Iterable[str] | str, command
 
 
 def _plan_of_turns(synthesizer: "Synthesizer", text: Iterable[str] | str, command: Dialog) -> "Plan":
-    from zipvoice.synthesis.turns import plan_turns, turn_voices
+    from zipvoice.synthesis.turns import plan_turns, turn_voices, turns_of
 
     if any(tag in said for said in command.voice_text for tag in SPEAKER_TAGS):
         raise ValueError(
             f"{command.machine.model} has one voice; give a recording of each speaker, or --model zipvoice_dialog "
             "for one recording of both"
         )
+    turns = turns_of(text := "".join(text))
+    if len(command.voice) > max(2, *(turn.speaker + 1 for turn in turns)):
+        *_, spare = command.voice
+        raise ValueError(f"no turn of the dialogue is of [S{len(command.voice)}]; leave out --voice {spare}")
     voices = list(zip(command.voice, command.voice_text, strict=True)) if command.voice_text else command.voice
     prompts = turn_voices(synthesizer, voices, target_rms=command.options.target_rms, raw=command.options.raw)
     return partial(plan_turns, synthesizer, text, prompts)

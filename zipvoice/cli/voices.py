@@ -3,12 +3,13 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from zipvoice.cli.parsing import EXIT_USAGE, note, parse
+from zipvoice.cli.parsing import EXIT_ERROR, EXIT_USAGE, note, parse
 from zipvoice.cli.synthesis import Machine
 from zipvoice.config.strict_json import suggestion
 
@@ -67,8 +68,7 @@ def voice(arguments: list[str]) -> int:
     """`voice save`, `voice list`, `voice play` and `voice remove`."""
     action, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if action in ACTIONS:
-        ACTIONS[action](rest)
-        return 0
+        return ACTIONS[action](rest) or 0
     note("usage: zipvoice voice save NAME RECORDING [TEXT] | list | play NAME | remove NAME")
     note("`zipvoice voice save --help` explains an action.")
     if action and action not in ("-h", "--help"):
@@ -100,13 +100,16 @@ def _agreed(name: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _list(arguments: list[str]) -> None:
+def _list(arguments: list[str]) -> int:
     command = parse(ListVoices, "voice list", arguments)
     from zipvoice.synthesis import voices
 
-    known = voices.describe()
+    known, faults = voices.describe()
     shown = json.dumps([asdict(one) for one in known], ensure_ascii=False, indent=2) if command.json else _table(known)
     sys.stdout.write(f"{shown}\n")
+    for fault in faults:
+        note(f"zipvoice: {fault}")
+    return EXIT_ERROR if faults else 0
 
 
 def _table(known: list["KnownVoice"]) -> str:
@@ -138,4 +141,4 @@ def _remove(arguments: list[str]) -> None:
     voices.remove(command.name)
 
 
-ACTIONS = {"save": _save, "list": _list, "play": _play, "remove": _remove}
+ACTIONS: dict[str, Callable[[list[str]], int | None]] = {"save": _save, "list": _list, "play": _play, "remove": _remove}

@@ -150,6 +150,18 @@ class ListWork:
     words: str = ""
     """Suffix of a file beside each sound with the times of its words, one of `word_files.FORMATS`; none if empty."""
 
+    def spare_inputs(self, *others: str | os.PathLike[str] | None) -> None:
+        """Raise ValueError if a recording of the list, or one of `others`, would be replaced by speech."""
+        recordings = [path for utterance in self.utterances for path in _several(utterance.ref_audio or ())]
+        read = {_identity(path): str(path) for path in {*others, *recordings} if path and Path(path).is_file()}
+        for utterance in self.utterances:
+            sound = self._path(utterance.id)
+            stays = sound.exists() and not self.overwrite
+            for written in {sound, sound.with_suffix(self.words or ".wav")}:
+                found = read.get(_identity(written)) if written.is_file() else None
+                if found and not (stays and found not in _several(utterance.ref_audio or ())):
+                    raise ValueError(f"{found} is read, and {utterance.id!r} would replace it; name another folder")
+
     def kept(self) -> Iterator[Kept]:
         """The files that are there already, and stay."""
         for utterance in [] if self.overwrite else self.utterances:
@@ -164,9 +176,10 @@ class ListWork:
     def outcomes(self) -> Iterator[Outcome]:
         """Speak what has no file yet, in batches, and tell what became of each utterance as it is written.
 
-        What a killed run left half-written is swept away first. Raises OSError when files cannot be written; what is
-        wrong with one utterance is its outcome.
+        What a killed run left half-written is swept away first. Raises OSError when files cannot be written, ValueError
+        if what is read would be replaced; what is wrong with one utterance is its outcome.
         """
+        self.spare_inputs()
         make_folder(self.output_dir)
         paths = [self._path(utterance.id) for utterance in self.utterances]  # other processes write theirs
         sweep(
@@ -264,6 +277,12 @@ def speak_list(
     """
     work = ListWork(synthesizer, utterances, Path(output_dir), synthesizer.resolved(options), **settings)
     return work.outcomes()
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """What paths to the same file have in common."""
+    status = Path(path).stat()
+    return status.st_dev, status.st_ino
 
 
 def _digest(text: str) -> str:

@@ -122,10 +122,15 @@ class KnownVoice:
     """When it was saved, as an ISO 8601 time; None for a voice of the package."""
 
 
-def describe() -> list[KnownVoice]:
-    """All voices, those of the package first. Raises ValueError for a damaged file."""
-    own = saved()
-    return [_described(name, path, name in own) for name, path in known().items()]
+def describe() -> tuple[list[KnownVoice], list[str]]:
+    """All voices, those of the package first, and what is wrong with the files of others."""
+    own, described, faults = saved(), [], []
+    for name, path in known().items():
+        try:
+            described.append(_described(name, path, name in own))
+        except (ValueError, OSError) as error:
+            faults.append(str(error))
+    return described, faults
 
 
 def heard(prompt: Prompt) -> Audio:
