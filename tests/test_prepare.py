@@ -142,6 +142,15 @@ def test_cleaning_changes_nothing_but_white_space_and_underscores(content):
 # ---------------------------------------------------------------- cuts
 
 
+def test_a_full_disk_is_told(corpus, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError("28900 requested and 5088 written")  # as NumPy does
+
+    monkeypatch.setattr("numpy.save", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*custom_feats_train"):
+        prepare(corpus("u\tOh no.\ta.wav", features=True, storage="numpy_files"))
+
+
 def test_every_cut_has_one_supervision_with_its_own_span(corpus):
     options = corpus("whole\tone\ta.wav", "part\ttwo\ta.wav\t0.25\t0.75", "rounded\tthree\ta.wav\t0.5\t1.005")
     whole, part, rounded = cuts_of(prepare(options))

@@ -6,8 +6,10 @@ import importlib
 import itertools
 import json
 import math
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -964,6 +966,30 @@ def test_help_explains_every_option():
     shown = subprocess.run(["bash", RECIPE / "run.sh", "--help"], capture_output=True, text=True).stdout
     for option in ("stage", "stop-stage", "corpora", "wordnet", "num-jobs", "num-gpus", "dry-run"):
         assert f"--{option} " in shown
+
+
+def test_a_stage_that_was_broken_off_goes_on_where_it_was(tmp_path):
+    """The first rate of a run that has finished must not be asked for again: `zipvoice train` refuses that."""
+    (tmp_path / "egs" / "small").mkdir(parents=True)
+    for name in ("stages.sh", "small/run.sh"):
+        shutil.copy(RECIPE.parent / name, tmp_path / "egs" / name)
+    (tmp_path / "zipvoice").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "zipvoice").chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["bash", tmp_path / "egs/small/run.sh", "--stage", "6", "--stop-stage", "6"]
+
+    def ran(*saved):
+        for step in saved:
+            (tmp_path / "egs/small/exp/distill").mkdir(parents=True, exist_ok=True)
+            (tmp_path / f"egs/small/exp/distill/checkpoint-{step}.pt").touch()
+        return subprocess.run(command, env=path, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    first, second, average = "300", "440 --optim.base-lr 0.003", "average --exp-dir exp/distill --num 1"
+    legs = {leg: f"train conf/distill.json --num-steps {leg}" for leg in (first, second)}
+    assert ran() == [*legs.values(), average]
+    assert ran(90, 100) == [*legs.values(), average]
+    assert ran(300) == [legs[second], average]
+    assert ran(1000) == [average]
 
 
 def test_stages_and_options_can_be_chosen():

@@ -37,6 +37,17 @@ pairs() {
   run python local/join_pairs.py "$timed" "${manifests[0]}" "$2" --cuts "${manifests[@]:1}" --phones "${paths[@]}"
 }
 
+# leg RUN STEPS [options]: train conf/RUN.json up to that step, unless it is there already.
+leg() {
+  local path step=0
+  for path in "exp/$1"/checkpoint-*.pt; do
+    path=${path##*checkpoint-}
+    path=${path%.pt}
+    [ "$path" = "*" ] || [ "$path" -le "$step" ] || step=$path
+  done
+  ! $dry_run && [ "$step" -ge "$2" ] || train "conf/$1.json" --num-steps "$2" "${@:3}"
+}
+
 if stage 1 "list the corpora, and have flite say phrases of their texts"; then
   run python local/list_corpora.py "$corpora" data --num-jobs "$num_jobs"
 fi
@@ -78,16 +89,16 @@ if stage 5 "train: first how tokens sound, then to speak like a prompt"; then
   cuts train_{kathleen,others,readers,flite}_paced dev_paced
   run python local/teach_text.py conf/voice.json exp/text 500 "${paths[@]:0:4}" --dev "${paths[4]}"
   # With batches this small the loss is mostly noise of the gradients, which a lower learning rate takes out at the end.
-  train conf/voice.json
-  train conf/voice.json --num-steps 7400 --optim.base-lr 0.015
-  train conf/voice.json --num-steps 8000 --optim.base-lr 0.006
-  train conf/voice.json --num-steps 8400 --optim.base-lr 0.002
+  leg voice 4600
+  leg voice 7400 --optim.base-lr 0.015
+  leg voice 8000 --optim.base-lr 0.006
+  leg voice 8400 --optim.base-lr 0.002
   run zipvoice average --exp-dir exp/voice --num 1
 fi
 
 if stage 6 "distil"; then
-  train conf/distill.json
-  train conf/distill.json --num-steps 440 --optim.base-lr 0.003
+  leg distill 300
+  leg distill 440 --optim.base-lr 0.003
   run zipvoice average --exp-dir exp/distill --num 1
 fi
 
@@ -129,13 +140,13 @@ if stage 9 "have a free synthesiser speak as the model lays texts out"; then
 fi
 
 if stage 10 "train on, mostly on its speech, and distil"; then
-  train conf/heart.json
-  train conf/heart.json --num-steps 5420 --optim.base-lr 0.002
-  train conf/heart.json --num-steps 5720 --optim.base-lr 0.0007 --save-every 20
+  leg heart 4900
+  leg heart 5420 --optim.base-lr 0.002
+  leg heart 5720 --optim.base-lr 0.0007 --save-every 20
   run zipvoice average --exp-dir exp/heart --num 2
   run python local/move_distilled.py exp/voice exp/heart exp/distill exp/heart_start
-  train conf/heart_distill.json
-  train conf/heart_distill.json --num-steps 660 --optim.base-lr 0.001
+  leg heart_distill 500
+  leg heart_distill 660 --optim.base-lr 0.001
   run zipvoice average --exp-dir exp/heart_distill --num 2
 fi
 

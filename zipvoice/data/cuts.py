@@ -7,6 +7,7 @@ scipy happens to be installed, and a corpus must not change with that.
 Shapes: N samples, T frames, C features of one frame (100, or 300 in stereo).
 """
 
+import errno
 import gzip
 import io
 import itertools
@@ -337,7 +338,12 @@ def feature_writer(path: Path, storage: str) -> Iterator[Any]:
         return lhotse.utils.fastcopy(cut, features=_feature_manifest(cut, features, storage, path, key))
 
     def store(cut: "Cut", features: Features) -> "Cut":
-        return stored(cut, features, writer.write(f"{next(numbers):06d}", features))
+        try:
+            key = writer.write(f"{next(numbers):06d}", features)
+        except OSError as error:  # NumPy tells of a full disk without a number
+            number = error.errno or errno.ENOSPC
+            raise OSError(number, os.strerror(number), str(path)) from error
+        return stored(cut, features, key)
 
     def store_in_shard(cut: "Cut", features: Features) -> "Cut":
         return write(stored(cut, features, "").drop_recording(), *_encoded(features, storage))
