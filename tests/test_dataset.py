@@ -183,6 +183,17 @@ def test_nothing_left_is_an_error(manifest):
         training(settings("nowhere.jsonl.gz"))
 
 
+def test_a_list_in_place_of_a_manifest_is_told_so(tmp_path):
+    (tmp_path / "list.tsv").write_text("u\tHi.\ta.wav\n")
+    with pytest.raises(ValueError, match=r"list\.tsv is no manifest .* make one of a list with `zipvoice prepare`"):
+        training(settings(str(tmp_path / "list.tsv")))
+    (tmp_path / "list.jsonl").write_text('{"id": "u", "text": "Hi.", "audio": "a.wav"}\n')
+    with pytest.raises(
+        ValueError, match=r"list\.jsonl:1: type is None.*of the rows of a list `zipvoice prepare` makes"
+    ):
+        training(settings(str(tmp_path / "list.jsonl")))
+
+
 def test_unknown_tokens_are_an_error_that_names_tokens_and_utterances(manifest, tmp_path):
     first, second, *others = read_cuts(manifest)
     cuts = [with_tokens(first, ["A", "ß"]), with_tokens(second, ["ö"]), *others]

@@ -60,7 +60,8 @@ def cut_of(line: bytes) -> "Cut":
     """
     content = _parsed(line)
     if content.get("type") not in CUT_TYPES:
-        raise ValueError(f"type is {shown(content.get('type'))}, and must be one of {', '.join(CUT_TYPES)}")
+        rows = "" if "type" in content else "; of the rows of a list `zipvoice prepare` makes a manifest"
+        raise ValueError(f"type is {shown(content.get('type'))}, and must be one of {', '.join(CUT_TYPES)}{rows}")
     check_fields(content, CUT)
     return _made(content)
 
