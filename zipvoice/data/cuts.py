@@ -73,7 +73,7 @@ def read_cuts(path: str | os.PathLike[str], order: Random | None = None) -> Any:
         return cut_set(SharFolder(path, order))
     if not Path(path).is_file():
         raise ValueError(f"there is no manifest {path}; make it with `zipvoice prepare`")
-    if Path(path).suffix not in (".jsonl", ".gz"):
+    if Path(path).suffix in (".tsv", ".csv", ".txt"):
         raise ValueError(f"{path} is no manifest (.jsonl, .jsonl.gz); make one of a list with `zipvoice prepare`")
     return cut_set(Manifest(path))
 
