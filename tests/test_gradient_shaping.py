@@ -100,6 +100,30 @@ def test_limited_norm_equals_reference(known):
     torch.testing.assert_close(log_scale.grad, TENSORS[f"{name}.log_scale_grad"], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("size", [1.49, 1.51])
+@pytest.mark.parametrize("outwards", [1.0, -1.0])
+def test_the_scale_of_a_norm_is_driven_back_from_beyond_1_5(monkeypatch, size, outwards):
+    """A step against the gradient leads away from zero, unless the scale is there already."""
+    monkeypatch.setattr(layers, "LIMIT_RATE", ScheduledFloat((0, 1.0)))
+    norm = layers.BiasNorm(3, Progress(0.0)).train()
+    norm.log_scale.data.fill_(outwards * size)
+    (-outwards * norm(torch.ones(1, 2, 3)).sum()).backward()
+    assert (norm.log_scale.grad * outwards > 0) == (size > 1.5)
+
+
+@pytest.mark.parametrize(
+    ("count", "scale", "is_beyond"),
+    [(0, 0.89, True), (0, 0.91, False), (20000, 0.19, True), (20000, 0.21, False), (0, 1.01, True), (0, 0.99, False)],
+)
+def test_scales_of_a_bypass_are_driven_back_from_beyond_their_limits(monkeypatch, count, scale, is_beyond):
+    monkeypatch.setattr(layers, "LIMIT_RATE", ScheduledFloat((0, 1.0)))
+    bypass = layers.Bypass(1, Progress(count)).train()
+    bypass.bypass_scale.data.fill_(scale)
+    outwards = 1.0 if scale > 0.95 else -1.0
+    bypass(torch.zeros(1, 1, 1), torch.full((1, 1, 1), -outwards)).sum().backward()
+    assert (bypass.bypass_scale.grad.item() * outwards > 0) == is_beyond
+
+
 @pytest.mark.parametrize("known", tests_of("penalize_abs_values_gt"))
 def test_penalty_equals_reference(known):
     name = known["name"]

@@ -82,6 +82,13 @@ def test_first_step_has_the_closed_form():
     assert scalar.item() == pytest.approx(2.0 + 0.1 * 0.002)
 
 
+def test_the_defaults_are_the_published_ones():
+    published = {"betas": (0.9, 0.98), "scalar_lr_scale": 0.1, "eps": 1e-8, "param_min_rms": 1e-5, "param_max_rms": 3.0}
+    published |= {"scalar_max": 10.0, "size_update_period": 4, "clipping_update_period": 100}
+    defaults = ScaledAdam([nn.Parameter(torch.ones(2))], lr=0.02, clipping_scale=2.0).defaults
+    assert defaults == {"lr": 0.02, "clipping_scale": 2.0, **published}
+
+
 def test_only_single_numbers_are_kept_below_the_greatest():
     single, pair = nn.Parameter(torch.tensor([12.0])), nn.Parameter(torch.tensor([12.0, 12.0]))
     optimizer = ScaledAdam([single, pair], lr=0.0, scalar_max=10.0)
