@@ -160,6 +160,12 @@ def test_options_that_would_never_end_are_refused(name, value):
     SynthesisOptions(speed=0.05, duration=86_399.0, num_steps=1000)
 
 
+def test_integers_have_at_most_20_digits(tmp_path):
+    (tmp_path / "a.json").write_text('{"seed": ' + "1" * 20 + "}")
+    with pytest.raises(ValueError, match=r"seed must be below 2\^63"):
+        read_json(SynthesisOptions, tmp_path / "a.json")
+
+
 def test_times_may_be_an_array():
     assert SynthesisOptions(time_grid=np.linspace(0, 1, 3)) == SynthesisOptions(time_grid=(0.0, 0.5, 1.0))
 

@@ -15,7 +15,7 @@ from zipvoice.config.text import TokenizerConfig
 
 pytest.importorskip("lhotse")
 from zipvoice.data.corpus_list import checked_cuts
-from zipvoice.data.cuts import load_audio, recorded_audio, recording, two_channels
+from zipvoice.data.cuts import listed, load_audio, recorded_audio, recording, two_channels
 from zipvoice.data.mux import TokenizedCuts
 from zipvoice.data.schema import shown
 from zipvoice.data.validation.checks import run_checks
@@ -145,3 +145,31 @@ def test_a_value_is_shown_up_to_80_letters():
     assert shown("a" * 78) == repr("a" * 78)
     assert shown("a" * 79) == f"'{'a' * 76}..."
     assert shown(10**5000) == "a number of more than 4152 digits"
+
+
+@pytest.mark.parametrize(
+    ("start", "seconds", "is_whole"),
+    [(0.049, 1.551, True), (0.051, 1.549, False), (0.0, 1.551, True), (0.0, 1.549, False)],
+)
+def test_a_twentieth_of_a_second_at_the_edges_is_part_of_an_utterance(folder, start, seconds, is_whole):
+    soundfile.write("a.wav", np.zeros(38400), 24000)
+    line = cut_of(folder / "a.wav", 1.6)
+    line["supervisions"][0] |= {"start": start, "duration": seconds}
+    write_manifest([line])
+    ((_, cut),) = checked_cuts("cuts.jsonl").good
+    assert (cut.duration == 1.6) == is_whole
+
+
+@pytest.mark.parametrize(("end", "is_there"), [(1.609, True), (1.611, False)])
+def test_the_end_of_a_segment_may_be_rounded_to_hundredths(folder, end, is_there):
+    soundfile.write("a.wav", np.zeros(38400), 24000)
+    Path("list.tsv").write_text(f"a\twell\ta.wav\t0.5\t{end}\n")
+    checked = checked_cuts("list.tsv")
+    assert [(cut.start, cut.end) for _, cut in checked.good] == ([(0.5, 1.6)] if is_there else [])
+    assert is_there or f"the segment ends at {end} s, but" in checked.faults[0]
+
+
+@pytest.mark.parametrize(("count", "more"), [(20, []), (21, ["... and 1 more"])])
+def test_the_first_20_faults_are_told(count, more):
+    faults = [f"fault {number}" for number in range(count)]
+    assert listed(faults).split("\n  ") == [str(count), *faults[:20], *more]

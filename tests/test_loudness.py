@@ -54,6 +54,27 @@ def test_recordings_without_a_level_are_refused(samples, message):
         normalize_rms(Audio(samples, 24000), 0.1)
 
 
+@pytest.mark.parametrize(("level", "is_heard"), [(1.01e-6, True), (0.99e-6, False)])
+def test_a_recording_has_a_level_above_minus_120_decibels(level, is_heard):
+    audio = Audio(np.full((1, 100), level, np.float32), 24000)
+    if is_heard:
+        assert rms(audio) == pytest.approx(level)
+    else:
+        with pytest.raises(ValueError, match="silent"):
+            rms(audio)
+
+
+@pytest.mark.parametrize(("level", "is_heard"), [(10.1, True), (9.9, False)])
+def test_speech_at_the_level_of_its_recording_is_above_ten_steps_of_16_bits(level, is_heard):
+    speech = Audio(np.float32([[0.0, -level / 32768 * 4, 0.0]]), 24000)
+    if is_heard:
+        assert levelled(speech, None, 4.0).samples.min() == pytest.approx(-level / 32768)
+    else:
+        with pytest.raises(ValueError, match="next to silent, below -70 dBFS"):
+            levelled(speech, None, 4.0)
+    assert levelled(Audio(np.float32([[8.0, -8.0]]), 24000), None, 4.0).samples.tolist() == [[1.0, -1.0]]
+
+
 @pytest.mark.parametrize("target", [-0.1, math.nan, math.inf])
 def test_impossible_targets_are_refused(target):
     with pytest.raises(ValueError, match="target_rms"):
@@ -89,6 +110,11 @@ def test_quiet_parts_and_silence_do_not_count():
     padded = np.concatenate([silence, parts[1], silence], axis=1)
     assert loudness(Audio(padded, 48000)) == pytest.approx(-23.0, abs=0.2)
     assert loudness(Audio(silence, 48000)) == -math.inf
+
+
+@pytest.mark.parametrize(("level", "found"), [(-66.8, -69.81), (-67.2, -math.inf)])
+def test_what_is_below_minus_70_lufs_is_silence(level, found):
+    assert loudness(sine(level)) == pytest.approx(found, abs=0.05)
 
 
 def test_low_and_high_sounds_weigh_as_the_filters_say():

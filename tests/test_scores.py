@@ -20,6 +20,7 @@ from zipvoice.evaluation.blur import Detail, detail, mel_detail
 from zipvoice.evaluation.distillmos import DistillMos
 from zipvoice.evaluation.dnsmos import predict_dnsmos
 from zipvoice.evaluation.judges import ClosedSetJudge, SimilarityJudge, SpeedJudge, WordErrorJudge
+from zipvoice.evaluation.level import require_sound
 from zipvoice.evaluation.normalizers import find_normalizer
 from zipvoice.evaluation.provenance import JudgedBy
 from zipvoice.evaluation.run import find_recordings, read_results, score_folder
@@ -189,6 +190,16 @@ def test_too_few_frames_have_no_detail():
 
 
 # ---------------------------------------------------------------- models of packages
+
+
+@pytest.mark.parametrize(("level", "is_sound"), [(1.01e-4, True), (0.99e-4, False)])
+def test_sound_moves_by_three_steps_of_16_bits(level, is_sound):
+    samples = np.float32([[0.5, 0.5 + level, 0.5 - level]])
+    if is_sound:
+        require_sound(Audio(samples, 24000))
+    else:
+        with pytest.raises(ValueError, match="is silent; there is nothing to hear"):
+            require_sound(Audio(samples, 24000))
 
 
 class Fake:

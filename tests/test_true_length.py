@@ -157,7 +157,7 @@ def test_a_corpus_of_such_files_is_listed_checked_and_prepared_whole(tmp_path):
     assert [len(whole(cut)) == pytest.approx(SECONDS * 24000, abs=3000) for cut in found] == [True, True]
 
 
-@pytest.mark.parametrize(("listed", "is_told"), [(1.5, True), (2.9, False)])
+@pytest.mark.parametrize(("listed", "is_told"), [(1.5, True), (2.7, True), (2.9, False)])
 def test_a_manifest_that_believed_a_wrong_length_is_told(tmp_path, listed, is_told):
     """By less than 0.25 s programs differ that all count rightly."""
     pytest.importorskip("lhotse")
@@ -174,7 +174,9 @@ def test_a_manifest_that_believed_a_wrong_length_is_told(tmp_path, listed, is_to
     manifest.write_bytes(gzip.compress(json.dumps(line).encode() + b"\n"))
     (cut,) = read_cuts(manifest)
     if is_told:
-        with pytest.raises(ValueError, match=r"a\.mp3 goes on for 1\.[45]\d\d s after the 1\.500 s of the manifest"):
+        with pytest.raises(
+            ValueError, match=rf"a\.mp3 goes on for \d\.\d\d\d s after the {listed:.3f} s of the manifest"
+        ):
             load_audio(cut)
     else:
         assert load_audio(cut).seconds == pytest.approx(listed)
@@ -244,7 +246,14 @@ def test_two_mp3_files_behind_each_other_are_both_heard():
     assert decode(data + data).seconds == pytest.approx(4.0, abs=0.3)
 
 
-@pytest.mark.parametrize("rate", [1, 2**31 - 1])
+@pytest.mark.parametrize("rate", [1000, 768_000])
+def test_sound_has_any_rate_from_1_to_768_khz(rate):
+    data = bytearray(encoded(".wav", 1.0))
+    data[24:28] = rate.to_bytes(4, "little")
+    assert decode(bytes(data)).sampling_rate == rate
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768_001, 2**31 - 1])
 def test_a_rate_that_no_sound_has_is_refused(rate):
     data = bytearray(encoded(".wav", 1.0))
     data[24:28] = rate.to_bytes(4, "little")
