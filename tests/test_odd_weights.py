@@ -10,6 +10,7 @@ import zipfile
 import pytest
 import torch
 
+from zipvoice.pretrained import RELEASED, published_tokenizer
 from zipvoice.training import checkpoint
 from zipvoice.weights import check_fit, check_sizes, read_torch_file, read_weights, shapes, write_weights
 
@@ -238,3 +239,44 @@ def test_sizes_far_beyond_the_weights_are_refused(sizes, message):
     with pytest.raises(ValueError, match=message):
         check_sizes(sizes, WEIGHTS, "model.pt")
     check_sizes({"num_layers": [1, 1], "dim": 4, "name": "x", "rates": [0.5]}, WEIGHTS, "model.pt")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"dim": 8192, "num_layers": 1}, None),
+        ({"dim": 1, "num_layers": 0}, None),
+        ({"dim": 0}, "dim is to be 0, which is not above 0"),
+        ({"dim": [4, 0]}, "dim is to be 0, which is not above 0"),
+        ({"dim": 4, "num_layers": -1}, "num_layers is to be -1, which is not above 0"),
+        ({"dim": 4, "num_layers": 2}, None),
+        ({"dim": 4, "num_layers": [1, 2]}, "is to be 4, far too large"),  # more than there are weights
+        ({"dim": 64 * 8192}, None),
+        ({"dim": 64 * 8192 + 1}, "dim is to be 524289, far too large"),
+        ({"dim": 5790, "more": 5790}, None),
+        ({"dim": 5800, "more": 5800}, "more is to be 5800, far too large"),  # 8 times the weights, and 2^25
+        ({"kind": "a", "on": True}, None),
+    ],
+)
+def test_sizes_fit_their_weights(sizes, message):
+    state = {"w": torch.zeros(1, 8192), "b": torch.zeros(3)}
+    if message is None:
+        check_sizes(sizes, state, "a.pt")
+    else:
+        with pytest.raises(ValueError, match=f"a.pt does not fit the model: .*{message}"):
+            check_sizes(sizes, state, "a.pt")
+
+
+def test_weights_are_in_files_of_known_kinds(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.onnx: weights are read from \.safetensors and \.pt files"):
+        read_weights(tmp_path / "a.onnx")
+
+
+def test_the_released_models_have_their_tokenizers():
+    found = [published_tokenizer(variant).type for variant in RELEASED]
+    assert dict(zip(RELEASED, found, strict=True)) == {
+        "zipvoice": "emilia",
+        "zipvoice_distill": "emilia",
+        "zipvoice_dialog": "dialog",
+        "zipvoice_dialog_stereo": "dialog",
+    }
