@@ -166,6 +166,8 @@ def test_what_the_model_cannot_speak_is_found_before_work_starts(synthesizer, re
     with pytest.raises(ValueError, match=message):
         check_list("l", {3: good, 4: replace(good, id="b", **changes)}, synthesizer, FAST)
     check_list("l", {3: good}, synthesizer, FAST)
+    with pytest.raises(ValueError, match="line 3: raw speech has the length that the model predicts"):
+        check_list("l", {3: replace(good, duration=2.0)}, synthesizer, replace(FAST, raw=True))
 
 
 @pytest.mark.parametrize(

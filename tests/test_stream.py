@@ -101,6 +101,13 @@ def test_pauses_stand_at_both_ends_and_add_up():
     assert np.array_equal(audio.samples, expected.samples)
 
 
+def test_no_part_is_empty():
+    nothing = ChunkAudio(np.zeros((1, 0), np.float32), 0.5)
+    pieces = [nothing, spoken(0, 0.01, 0), spoken(0, 0.5, 0), nothing]
+    parts = list(Crossfader(RATE).join(pieces))
+    assert parts and all(part.num_samples for part in parts)
+
+
 def test_nothing_but_pauses_cannot_be_spoken():
     nothing = ChunkAudio(np.zeros((1, 0), np.float32), 0.5)
     with pytest.raises(ValueError, match="there is nothing to speak, only pauses"):

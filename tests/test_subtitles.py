@@ -256,6 +256,7 @@ def rows_of(*rows):
     [
         ([(0, 2000, "one"), (2090, 4000, "one\ntwo")], ["one", "two"]),  # a tenth of a second apart, or more
         ([(0, 2000, "one"), (2110, 4000, "one\ntwo")], ["one", "one\ntwo"]),
+        ([(2000, 4000, "one\ntwo"), (0, 2000, "one")], ["one", "two"]),  # in whichever order
         ([(0, 2000, "one"), (2000, 2050, "one")], ["one"]),  # shown while the lines roll up, or longer
         ([(0, 2000, "one"), (2000, 2060, "one")], ["one", "one"]),
         ([(0, 2000, "no"), (2000, 4000, "no\nnever"), (4000, 6000, "go")], ["no", "never", "go"]),  # one of two rolls

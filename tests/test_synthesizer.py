@@ -11,7 +11,7 @@ from reference_models import CASES, reference
 from tiny_models import FAST, FIVE_STACKS, RATE, make_model, make_synthesizer, resolved, tone
 
 import zipvoice
-from zipvoice import SynthesisOptions
+from zipvoice import Audio, SynthesisOptions
 from zipvoice.audio.loudness import loudness, normalize_rms
 from zipvoice.audio.mel import HOP
 from zipvoice.audio.mel import features as features_of
@@ -22,7 +22,7 @@ from zipvoice.model.guidance import guided_velocity
 from zipvoice.runtime.torch import TorchModel
 from zipvoice.seeds import standard_normal, synthesis_seed
 from zipvoice.synthesis.sampling import initial_noise, sample
-from zipvoice.synthesis.synthesizer import batches, joined
+from zipvoice.synthesis.synthesizer import Synthesizer, batches, joined
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +109,26 @@ def test_batches_stay_within_their_length_and_keep_the_order(synthesizer, prompt
     assert all(len(group) * max(chunk.total_frames for chunk in group) <= frames for group in grouped)
     assert any(len(group) > 1 for group in grouped)
     assert [len(group) for group in batches(planned, 1e-3)] == [1] * len(planned)
+
+
+def test_chunks_are_spoken_together_unless_they_are_streamed(synthesizer, prompt, monkeypatch):
+    sizes, options = [], replace(FAST, max_chunk_seconds=2.0, max_batch_seconds=100.0)
+    spoken = Synthesizer.pieces
+    monkeypatch.setattr(
+        Synthesizer, "pieces", lambda own, group, given: sizes.append(len(group)) or spoken(own, group, given)
+    )
+    synthesizer.synthesize(LONG, prompt, options)
+    assert len(sizes) == 1 and sizes[0] > 1
+    sizes.clear()
+    list(synthesizer.stream(LONG, prompt, options))
+    assert len(sizes) > 1 and set(sizes) == {1}
+
+
+def test_a_transcript_has_a_frame_for_each_token(synthesizer):
+    recording = Audio(tone(0.2).samples, RATE)  # 19 frames
+    assert len(synthesizer.prompt(recording, "a" * 19, raw=True).tokens) == 19
+    with pytest.raises(ValueError, match="hold 19 frames, fewer than the transcript's 20 tokens"):
+        synthesizer.prompt(recording, "a" * 20, raw=True)
 
 
 def test_the_size_of_batches_does_not_change_the_speech(synthesizer, prompt):
