@@ -93,6 +93,11 @@ def test_marks_and_pauses_belong_to_no_word():
     assert [word for word, _ in said] == ["Hi", "You", "No"]
 
 
+def test_what_is_given_in_sounds_is_a_word_of_them():
+    assert words_of("</kæt/> sat.")[0] == ("kæt", "kæt")
+    assert words_of("<hao3>吗")[0] == ("hao3", "h0ao3")
+
+
 def test_letters_are_words_of_letters():
     assert words_of('He said, "no".', type="simple") == [("He", "He"), ("said", "said"), ("no", "no")]
 

@@ -582,6 +582,50 @@ def mean_attention(torch, state: dict, root: str, x):
     return out.mean(dim=1)
 
 
+def small_utmosv2(torch, nets: list) -> dict:
+    """Random weights of UTMOSv2 above wav2vec 2.0 and with small networks for pictures."""
+    state = {f"spec_long.backbones.{n}.{name}": w for n, net in enumerate(nets) for name, w in net.items()}
+    for root in ("ssl.attn.0", "spec_long.attn"):
+        attention = torch.nn.MultiheadAttention(32, 8)
+        state |= {f"{root}.{name}": weight + 0.1 for name, weight in attention.state_dict().items()}
+    state |= {"ssl.weights": torch.tensor([0.5, -0.2, 0.9]), "spec_long.weights": torch.tensor([0.1, 0.4, 0.2, 0.3])}
+    return state | {"fc.weight": 0.3 * torch.randn(1, 64 + 10 + 64 + 10 + 10), "fc.bias": torch.tensor([3.0])}
+
+
+def utmosv2_opinion(torch, state: dict, nets: list, hidden, seen) -> float:
+    """What the formula of UTMOSv2 makes of hidden states (1, T, D) each and of pictures (pieces * windows, 3, H, W)."""
+    x = sum(w * h for w, h in zip(state["ssl.weights"], hidden, strict=True))
+    views = [mean_attention(torch, state, "ssl.attn.0", x), x.max(dim=1).values, torch.zeros(1, 10)]
+    pieces = [
+        sum(
+            state["spec_long.weights"][n] * efficientnet_by_kinds(torch, net, seen[None, 4 * place + n])
+            for n, net in enumerate(nets)
+        )
+        for place in (0, 1)
+    ]
+    x = torch.cat(pieces, dim=3)
+    x = torch.cat([x.mean(3), x.max(3).values], dim=1).transpose(1, 2)
+    views += [mean_attention(torch, state, "spec_long.attn", x), x.max(dim=1).values, torch.zeros(1, 10)]
+    views += [torch.eye(10)[1:2]]
+    return float(torch.cat(views, dim=1) @ state["fc.weight"].T + state["fc.bias"])
+
+
+def test_utmosv2_is_its_formula_of_what_is_heard_and_seen(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from zipvoice.evaluation import utmosv2
+
+    torch.manual_seed(0)
+    nets = [small_efficientnet(torch, torch.Generator().manual_seed(n)) for n in range(4)]
+    state, hidden, seen = small_utmosv2(torch, nets), torch.randn(3, 1, 7, 32), torch.randn(8, 3, 64, 64)
+    waves = []
+    monkeypatch.setattr(utmosv2, "wav2vec2", lambda part: None)
+    monkeypatch.setattr(utmosv2, "hidden_states", lambda network, wave: waves.append(wave) or hidden)
+    with torch.no_grad():
+        found = utmosv2.UtmosV2Network(state).eval()(torch.randn(1, 500) * 3 + 1, seen[None])
+        assert found.item() == pytest.approx(utmosv2_opinion(torch, state, nets, hidden, seen), abs=1e-4)
+    assert (waves[0].mean().item(), waves[0].std().item()) == pytest.approx((0, 1), abs=2e-3)
+
+
 @pytest.mark.slow  # loads transformers, and librosa to compile
 def test_utmosv2_loads_the_published_layout_and_computes_its_formula(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
@@ -595,13 +639,9 @@ def test_utmosv2_loads_the_published_layout_and_computes_its_formula(tmp_path, m
     sizes = SMALL | {"num_attention_heads": 1}
     network = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes, attn_implementation="eager")).eval()
     nets = [small_efficientnet(torch, generator) for _ in range(4)]
-    state = {f"ssl.encoder.model.{name}": weight for name, weight in network.state_dict().items()}
-    state |= {f"spec_long.backbones.{n}.{name}": w for n, net in enumerate(nets) for name, w in net.items()}
-    for root in ("ssl.attn.0", "spec_long.attn"):
-        attention = torch.nn.MultiheadAttention(32, 8)
-        state |= {f"{root}.{name}": weight + 0.1 for name, weight in attention.state_dict().items()}
-    state |= {"ssl.weights": torch.tensor([0.5, -0.2, 0.9]), "spec_long.weights": torch.tensor([0.1, 0.4, 0.2, 0.3])}
-    state |= {"fc.weight": 0.3 * torch.randn(1, 64 + 10 + 64 + 10 + 10), "fc.bias": torch.tensor([3.0])}
+    state = small_utmosv2(torch, nets) | {
+        f"ssl.encoder.model.{name}": weight for name, weight in network.state_dict().items()
+    }
     (tmp_path / utmosv2.WEIGHTS).parent.mkdir(parents=True)
     torch.save(state, tmp_path / utmosv2.WEIGHTS)
 
@@ -616,20 +656,7 @@ def test_utmosv2_loads_the_published_layout_and_computes_its_formula(tmp_path, m
         with torch.no_grad():
             wave = torch.from_numpy((heard - heard.mean()) / np.sqrt(heard.var() + 1e-7))[None]
             out = network(wave, output_hidden_states=True)
-            x = sum(w * h for w, h in zip(state["ssl.weights"], out.hidden_states, strict=True))
-            views = [mean_attention(torch, state, "ssl.attn.0", x), x.max(dim=1).values, torch.zeros(1, 10)]
-            pieces = [
-                sum(
-                    state["spec_long.weights"][n] * efficientnet_by_kinds(torch, net, seen[None, 4 * place + n])
-                    for n, net in enumerate(nets)
-                )
-                for place in (0, 1)
-            ]
-            x = torch.cat(pieces, dim=3)
-            x = torch.cat([x.mean(3), x.max(3).values], dim=1).transpose(1, 2)
-            views += [mean_attention(torch, state, "spec_long.attn", x), x.max(dim=1).values, torch.zeros(1, 10)]
-            views += [torch.eye(10)[1:2]]
-            opinions.append(float(torch.cat(views, dim=1) @ state["fc.weight"].T + state["fc.bias"]))
+            opinions.append(utmosv2_opinion(torch, state, nets, out.hidden_states, seen))
     assert found.predict(audio) == pytest.approx(np.mean(opinions), abs=1e-4)
     assert found.predict(audio) == found.predict(audio)
     assert found.by[0].model == "UTMOSv2"
@@ -637,7 +664,6 @@ def test_utmosv2_loads_the_published_layout_and_computes_its_formula(tmp_path, m
         found.predict(Audio(np.zeros((1, 16000), np.float32), 16000))
 
 
-@pytest.mark.slow
 def test_weights_that_do_not_fit_or_hide_code_are_refused(tmp_path):
     torch = pytest.importorskip("torch")
     from zipvoice.evaluation.fairseq_weights import read_checkpoint

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from zipvoice.audio.files import Audio, decode, encode, read
-from zipvoice.audio.mp3 import with_length
+from zipvoice.audio.mp3 import BIT_RATES, _kind, with_length
 from zipvoice.audio.ogg import check_pages
 from zipvoice.audio.opened import open_sound, read_span
 
@@ -63,6 +63,15 @@ def test_an_mp3_without_a_table_is_read_whole(rate, mode):
 def test_a_true_table_is_left_alone():
     for data in (mp3(), mp3(mode="CONSTANT"), tagged(mp3()), RECORDING.read_bytes(), b"", b"ID3", b"\xff" * 9000):
         assert with_length(data) is data
+
+
+def test_headers_of_mp3_frames_tell_their_length():
+    steps = [(4 + k % 4) * 8 * 2 ** (k // 4) for k in range(14)]  # four to an octave
+    assert {1: tuple(steps), 2: (8, 16, 24, *steps[:9], 144, 160)} == BIT_RATES
+    lengths = [_kind(bytes((0xFB, 9 << 4 | padding << 1))).length for padding in (0, 1)]
+    assert lengths == [417, 418]  # 144 · 128,000 / 44,100
+    assert _kind(bytes((0xF3, 8 << 4))).length == 208  # 72 · 64,000 / 22,050
+    assert [_kind(bytes((0xFB, rest))) for rest in (0, 15 << 4, 9 << 4 | 3 << 2)] == [None] * 3
 
 
 def test_tags_in_front_of_an_mp3_are_passed_with_their_footers():
