@@ -335,7 +335,7 @@ def upload(http, recording=RECORDING, **fields):
 def test_a_voice_is_uploaded_heard_and_deleted(http, server):
     made = upload(http, speaker_description="a pipe").json()
     assert made["success"] and made["voice"]["id"] == "me" and made["voice"]["mime_type"] == "audio/wav"
-    assert {path.name for path in server.voices.iterdir()} == {"me.safetensors", "me.json"}
+    assert {path.name for path in server.voices.iterdir()} == {"me.safetensors"}
     listed = http.get("/v1/audio/voices").json()
     assert {"id": "me", "name": "me", "uploaded": True} in listed["voices"]
     (known,) = listed["uploaded_voices"]

@@ -2,7 +2,9 @@
 """Dialogues through the server, by a model of two voices; and voices in a storage that machines share."""
 
 import asyncio
+import json
 import threading
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,7 +16,8 @@ from tiny_models import FAST, make_synthesizer, tone
 
 from zipvoice.audio.files import pcm16
 from zipvoice.config.server import ServerOptions
-from zipvoice.server import dialogues
+from zipvoice.config.strict_json import to_dict
+from zipvoice.server import dialogues, storage, voice_store
 from zipvoice.server.app import build_app
 from zipvoice.server.errors import ApiError
 from zipvoice.server.scheduler import Scheduler
@@ -145,6 +148,93 @@ def test_machines_that_share_a_storage_share_their_voices(single, shared):
     with pytest.raises(ApiError, match="there is no voice 'me'"):
         here.get("me")
     assert fsspec.filesystem("memory").find("/voices") == []
+
+
+@pytest.mark.parametrize("head_bytes", [1 << 14, 64])
+def test_a_voice_written_by_two_at_once_is_wholly_that_of_one(single, tmp_path, monkeypatch, head_bytes):
+    """Whichever file is there last: what is known of the speaker is in it, however long its head is."""
+    monkeypatch.setattr(voice_store, "HEAD_BYTES", head_bytes)
+    first, second = store_at(tmp_path), store_at(tmp_path)
+    one, two = (details_of(b"", "audio/wav", f"{name} agrees", "a tone", None) for name in ("Ann", "Zoë"))
+    first.add("me", single.prompt(LOW, "a low tone"), one)
+    file = tmp_path / "me.safetensors"
+    before = file.read_bytes()
+    second.add("me", single.prompt(HIGH, "a high tone"), two)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert first.uploaded() == second.uploaded() == {"me": two} and first.get("me").text == "a high tone"
+    file.write_bytes(before)
+    assert first.uploaded() == second.uploaded() == {"me": one} and second.get("me").text == "a low tone"
+
+
+def test_what_was_known_of_a_voice_beside_its_file_still_is(single, tmp_path):
+    store, prompt = store_at(tmp_path), single.prompt(LOW, "a low tone")
+    old, new = (details_of(b"", "audio/wav", consent, "a low tone", None) for consent in ("once", "now"))
+    for name in ("old", "bare"):
+        prompt.save(tmp_path / f"{name}.safetensors")
+    (tmp_path / "old.json").write_text(json.dumps(to_dict(old)))
+    (tmp_path / "damaged.safetensors").write_bytes(b"nonsense")
+    assert store.uploaded() == {"bare": None, "damaged": None, "old": old}
+    store.add("old", prompt, new)
+    assert store.uploaded()["old"] == new and not (tmp_path / "old.json").exists()
+
+
+@pytest.mark.parametrize("where", ["memory://voices", "folder"])
+def test_voices_are_listed_again_without_being_read_again(single, shared, tmp_path, monkeypatch, where):
+    store, read = store_at(shared if where == shared else tmp_path), []
+    beginnings = store.folder.beginnings
+    monkeypatch.setattr(store.folder, "beginnings", lambda names, size: read.extend(names) or beginnings(names, size))
+    prompt, details = single.prompt(LOW, "a low tone"), details_of(b"", "audio/wav", "yes", "a low tone", None)
+    for name in ("one", "two"):
+        store.add(name, prompt, details)
+    assert store.uploaded() == store.uploaded() == {"one": details, "two": details}
+    store.add("two", prompt, details)
+    assert store.uploaded() == {"one": details, "two": details}
+    assert read == ["one.safetensors", "two.safetensors", "two.safetensors"]
+    assert store.folder.beginnings(["gone"], 8) == [b""]
+
+
+def test_a_storage_that_hangs_is_told_and_holds_up_nothing_else(single, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "LONGEST_SECONDS", 0.05)
+    store, go_on, there = store_at(tmp_path), threading.Event(), {}
+    monkeypatch.setattr(store.folder, "files", lambda: go_on.wait(60) and there)
+    speaker = Speaker(single, None, store, "tiny", ServerOptions())
+
+    async def asked():
+        transport = httpx.ASGITransport(build_app(speaker))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            hung = await asyncio.gather(*(client.get("/v1/audio/voices") for _ in range(20)))
+            assert {answer.status_code for answer in hung} == {503} and hung[0].headers["retry-after"]
+            assert hung[0].json()["error"]["code"] == "storage_unavailable"
+            assert await asyncio.to_thread(len, "codec") == 5
+            more = (speaker.storage.read(len, "") for _ in range(storage.MOST_WAITING))
+            refused = await asyncio.gather(*more, return_exceptions=True)
+            assert {error.code for error in refused} == {"storage_unavailable"}
+            monkeypatch.setattr(storage, "LONGEST_SECONDS", 60.0)
+            with pytest.raises(ApiError, match="has not answered"):  # at once: too many wait
+                await speaker.storage.read(len, "")
+            go_on.set()
+            while speaker.storage._calls.qsize():
+                await asyncio.sleep(0.01)
+            assert (await client.get("/v1/audio/voices")).status_code == 200
+
+    asyncio.run(asyncio.wait_for(asked(), 30))
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "zipvoice-storage")
+
+
+def test_voices_are_written_one_at_a_time():
+    calls, going, most = storage.Storage(), [], []
+
+    def write(number):
+        going.append(number)
+        most.append(len(going))
+        time.sleep(0.01)
+        going.remove(number)
+
+    async def written():
+        await asyncio.gather(*(calls.write(write, number) for number in range(5)))
+
+    asyncio.run(written())
+    assert most == [1] * 5
 
 
 def test_nobody_who_speaks_waits_for_a_storage_that_writes(single, tmp_path):

@@ -32,8 +32,7 @@ from zipvoice.synthesis.synthesizer import Synthesizer
 MAX_MESSAGE_BYTES = 1 << 20
 """Of a WebSocket."""
 NUM_WORKERS = 6
-"""Threads for what would keep the event loop waiting: codecs, files of voices. They wait for files more than they
-compute."""
+"""Threads for what would keep the event loop waiting: codecs, recordings."""
 
 
 def serve(

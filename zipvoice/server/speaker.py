@@ -19,6 +19,7 @@ from zipvoice.server.request_log import request_id
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.schemas import LiveSettings, Manner, Speech
 from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, SpeechRequest
+from zipvoice.server.storage import Storage
 from zipvoice.server.text_feed import TextFeed
 from zipvoice.server.voice_store import VoiceStore, recording_key
 from zipvoice.synthesis.batch import check_language, spoken_languages
@@ -43,6 +44,8 @@ class Speaker:
     """Its name, under which clients ask for it."""
     options: ServerOptions
     decoders: recordings.Decoders = field(default_factory=recordings.Decoders)
+    storage: Storage = field(default_factory=Storage)
+    """By which the voices are asked."""
 
     @property
     def languages(self) -> list[str]:
@@ -145,7 +148,7 @@ class Speaker:
 
     async def voice(self, name: str | None) -> Prompt:
         """A voice by its name, wherever its file is. Raises ApiError if there is none of the name."""
-        return await asyncio.to_thread(self.voices.get, name)
+        return await self.storage.read(self.voices.get, name)
 
     async def prompt(self, recording: bytes, text: str) -> Prompt:
         """A voice of a recording and its transcript; kept in memory for a while."""

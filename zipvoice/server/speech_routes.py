@@ -66,7 +66,8 @@ async def dialogue(body: Dialogue, request: Request, speaker: Speaking) -> Respo
     """Speak turns, each in its voice: one after the other, or in one where the model is one for dialogues."""
     speaker.check_length("".join(turn.text for turn in body.turns), "turns")
     speaker.check(body)
-    voices = [await speaker.voice(turn.voice) for turn in body.turns]
+    by_name = {name: await speaker.voice(name) for name in dict.fromkeys(turn.voice for turn in body.turns)}
+    voices = [by_name[turn.voice] for turn in body.turns]
     for turn in body.turns:
         speaker.log_text(turn.text, turn.voice)
     if speaker.synthesizer.is_dialogue:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where voices are kept: a folder of this machine, or one of a storage that several machines share, by fsspec."""
 
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,12 +14,12 @@ FILE = "file://"
 class VoiceFolder(Protocol):
     """Files by their names; each appears whole or not at all."""
 
-    def names(self, suffix: str) -> list[str]:
-        """The sorted names, without the suffix, of the files that have it; files being written have none."""
+    def files(self) -> dict[str, object]:
+        """All files by name, sorted, each with what changes when it does; those being written are not among them."""
         ...
 
-    def version(self, name: str) -> object:
-        """Changes with the file. Raises FileNotFoundError if there is none."""
+    def beginnings(self, names: Sequence[str], num_bytes: int) -> list[bytes]:
+        """The first bytes of files; none of those that are gone."""
         ...
 
     @contextmanager
@@ -53,12 +54,24 @@ class LocalFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def names(self, suffix: str) -> list[str]:
-        return sorted(path.stem for path in self.path.glob(f"*{suffix}") if not path.name.startswith("."))
+    def files(self) -> dict[str, object]:
+        found: dict[str, object] = {}
+        with suppress(FileNotFoundError), os.scandir(self.path) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    status = entry.stat()
+                    found[entry.name] = self.path, entry.name, status.st_mtime_ns, status.st_ino
+        return {name: found[name] for name in sorted(found) if name[0] != "."}
 
-    def version(self, name: str) -> object:
-        status = (self.path / name).stat()
-        return self.path, name, status.st_mtime_ns, status.st_ino
+    def beginnings(self, names: Sequence[str], num_bytes: int) -> list[bytes]:
+        return [self._beginning(self.path / name, num_bytes) for name in names]
+
+    def _beginning(self, path: Path, num_bytes: int) -> bytes:
+        try:
+            with path.open("rb") as file:
+                return file.read(num_bytes)
+        except OSError:
+            return b""
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
@@ -78,27 +91,27 @@ class SharedFolder:
     def __init__(self, address: str) -> None:
         import fsspec
 
-        self.files: Any
-        self.files, self.root = fsspec.core.url_to_fs(address, use_listings_cache=False)
+        self.storage: Any
+        self.storage, self.root = fsspec.core.url_to_fs(address, use_listings_cache=False)
 
-    def names(self, suffix: str) -> list[str]:
-        self.files.invalidate_cache()
-        try:
-            paths = self.files.ls(self.root, detail=False)
-        except FileNotFoundError:
-            return []
-        names = (str(path).rpartition("/")[2] for path in paths)
-        return sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix) and name[0] != ".")
+    def files(self) -> dict[str, object]:
+        self.storage.invalidate_cache()
+        found: dict[str, object] = {}
+        with suppress(FileNotFoundError):
+            for entry in self.storage.ls(self.root, detail=True):
+                found[str(entry["name"]).rpartition("/")[2]] = str(entry)  # with its time, size and checksum
+        return {name: found[name] for name in sorted(found) if name[:1] not in ("", ".")}
 
-    def version(self, name: str) -> object:
-        self.files.invalidate_cache()
-        return self._at(name), self.files.ukey(self._at(name))
+    def beginnings(self, names: Sequence[str], num_bytes: int) -> list[bytes]:
+        paths = [self._at(name) for name in names]  # which storages on the network read side by side
+        read = self.storage.cat_ranges(paths, [0] * len(paths), [num_bytes] * len(paths), on_error="return")
+        return [part if isinstance(part, bytes) else b"" for part in read]
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
-            path.write_bytes(self.files.cat_file(self._at(name)))
+            path.write_bytes(self.storage.cat_file(self._at(name)))
             yield path
 
     @contextmanager
@@ -106,12 +119,12 @@ class SharedFolder:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
             yield path
-            self.files.makedirs(self.root, exist_ok=True)
-            self.files.pipe_file(self._at(name), path.read_bytes())
+            self.storage.makedirs(self.root, exist_ok=True)
+            self.storage.pipe_file(self._at(name), path.read_bytes())
 
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
-            self.files.rm_file(self._at(name))
+            self.storage.rm_file(self._at(name))
 
     def _at(self, name: str) -> str:
         return f"{self.root}/{name}"

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Routes for voices: list, hear, upload, delete."""
 
-import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -48,10 +47,10 @@ async def voices(
     speaker: Speaking, legacy: Annotated[bool, Query(description="Names alone.")] = False
 ) -> dict[str, Any]:
     """All voices, and what is known of the uploaded ones."""
-    names = list(dict.fromkeys([*await asyncio.to_thread(speaker.voices.names), *speaker.voices.aliases]))
+    names = list(dict.fromkeys([*await speaker.storage.read(speaker.voices.names), *speaker.voices.aliases]))
     if legacy:
         return {"voices": names}
-    uploaded = await asyncio.to_thread(speaker.voices.uploaded)
+    uploaded = await speaker.storage.read(speaker.voices.uploaded)
     return {
         "voices": [{"id": name, "name": name, "uploaded": name in uploaded} for name in names],
         "uploaded_voices": [_shown(name, details) for name, details in uploaded.items()],
@@ -74,17 +73,17 @@ async def upload(request: Request, speaker: Speaking) -> dict[str, Any]:
                 raise invalid(f"unknown field {field[:80]!r}; known: {', '.join(FIELDS)}", field[:80], "unknown_field")
             if len(form.getlist(field)) > 1:
                 raise invalid(f"{field} is there twice; send it once", field, "given_twice")
-    name = await asyncio.to_thread(speaker.voices.check_name, name)
+    name = await speaker.storage.read(speaker.voices.check_name, name)
     prompt = await speaker.prompt(recording, text)
     details = details_of(recording, recorded_type(recording), consent, text, description)
-    await asyncio.to_thread(speaker.voices.add, name, prompt, details)
+    await speaker.storage.write(speaker.voices.add, name, prompt, details)
     return {"success": True, "voice": _shown(name, details)}
 
 
 @router.delete("/{name}")
 async def delete(name: str, speaker: Speaking) -> dict[str, Any]:
     """Forget an uploaded voice."""
-    await asyncio.to_thread(speaker.voices.remove, name)
+    await speaker.storage.write(speaker.voices.remove, name)
     return {"success": True, "message": f"the voice {name!r} is deleted"}
 
 

@@ -8,18 +8,22 @@ import threading
 import time
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from zipvoice import builtin
 from zipvoice.config.strict_json import from_dict, suggestion, to_dict
-from zipvoice.files import write_text
 from zipvoice.server.errors import ApiError, invalid
 from zipvoice.server.voice_folders import VoiceFolder
 from zipvoice.synthesis.prompt import Prompt
 
 SUFFIX = ".safetensors"
+ABOUT = "upload"
+"""In the metadata of a voice file, what is known of the upload: one file is replaced as one, whoever else writes it."""
+HEAD_BYTES = 1 << 14
+"""Of a voice file, read to list it: enough for the head of most."""
+MOST_HEAD_BYTES = 1 << 24
 CACHED_PROMPTS = 64
 LONGEST_NAME = 150
 """Bytes: file systems take 255, of which the rest is for what stands around it while a file is written."""
@@ -30,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class VoiceDetails:
-    """What is known of an uploaded voice beside its sound; `NAME.json` beside `NAME.safetensors`."""
+    """What is known of an uploaded voice beside its sound, in its file, or once in `NAME.json` beside it."""
 
     consent: str
     """What was said of the speaker's consent."""
@@ -47,7 +51,7 @@ class VoiceDetails:
 
 @dataclass
 class VoiceStore:
-    """Voices by name; usable from several threads.
+    """Voices by name; usable from several threads, of which one writes at a time.
 
     Args:
         folder: of the uploaded voices.
@@ -58,14 +62,37 @@ class VoiceStore:
     folder: VoiceFolder
     aliases: Mapping[str, str] = field(default_factory=dict)
     max_voices: int = 1000
-    _writing: threading.Lock = field(default_factory=threading.Lock, init=False)
-    """Held as long as a storage takes to write, for which nobody waits who speaks."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _prompts: OrderedDict[object, Prompt] = field(default_factory=OrderedDict, init=False)
+    _details: dict[object, VoiceDetails | None] = field(default_factory=dict, init=False)
+    """What was read of the files that were there last, by their versions."""
 
     def uploaded(self) -> dict[str, VoiceDetails | None]:
         """What is known of the uploaded voices by name; None of those that `zipvoice voice` saved."""
-        return {name: self._details(name) for name in self._saved()}
+        there, known = self.folder.files(), self._details
+        voices = [name for name in there if name.endswith(SUFFIX)]
+        new = [name for name in voices if there[name] not in known]
+        known = known | {there[name]: details for name, details in zip(new, self._read(new, there), strict=True)}
+        self._details = {there[name]: known[there[name]] for name in voices}
+        return {name.removesuffix(SUFFIX): known[there[name]] for name in voices}
+
+    def _read(self, files: Sequence[str], there: Mapping[str, object]) -> list[VoiceDetails | None]:
+        heads = self.folder.beginnings(files, HEAD_BYTES)
+        return [self._details_in(name, head, there) for name, head in zip(files, heads, strict=True)]
+
+    def _details_in(self, name: str, head: bytes, there: Mapping[str, object]) -> VoiceDetails | None:
+        """The details in the head of a voice file, or in the file that was beside it once."""
+        length, beside = 8 + int.from_bytes(head[:8], "little"), f"{name.removesuffix(SUFFIX)}.json"
+        if len(head) < length <= MOST_HEAD_BYTES:
+            (head,) = self.folder.beginnings([name], length)
+        try:
+            said = json.loads(head[8:length])["__metadata__"].get(ABOUT)
+            if said is None and beside in there:
+                with self.folder.reading(beside) as path:
+                    said = path.read_text(encoding="utf-8")
+            return None if said is None else from_dict(VoiceDetails, json.loads(said))
+        except (OSError, ValueError, LookupError):
+            return None
 
     def names(self) -> list[str]:
         """All names of voices but the aliases, the one that speaks by default first."""
@@ -79,8 +106,8 @@ class VoiceStore:
         asked = builtin.VOICE if name is None else unicodedata.normalize("NFC", name)
         own = self.aliases.get(asked, asked)
         try:
-            if own in self._saved():
-                return self._prompt(f"{own}{SUFFIX}")
+            if (version := self.folder.files().get(f"{own}{SUFFIX}")) is not None:
+                return self._prompt(f"{own}{SUFFIX}", version)
             if own in builtin.voices():
                 path = builtin.voices()[own]
                 return self.remembered(path) or self.remember(path, Prompt.load(path))
@@ -96,13 +123,12 @@ class VoiceStore:
         known = [*self.names(), *self.aliases]
         raise ApiError(404, f"there is no voice {asked[:80]!r}{suggestion(asked, known)}", "voice_not_found", "voice")
 
-    def _prompt(self, file: str) -> Prompt:
+    def _prompt(self, file: str, version: object) -> Prompt:
         """Of a saved voice. Raises FileNotFoundError if it was removed meanwhile."""
-        key = self.folder.version(file)
-        if (known := self.remembered(key)) is not None:
+        if (known := self.remembered(version)) is not None:
             return known
         with self.folder.reading(file) as path:
-            return self.remember(key, Prompt.load(path))
+            return self.remember(version, Prompt.load(path))
 
     def remembered(self, key: object) -> Prompt | None:
         """A prompt that was used not long ago."""
@@ -136,33 +162,23 @@ class VoiceStore:
 
     def add(self, name: str, prompt: Prompt, details: VoiceDetails) -> None:
         """Keep a voice; an uploaded one of the same name is replaced."""
-        with self._writing:
-            name = self.check_name(name)
-            with self.folder.writing(f"{name}.json") as path:
-                write_text(path, json.dumps(to_dict(details), ensure_ascii=False))
-            with self.folder.writing(f"{name}{SUFFIX}") as path:
-                prompt.save(path)
+        name = self.check_name(name)
+        with self.folder.writing(f"{name}{SUFFIX}") as path:
+            prompt.save(path, {ABOUT: json.dumps(to_dict(details), ensure_ascii=False)})
+        self.folder.remove(f"{name}.json")
 
     def remove(self, name: str) -> None:
         """Forget an uploaded voice. Raises ApiError if there is none of the name."""
         name = unicodedata.normalize("NFC", name)
-        with self._writing:
-            if name in builtin.voices() and name not in self._saved():
+        if name not in self._saved():
+            if name in builtin.voices():
                 raise ApiError(403, f"the voice {name!r} comes with the server and stays", "voice_is_fixed", "name")
-            if name not in self._saved():
-                raise ApiError(404, f"there is no uploaded voice {name[:80]!r}", "voice_not_found", "name")
-            self.folder.remove(f"{name}{SUFFIX}")
-            self.folder.remove(f"{name}.json")
+            raise ApiError(404, f"there is no uploaded voice {name[:80]!r}", "voice_not_found", "name")
+        self.folder.remove(f"{name}{SUFFIX}")
+        self.folder.remove(f"{name}.json")
 
     def _saved(self) -> list[str]:
-        return self.folder.names(SUFFIX)
-
-    def _details(self, name: str) -> VoiceDetails | None:
-        try:
-            with self.folder.reading(f"{name}.json") as path:
-                return from_dict(VoiceDetails, json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return None
+        return [name.removesuffix(SUFFIX) for name in self.folder.files() if name.endswith(SUFFIX)]
 
 
 def details_of(recording: bytes, media_type: str, consent: str, text: str, description: str | None) -> VoiceDetails:

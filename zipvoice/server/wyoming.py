@@ -142,7 +142,7 @@ class _Client:
         return not self.has_failed
 
     async def _describe(self, data: dict[str, Any]) -> None:
-        names = await asyncio.to_thread(self.speaker.voices.names)
+        names = await self.speaker.storage.read(self.speaker.voices.names)
         await self._send("info", tts=[_program(self.speaker, names)])
 
     async def _ping(self, data: dict[str, Any]) -> None:

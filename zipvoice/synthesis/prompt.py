@@ -4,6 +4,7 @@
 import json
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -59,8 +60,11 @@ class Prompt:
     def seconds(self) -> float:
         return self.num_frames * HOP / SAMPLING_RATE
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a voice file: safetensors with features, tokens and transcript; whole or not at all, always alike."""
+    def save(self, path: str | os.PathLike[str], about: Mapping[str, str] | None = None) -> None:
+        """Write a voice file: safetensors with features, tokens and transcript; whole or not at all, always alike.
+
+        `about` is kept in the file's metadata beside them; `load` passes over it.
+        """
         path = Path(path)
         if path.suffix != ".safetensors":
             raise ValueError(f"{path}: a voice file has the suffix .safetensors")
@@ -70,7 +74,7 @@ class Prompt:
             "gain": self.gain,
             "tokenizer": to_dict(self.tokenizer),
         }
-        metadata = {"format": FORMAT, "voice": json.dumps(description, ensure_ascii=False)}
+        metadata = {"format": FORMAT, "voice": json.dumps(description, ensure_ascii=False), **(about or {})}
         data = safetensors.numpy.save({"features": np.ascontiguousarray(self.features)}, metadata)
         with whole_file(path) as temporary:
             temporary.write_bytes(data)
