@@ -2,6 +2,7 @@
 """Requests spoken together by the scheduler: what they sound like, and who comes when."""
 
 import asyncio
+import contextlib
 import itertools
 import threading
 import time
@@ -21,7 +22,7 @@ from zipvoice.config.text import TokenizerConfig
 from zipvoice.runtime.base import ModelDescription
 from zipvoice.server.admission import Admission, Busy, Line, Rate, SchedulerLimits
 from zipvoice.server.scheduler import NUM_PLANNERS, Scheduler
-from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechRequest
+from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, Failed, SpeechRequest
 from zipvoice.server.tasks import next_batch
 from zipvoice.server.text_feed import TextFeed
 from zipvoice.synthesis.prompt import Prompt
@@ -312,10 +313,54 @@ def test_an_error_of_one_request_is_its_own(make, model, prompt):
     bad, other = scheduler.submit(request("one two Q three", prompt)), scheduler.submit(request(WORDS, prompt))
     until(lambda: bad.num_frames and other.num_frames)
     model.run()
-    with pytest.raises(RuntimeError, match="Q is too much"):
+    with pytest.raises(Failed, match="Q is too much"):
         joined(bad)
     assert joined(good).num_samples == joined(other).num_samples
-    assert scheduler.is_alive and scheduler.metrics().failed == 1
+    assert scheduler.state == "ready" and scheduler.metrics().failed == 1
+
+
+def test_a_scheduler_whose_requests_all_fail_says_so_until_one_is_spoken(make, model, prompt, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("zipvoice.server.counters.time.monotonic", lambda: now[0])
+    scheduler, states = make(), []
+    model.run()
+
+    def ask(text, error=None, later=0.0):
+        now[0] += later
+        states.append(scheduler.state)
+        with pytest.raises(error) if error else contextlib.nullcontext():
+            joined(scheduler.submit(request(text, prompt)))
+
+    for text in ("Q", "Q", "ü", "Q", "Q", "ü", "Q"):  # texts that cannot be spoken tell nothing
+        ask(text, ValueError if text == "ü" else Failed)
+    assert states == ["ready"] * 7 and scheduler.state == "failing"
+    states.clear()
+    ask("Q", Failed, later=29.0)
+    ask("Q", Failed, later=31.0)
+    ask(WORDS)
+    assert states == ["failing", "ready", "failing"]  # one request is let come after a while
+    assert scheduler.state == "ready"
+    ask("Q", Failed)
+    assert scheduler.state == "ready"
+
+
+def test_what_the_model_raises_is_never_the_fault_of_a_text(make, stepping, model, prompt, monkeypatch):
+    scheduler = make()
+    model.run()
+    for name in ("begin", "advance", "mel", "piece"):
+        with monkeypatch.context() as patched, pytest.raises(Failed, match="NaN"):
+            patched.setattr(stepping, name, lambda *_: int("NaN"))
+            joined(scheduler.submit(request(WORDS, prompt)))
+
+
+def test_a_scheduler_that_has_failed_says_so_to_all(make, model, prompt, monkeypatch):
+    scheduler = make()
+    monkeypatch.setattr(scheduler, "_count", lambda *_: 1 / 0)
+    model.run()
+    for _ in range(2):
+        with pytest.raises(Failed):
+            joined(scheduler.submit(request(WORDS, prompt)))
+    assert scheduler.state == "failed"
 
 
 @pytest.mark.parametrize(("text", "message"), [("", "at least one word"), ("ünspeakable", "the text")])
@@ -355,7 +400,7 @@ def test_draining_speaks_what_was_admitted_and_admits_no_more(make, model, promp
     model.run()
     assert scheduler.drain(PATIENCE)
     assert joined(job).seconds > 0
-    assert not scheduler.is_alive
+    assert scheduler.state == "draining"
 
 
 def test_closing_cancels_and_ends_all_threads(stepping, model, prompt):
@@ -537,6 +582,20 @@ def test_a_line_that_stays_long_is_kept_short_until_nobody_is_refused(monkeypatc
     assert [admitted(admission, line) for line in (short, long, short, long)] == [None, 2, None, 2]
     assert [admitted(admission, short) for _ in range(10)] == [None] * 10
     assert admitted(admission, long) is None
+
+
+def test_what_asks_on_until_it_is_let_in_is_asked_for_once(monkeypatch):
+    """Requests of 0.2 s, 300 a second of them for a second, in a line that is full: those who ask once are too many."""
+    for asks_on in (True, False):
+        clock = itertools.count(0.0, 1 / 300)
+        monkeypatch.setattr("zipvoice.server.admission.time.monotonic", lambda clock=clock: next(clock))
+        admission = Admission(SchedulerLimits(queue_seconds=1.9, burst_seconds=5.0))
+        admission.steps.observe(1000, 1.0)
+        full, long, short = (Line(1000 * wait, 0, 1, 0, own_work=200.0) for wait in (2.0, 1.8, 0.1))
+        waits = {admitted(admission, full, asks_on=asks_on) for _ in range(300)}
+        assert waits == ({1} if asks_on else {1, 2})
+        assert admitted(admission, short) is None
+        assert (admitted(admission, long) is None) == asks_on
 
 
 def test_open_requests_are_bounded_for_all_and_for_each_key():

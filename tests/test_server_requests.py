@@ -337,15 +337,31 @@ def test_a_histogram_counts_what_is_at_most_each_bound():
 # ---------------------------------------------------------------- a full server
 
 
-def test_the_items_of_a_batch_wait_for_room(app, speaker):
+def test_the_items_of_a_batch_wait_for_room(app, speaker, monkeypatch):
     """One place of two is taken: the items come one by one, and one that cannot be spoken is in nobody's way."""
     items = [{"input": "one.", "speed": 9}, *({"input": "one two three."} for _ in range(4))]
     body = {"items": items, "voice": "low", **QUICK}
-    before = speaker.scheduler.metrics().refused
+    asked, submit = [], Scheduler.submit
+    monkeypatch.setattr(Scheduler, "submit", lambda *given, **how: asked.append(how) or submit(*given, **how))
+    before = speaker.scheduler.metrics()
     with speaker.scheduler.submit(_endless(speaker)):
         answer = ask(app, "POST", "/v1/audio/speech/batch", json=body).json()
     assert [result["status"] for result in answer["results"]] == ["error"] + ["success"] * 4
-    assert speaker.scheduler.metrics().refused > before  # they asked again
+    after = speaker.scheduler.metrics()
+    assert after.refused == before.refused and after.admitted == before.admitted + 5 < before.admitted + len(asked)
+
+
+def test_what_waits_for_room_without_an_end_is_refused_once(speaker):
+    hurried = replace(speaker, options=replace(speaker.options, request_seconds=0.1))
+    before = speaker.scheduler.metrics().refused
+    held = [speaker.scheduler.submit(_endless(speaker)) for _ in range(2)]
+    try:
+        with pytest.raises(ApiError, match="2 open requests"):
+            asyncio.run(hurried.submit_later("one.", speaker.voices.get("low"), Speech(input="one."), ""))
+    finally:
+        for job in held:
+            job.cancel()
+    assert speaker.scheduler.metrics().refused == before + 1
 
 
 def test_a_batch_that_finds_no_room_is_refused_as_a_whole(app, speaker):
@@ -412,6 +428,24 @@ def test_a_server_that_ends_says_so(speaker):
             answer = ask(ending, "POST", path, json=asked)
             assert answer.status_code == 503 and answer.headers["retry-after"]
             assert answer.json()["error"]["code"] == "shutting_down"
+
+
+@pytest.mark.parametrize(
+    ("state", "health", "ready"),
+    [("ready", 200, 200), ("draining", 200, 503), ("failing", 200, 503), ("failed", 503, 503)],
+)
+def test_supervisors_are_told_what_a_server_can_do(speaker, state, health, ready):
+    app = build_app(replace(speaker, scheduler=SimpleNamespace(state=state)))
+    healthy, is_ready = ask(app, "GET", "/health"), ask(app, "GET", "/ready")
+    assert (healthy.status_code, is_ready.status_code) == (health, ready)
+    assert is_ready.json()["status"] == state and ("reason" in is_ready.json()) == state.startswith("fail")
+
+
+def test_a_model_of_nan_is_the_servers_failure(speaker, monkeypatch):
+    monkeypatch.setattr(speaker.synthesizer, "mel", lambda trajectory: int("NaN"))
+    for path, item in (("/v1/audio/speech", {}), ("/v1/audio/speech", {"stream_format": "sse"})):
+        answer = ask(build_app(speaker), "POST", path, json={"input": "one.", "voice": "low", **QUICK, **item})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
 
 
 def test_ports_and_limits_that_cannot_be_are_named():

@@ -159,10 +159,12 @@ class Admission:
     line: LongLine = field(default_factory=LongLine)
     _arrivals: dict[str, "_Allowance"] = field(default_factory=dict)
 
-    def admit(self, line: Line, key: str = "", deadline_seconds: float | None = None) -> None:
-        """Raise Busy unless a request of `key` may join the line."""
-        limits, wait = self.limits, self.wait(line)
-        longest = min(self._longest_wait(line), math.inf if deadline_seconds is None else deadline_seconds)
+    def admit(self, line: Line, key: str = "", deadline_seconds: float | None = None, *, asks_on: bool = False) -> None:
+        """Raise Busy unless a request of `key` may join the line. What `asks_on` until it may is asked for once."""
+        limits, wait, now = self.limits, self.wait(line), time.monotonic()
+        if not asks_on:
+            self._offer(line, now)
+        longest = min(self._longest_wait(line, now), math.inf if deadline_seconds is None else deadline_seconds)
         if wait > longest:
             raise Busy(f"the requests before this one take about {wait:.1f} s", wait - longest)
         if line.num_requests >= limits.max_requests:
@@ -171,6 +173,8 @@ class Admission:
             raise Busy(f"this key has {line.num_of_key} open requests", wait)
         if limits.requests_per_minute is not None:
             self._count(key, limits.requests_per_minute)
+        if asks_on:
+            self._offer(line, now)
 
     def wait(self, line: Line) -> float:
         """Seconds until a request at the end of the line is begun: steps and vocoding go on side by side."""
@@ -179,13 +183,16 @@ class Admission:
     def _seconds(self, work: float, frames: float) -> float:
         return max(work / self.steps.per_second, frames / self.vocoding.per_second)
 
-    def _longest_wait(self, line: Line) -> float:
+    def _offer(self, line: Line, now: float) -> None:
+        if self.limits.burst_seconds > 0:
+            own = self._seconds(line.own_work, line.own_frames)
+            self.offered.observe(own, now, self.limits.burst_seconds)
+
+    def _longest_wait(self, line: Line, now: float) -> float:
         """Seconds that a request may wait: under overload less than one takes."""
         limits = self.limits
         if limits.burst_seconds <= 0:
             return limits.queue_seconds
-        own, now = self._seconds(line.own_work, line.own_frames), time.monotonic()
-        self.offered.observe(own, now, limits.burst_seconds)
         short = min(limits.queue_seconds, OVERLOAD_WAIT * self.offered.typical)
         stays_long = self.line.observe(self.wait(line) <= short, now, limits.burst_seconds)
         return short if stays_long or self.offered.load > OVERLOAD else limits.queue_seconds

@@ -20,19 +20,21 @@ later ones of a stream when its listener has heard what was made before, those o
 like depends on nothing but itself: the sound is that of `Synthesizer.stream` or `Synthesizer.synthesize`.
 """
 
-import dataclasses
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import replace
+from typing import Literal
 
 from zipvoice.audio.files import Audio
 from zipvoice.config.synthesis import EVALUATIONS, ResolvedOptions
 from zipvoice.server.admission import Admission, Busy, Line, SchedulerLimits, ShuttingDown
-from zipvoice.server.counters import SchedulerMetrics
-from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, SpeechRequest
+from zipvoice.server.counters import Health, SchedulerMetrics
+from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, Failed, SpeechJob, SpeechRequest
 from zipvoice.server.tasks import ChunkWork, Task, first_frames, next_batch
 from zipvoice.server.text_feed import TextFeed
 from zipvoice.server.threads import filled_pool
@@ -62,7 +64,8 @@ class Scheduler:
         self._tasks: dict[SpeechJob, Task] = {}
         self._admission = Admission(self.limits)
         self._metrics = SchedulerMetrics()
-        self._is_draining = self._is_closed = False
+        self._health = Health()
+        self._is_draining = self._is_closed = self._has_failed = False
         self._planners = filled_pool(NUM_PLANNERS, "zipvoice-plan")
         self._vocoders = filled_pool(self.limits.vocoders, "zipvoice-vocode")
         self._to_vocode: list[ChunkWork] = []
@@ -74,16 +77,20 @@ class Scheduler:
     def submit(self, request: SpeechRequest, *, goes_on: bool = False) -> SpeechJob:
         """Begin to speak. Raises Busy when there is no room, or the scheduler is closing.
 
-        What `goes_on` is a part of something whose beginning was let in: draining lets it in too.
+        What `goes_on` is a part of something whose beginning was let in: draining lets it in too, and it may ask again
+        and again, which is neither more work nor a refusal.
         """
         task = self._task(request)
         with self._changed:
             try:
+                if self._has_failed:
+                    raise Failed("the scheduler has failed; start the server again")
                 if self._is_closed or (self._is_draining and not goes_on):
                     raise ShuttingDown("the server is shutting down", 5.0)
-                self._admission.admit(self._line(request.key, task), request.key, request.deadline_seconds)
+                line = self._line(request.key, task)
+                self._admission.admit(line, request.key, request.deadline_seconds, asks_on=goes_on)
             except Busy:
-                self._metrics.refused += 1
+                self._metrics.refused += not goes_on
                 raise
             self._metrics.admitted += 1
             self._tasks[task.job] = task
@@ -94,20 +101,20 @@ class Scheduler:
         """A copy of the counts, with what is so at the moment."""
         with self._changed:
             queued = sum(not task.is_begun for task in self._tasks.values())
-            copy = dataclasses.replace(
-                self._metrics,
-                queued=queued,
-                open=len(self._tasks),
-                predicted_wait_seconds=self._admission.wait(self._line("")),
-            )
-            for each in (copy.batch_size, copy.first_audio_seconds, copy.request_seconds):
-                each.counts = list(each.counts)
-            return copy
+            wait = self._admission.wait(self._line(""))
+            return replace(deepcopy(self._metrics), queued=queued, open=len(self._tasks), predicted_wait_seconds=wait)
+
+    def refuse(self) -> None:
+        """Count one that `goes_on` and is not asked for any more."""
+        with self._changed:
+            self._metrics.refused += 1
 
     @property
-    def is_alive(self) -> bool:
-        """Whether requests are still let in and spoken."""
-        return self._steps.is_alive() and not self._is_draining
+    def state(self) -> Literal["ready", "draining", "failing", "failed"]:
+        """Whether requests are let in, and spoken: not while all fail, and never again once the scheduler has."""
+        if self._has_failed:
+            return "failed"
+        return "draining" if self._is_draining else "failing" if self._health.is_failing else "ready"
 
     def drain(self, timeout: float) -> bool:
         """Let nobody in any more and wait until all requests are spoken; whether that was so within `timeout` seconds.
@@ -209,9 +216,9 @@ class Scheduler:
         except Exception as error:
             logger.exception("the scheduler has failed")
             with self._changed:
-                self._is_draining = True
+                self._has_failed = True
                 for task in list(self._tasks.values()):
-                    self._end(task, error)
+                    self._end(task, Failed(str(error)))
 
     def _next_batch(self) -> list[ChunkWork]:
         """What takes the next step, as soon as there is something; empty when the scheduler is closed."""
@@ -265,7 +272,7 @@ class Scheduler:
                 action(batch)
         except Exception as error:
             if len(batch) == 1:
-                self._end(batch[0].task, error)
+                self._fail(batch[0].task, error)
                 return
             for work in batch:
                 self._each_alone_if_they_fail([work], action)
@@ -304,7 +311,7 @@ class Scheduler:
             seconds = time.perf_counter() - started
             self._join(task, work.index, piece)
         except Exception as error:
-            self._end(task, error)
+            self._fail(task, error)
             return
         with self._changed:
             if work.chunk.ids:
@@ -359,6 +366,11 @@ class Scheduler:
             else:
                 self._plan_more(task)
 
+    def _fail(self, task: Task, error: Exception) -> None:
+        failure = Failed(f"the model has failed: {error}")
+        failure.__cause__ = error
+        self._end(task, failure)
+
     def _end(self, task: Task, error: Exception | None = None) -> None:
         """Let a task go: whatever of it is still on its way finds it over."""
         with self._changed:
@@ -366,23 +378,11 @@ class Scheduler:
                 return
             task.is_over = True
             del self._tasks[task.job]
-            self._count_end(task, error)
+            self._health.observe(error)
+            self._metrics.end(error, time.monotonic() - task.submitted)
             self._changed.notify_all()
         task.job.finish(error)
         if isinstance(task.request.text, TextFeed):
             task.request.text.close()
         if task.planner is not self._planners:
             task.planner.shutdown(wait=False)
-
-    def _count_end(self, task: Task, error: Exception | None) -> None:
-        counts = self._metrics
-        match error:
-            case None:
-                counts.completed += 1
-                counts.request_seconds.add(time.monotonic() - task.submitted)
-            case Cancelled():
-                counts.cancelled += 1
-            case DeadlineExceeded():
-                counts.expired += 1
-            case _:
-                counts.failed += 1

@@ -48,16 +48,19 @@ def _model(speaker: Speaker) -> dict[str, Any]:
 
 
 @router.get("/health")
-async def health() -> dict[str, str]:
-    """Whether the process answers."""
-    return {"status": "ok"}
+async def health(speaker: Speaking) -> JSONResponse:
+    """Whether the process answers, and could speak: 503 where only another start helps."""
+    has_failed = speaker.scheduler.state == "failed"
+    return JSONResponse({"status": "failed" if has_failed else "ok"}, 503 if has_failed else 200)
 
 
 @router.get("/ready")
 async def ready(speaker: Speaking) -> JSONResponse:
-    """Whether requests are let in."""
-    alive = speaker.scheduler.is_alive
-    return JSONResponse({"status": "ready" if alive else "draining"}, 200 if alive else 503)
+    """Whether requests are let in and spoken: 503 while the server ends, and while one after the other fails."""
+    state = speaker.scheduler.state
+    reason = {"failing": "the last requests all failed; the log says why", "failed": "it must be started again"}
+    why = {"reason": reason[state]} if state in reason else {}
+    return JSONResponse({"status": state, **why}, 200 if state == "ready" else 503)
 
 
 @router.get("/metrics", response_class=Response)

@@ -18,7 +18,7 @@ from zipvoice.server.errors import ApiError, busy, invalid
 from zipvoice.server.request_log import request_id
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.schemas import LiveSettings, Manner, Speech
-from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechJob, SpeechRequest
+from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, Failed, SpeechJob, SpeechRequest
 from zipvoice.server.storage import Storage
 from zipvoice.server.text_feed import TextFeed
 from zipvoice.server.voice_store import VoiceStore, recording_key
@@ -84,7 +84,7 @@ class Speaker:
             stream = manner.stream is not False and options.duration is None
             request = SpeechRequest(text, prompt, options, stream=stream, deadline_seconds=seconds, key=key)
             return self.scheduler.submit(request, goes_on=goes_on)
-        except (ValueError, Busy) as error:
+        except (ValueError, Busy, Failed) as error:
             raise told(error) from None
 
     async def submit_later(self, text: str, prompt: Prompt, manner: Manner, key: str) -> SpeechJob:
@@ -94,7 +94,10 @@ class Speaker:
             try:
                 return self.submit(text, prompt, manner, key, goes_on=True)
             except ApiError as error:
-                if error.status_code != 429 or time.monotonic() > until:
+                if error.status_code != 429:
+                    raise
+                if time.monotonic() > until:
+                    self.scheduler.refuse()
                     raise
                 await asyncio.sleep(float((error.headers or {})["Retry-After"]))
 

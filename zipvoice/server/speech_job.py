@@ -42,11 +42,16 @@ class Cancelled(Exception):  # noqa: N818, an outcome rather than an error
     """The request was cancelled, by who made it or because the scheduler closes."""
 
 
+class Failed(RuntimeError):  # noqa: N818, an outcome like the others
+    """The model or its vocoder failed, which is no fault of the request, whatever they raised."""
+
+
 class SpeechJob:
     """The sound of a request as it is made: iterate over its parts, in a thread or in an event loop.
 
     Iterating raises ValueError for a text that cannot be spoken, after the parts before it, and so it does
-    `DeadlineExceeded` and `Cancelled`. Leave a job by its end or with `cancel`; as a context it cancels itself.
+    `DeadlineExceeded`, `Cancelled` and `Failed`. Leave a job by its end or with `cancel`; as a context it cancels
+    itself.
 
     Example:
         >>> async with scheduler.submit(SpeechRequest("Hello.", prompt, stream=True)) as job:
