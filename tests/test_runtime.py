@@ -193,3 +193,11 @@ def test_a_vocoder_that_is_not_there_is_named_with_those_that_are():
 )
 def test_a_device_that_is_no_cpu_is_an_accelerator(device, elsewhere):
     assert ComputedBy("any", device).on_accelerator == elsewhere
+
+
+def test_onnxruntime_keeps_no_record_of_its_use(tmp_path):
+    """Newer ones do, in the folder of its user, and report it over the network unless they are told not to."""
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", "import zipvoice, onnxruntime"], env=environment, check=True)
+    assert not list(tmp_path.iterdir())

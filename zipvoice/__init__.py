@@ -10,7 +10,10 @@
 >>> zipvoice.sherpa("exported")  # texts and voices for sherpa-onnx
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would report its use over the network
 
 if TYPE_CHECKING:
     from zipvoice.audio.files import Audio as Audio
