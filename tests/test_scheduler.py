@@ -515,6 +515,7 @@ def test_cancelling_closes_the_text(make, model, prompt):
         (["Yes. No. Perhaps we shall see."], ["Yes. No. Perhaps we shall see."]),
         (["今天天气很好我们出去走一走吧。明天再说"], ["今天天气很好我们出去走一走吧。", "明天再说"]),
         ([""], []),
+        (["Hello to all of you! \ud83d", "\ude00\ud83d", "\ude01"], ["Hello to all of you!", " \U0001f600\U0001f601"]),
     ],
 )
 def test_a_clause_is_whole_when_the_next_one_begins(written, clauses):

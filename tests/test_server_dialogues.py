@@ -221,6 +221,17 @@ def test_a_storage_that_hangs_is_told_and_holds_up_nothing_else(single, tmp_path
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "zipvoice-storage")
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "/voices"), TimeoutError("too slow")])
+def test_a_storage_that_fails_is_told_in_a_line_without_its_place(caplog, error):
+    def fail():
+        raise error
+
+    with pytest.raises(ApiError) as caught:
+        asyncio.run(storage.Storage().read(fail))
+    assert (caught.value.status_code, caught.value.code) == (503, "storage_unavailable")
+    assert "/voices" not in caught.value.message and "Traceback" not in caplog.text
+
+
 def test_voices_are_written_one_at_a_time():
     calls, going, most = storage.Storage(), [], []
 

@@ -158,6 +158,24 @@ def test_what_is_left_of_a_text_that_failed_is_not_spoken_and_the_next_one_is(li
     assert messages[-1]["utterance_index"] == 1 and sound
 
 
+def test_a_character_in_two_messages_is_one(live, server):
+    for text in ("Yes, I do. \ud83d", "\ude00 And you?"):
+        say(live, type="input.text", text=text)
+    say(live, type="input.done")
+    messages, sound = until(live, "session.done")
+    assert messages[0]["sentence_text"] in ("Yes, I do. \ud83d", "Yes, I do. \U0001f600 And you?")
+    assert messages[1]["error"] is None and len(sound) == len(spoken(server, "Yes, I do. \U0001f600 And you?"))
+
+
+@pytest.mark.parametrize("texts", [("Yes, I do. \ud83d", " And you?"), ("Yes, I do. ", "\ude00"), ("\ud83d",)])
+def test_half_a_character_is_told(live, texts):
+    for text in texts:
+        say(live, type="input.text", text=text)
+    say(live, type="input.done")
+    messages, _ = until(live, "session.done")
+    assert "half a character" in messages[-2]["error"]["message"]
+
+
 def test_pages_from_elsewhere_are_refused(server):
     with pytest.raises(InvalidStatus) as caught:
         connect(server.url.replace("http", "ws") + "/v1/audio/speech/stream", origin="https://evil.example")
@@ -215,6 +233,8 @@ def test_home_assistant_streams(server):
 def test_home_assistant_is_told_what_is_wrong(server):
     (answer,) = wyoming(server, Synthesize("Yes.", voice=SynthesizeVoice(name="nobody")), last=Error)
     assert "there is no voice 'nobody'" in Error.from_event(answer).text
+    (answer,) = wyoming(server, Synthesize("Yes.", voice=SynthesizeVoice(language="tlh")), last=Error)
+    assert "'tlh'" in Error.from_event(answer).text
     (answer,) = wyoming(server, Synthesize("?"), last=Error)
     assert Error.from_event(answer).code == "invalid_text"
 

@@ -44,6 +44,12 @@ def test_every_field_of_the_page_has_a_label():
     assert set(fields) == {*re.findall(r'<label for="([\w-]+)"', page), *wrapped}
 
 
+def test_no_button_is_disabled_and_loses_the_focus():
+    """They are marked by aria-disabled."""
+    assert not re.search(r"\.disabled\b", text_of("app.js"))
+    assert not re.search(r"\sdisabled\b", text_of("index.html"))
+
+
 def test_the_routes_of_the_page_are_routes_of_the_server(server):
     script = text_of("app.js")
     paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
@@ -135,6 +141,31 @@ def test_it_shows_the_sound_before_the_end_and_stops_when_told(page):
     assert page.is_hidden("#result") and page.is_enabled("#speak")
 
 
+def focused(page) -> str:
+    return page.evaluate("document.activeElement.id || document.activeElement.tagName")
+
+
+@browsers
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_focus_stays_where_a_key_was_pressed(page):
+    choose(page, steps="1")
+    page.fill("#text", "It was a long day, and nobody knew how it would end. " * 12)
+    for _ in range(2):  # the second one does nothing
+        page.press("#speak", "Enter", no_wait_after=True)
+    page.wait_for_selector("#told:text-matches('^Speaking')", timeout=90_000)
+    assert focused(page) == "speak"
+    page.press("#stop", "Enter")
+    page.wait_for_selector("#told:text-is('Stopped.')")
+    assert focused(page) == "stop" and page.is_enabled("#speak")
+    page.fill("#text", HELLO)
+    spoken(page)
+    page.focus("#download")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#result:not([hidden])", timeout=90_000)
+    assert focused(page) == "speak"
+
+
 @browsers
 @pytest.mark.browser
 @pytest.mark.slow
@@ -191,4 +222,5 @@ def test_it_keeps_a_voice_speaks_a_dialogue_with_it_and_deletes_it(page, server,
     page.on("dialog", lambda dialog: dialog.accept())
     page.click("[aria-label='Delete page-voice']")
     page.wait_for_selector("text=page-voice is deleted")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Hear ")
     assert "page-voice" not in httpx.get(f"{server.url}/v1/audio/voices?legacy=true").json()["voices"]

@@ -86,6 +86,11 @@ def test_a_file_of_keys_has_one_in_each_line_that_is_no_remark(tmp_path):
     path.write_text("# for the phone\n one \n\ntwo#2\n#three\n")
     assert ServerOptions(api_key_file=path).keys() == ("one", "two#2")
     assert ServerOptions(api_key=" own ", api_key_file=path).keys() == ("own", "one", "two#2")
+    path.write_bytes(b"\xef\xbb\xbfone\r\n")  # as editors of Windows save it
+    assert ServerOptions(api_key_file=path).keys() == ("one",)
+    path.write_text("one", encoding="utf-16")
+    with pytest.raises(ValueError, match="keys is not UTF-8; save it as such"):
+        ServerOptions(api_key_file=path).keys()
     path.write_text("# none yet\n\n")
     with pytest.raises(ValueError, match="holds no key; write one on a line of its own"):
         ServerOptions(api_key_file=path).keys()

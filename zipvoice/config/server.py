@@ -117,10 +117,14 @@ class ServerOptions:
             return True
 
     def keys(self) -> tuple[str, ...]:
-        """All keys that are accepted. Raises ValueError for a file without any."""
+        """All keys that are accepted. Raises ValueError for a file without any, or that is no UTF-8."""
         keys = [self.api_key.strip()] if self.api_key else []
         if self.api_key_file is not None:
-            lines = [line.strip() for line in self.api_key_file.read_text(encoding="utf-8").splitlines()]
+            try:
+                text = self.api_key_file.read_text(encoding="utf-8-sig")
+            except UnicodeDecodeError:
+                raise ValueError(f"{self.api_key_file} is not UTF-8; save it as such") from None
+            lines = [line.strip() for line in text.splitlines()]
             found = [line for line in lines if line and not line.startswith("#")]
             if not found:
                 raise ValueError(f"{self.api_key_file} holds no key; write one on a line of its own")

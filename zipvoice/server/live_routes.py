@@ -55,17 +55,14 @@ class Utterance:
 
     def __init__(self, index: int, feed: TextFeed, job: SpeechJob, settings: LiveSettings) -> None:
         self.index, self.feed, self.job, self.settings = index, feed, job, settings
-        self.text = ""
 
     def write(self, text: str) -> None:
         """Add text; that of an utterance which failed is not spoken, and its end was told."""
-        self.text += text
         with suppress(ValueError):
             self.feed.write(text)
 
     def cancel(self) -> None:
-        self.feed.close()
-        self.job.cancel()
+        self.job.cancel()  # closes its text, which by itself would be one that failed
 
 
 class LiveSession:
@@ -136,7 +133,7 @@ class LiveSession:
         text = message.get("text")
         if not isinstance(text, str):
             raise invalid("text must be a string", "text", "string_type")
-        self.speaker.check_length((self.open.text if self.open else "") + text, "text")
+        self.speaker.check_length((self.open.feed.text if self.open else "") + text, "text")
         if self.open is None:
             self.open = await self._begun()
             self.waiting.append(self.open)
@@ -154,7 +151,7 @@ class LiveSession:
     async def _input_done(self, message: dict[str, Any]) -> None:
         if self.open:
             self.open.feed.end()
-            self.speaker.log_text(self.open.text, self.open.settings.voice)
+            self.speaker.log_text(self.open.feed.text, self.open.settings.voice)
             self.open = None
 
     async def _input_cancel(self, message: dict[str, Any]) -> None:
@@ -194,7 +191,7 @@ class LiveSession:
                 if file is None:
                     file = container(settings.response_format, part.sampling_rate, part.num_channels)
                     about = {"format": settings.response_format, "sample_rate": part.sampling_rate}
-                    await self._send("audio.start", **where, sentence_text=utterance.text, **about)
+                    await self._send("audio.start", **where, sentence_text=utterance.feed.text, **about)
                 held += await asyncio.to_thread(file.add, part)
                 if settings.stream_audio:
                     held, total = b"", total + await self._send_bytes(held)
@@ -215,7 +212,7 @@ class LiveSession:
         return len(data)
 
     async def _send(self, kind: str, **message: Any) -> None:
-        await self._within(self.websocket.send_text(json.dumps({"type": kind, **message}, ensure_ascii=False)))
+        await self._within(self.websocket.send_text(json.dumps({"type": kind, **message})))
 
     async def _within(self, sending: Any) -> None:
         """Send, unless the client takes in nothing."""

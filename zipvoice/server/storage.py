@@ -2,6 +2,7 @@
 """Calls of the storage that keeps voices, which may be slow or hang: nobody waits for it for long."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -20,6 +21,8 @@ LONGEST_SECONDS = 10.0
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 
 class Storage:
     """Threads of its own for the calls of a storage; the end of the process does not wait for those that hang.
@@ -35,7 +38,7 @@ class Storage:
             threading.Thread(target=self._work, name="zipvoice-storage", daemon=True).start()
 
     async def read(self, function: Callable[..., T], *arguments: Any) -> T:
-        """The result of a call. Raises ApiError where the storage does not answer in time."""
+        """The result of a call. Raises ApiError where the storage fails, or does not answer in time."""
         if self._calls.qsize() >= MOST_WAITING:
             raise _silent()
         future, context = Future[T](), copy_context()
@@ -44,6 +47,10 @@ class Storage:
             return await asyncio.wait_for(asyncio.wrap_future(future), LONGEST_SECONDS)
         except asyncio.TimeoutError:
             raise _silent() from None
+        except OSError as error:
+            logger.error("the storage of the voices fails: %s", error)
+            message = "the storage of the voices fails; the log of the server says why"
+            raise ApiError(503, message, "storage_unavailable") from None
 
     async def write(self, function: Callable[..., T], *arguments: Any) -> T:
         """The same for a call that writes, one at a time, so that there are threads for those who read."""

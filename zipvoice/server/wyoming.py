@@ -13,7 +13,7 @@ from typing import Any
 
 import zipvoice
 from zipvoice.audio.files import pcm16
-from zipvoice.server.errors import ApiError, invalid
+from zipvoice.server.errors import invalid
 from zipvoice.server.schemas import Manner
 from zipvoice.server.speaker import Speaker, told
 from zipvoice.server.speech_job import SpeechJob
@@ -57,7 +57,7 @@ async def read_event(reader: asyncio.StreamReader) -> Event | None:
 
 def event_bytes(event: Event) -> bytes:
     """An event as it is sent."""
-    data = json.dumps(event.data, ensure_ascii=False).encode() if event.data else b""
+    data = json.dumps(event.data).encode() if event.data else b""
     head = {"type": event.type, "data_length": len(data), "payload_length": len(event.payload)}
     return json.dumps(head).encode() + b"\n" + data + event.payload
 
@@ -75,8 +75,9 @@ class WyomingServer:
         task = asyncio.current_task()
         assert task is not None
         client = self._clients[task] = _Client(self.speaker, writer)
+        is_one_too_many = len(self._clients) > MAX_CONNECTIONS
         try:
-            while len(self._clients) <= MAX_CONNECTIONS and not self._is_draining:
+            while not (is_one_too_many or self._is_draining):
                 event = await asyncio.wait_for(read_event(reader), IDLE_SECONDS)
                 if event is None:
                     break
@@ -113,8 +114,7 @@ class _Client:
         self.feed: TextFeed | None = None
         self.job: SpeechJob | None = None
         self.name: str | None = None
-        self.text = ""
-        """What is streamed, and the name of the voice that speaks it."""
+        """Of the voice that speaks what is streamed."""
         self.sending: asyncio.Task[bool] | None = None
         self.is_stuck = False
         self.has_failed = False
@@ -136,7 +136,10 @@ class _Client:
         if event.type in answers:
             try:
                 await answers[event.type](event.data)
-            except ApiError as error:
+            except OSError:
+                raise
+            except Exception as problem:
+                error = told(problem)
                 await self._send("error", text=error.message, code=error.code)
                 return event.type != "synthesize"
         return not self.has_failed
@@ -146,7 +149,7 @@ class _Client:
         await self._send("info", tts=[_program(self.speaker, names)])
 
     async def _ping(self, data: dict[str, Any]) -> None:
-        await self._send("pong", **data)
+        await self._send_event(Event("pong", data))
 
     async def _synthesize(self, data: dict[str, Any]) -> None:
         if self.feed is not None:
@@ -164,14 +167,13 @@ class _Client:
     async def _start(self, data: dict[str, Any]) -> None:
         await self.cancel()
         self.voice, self.feed = await self._prompt(data), TextFeed()
-        self.name, self.text = (data.get("voice") or {}).get("name"), ""
+        self.name = (data.get("voice") or {}).get("name")
 
     async def _chunk(self, data: dict[str, Any]) -> None:
         text = data.get("text")
         if self.feed is None or self.voice is None or not isinstance(text, str):
             raise invalid("synthesize-chunk follows synthesize-start and has a text", "text")
-        self.text += text
-        if len(self.text) > self.speaker.options.max_characters:
+        if len(self.feed.text + text) > self.speaker.options.max_characters:
             await self.cancel()
             raise invalid("the text is too long", "text", "text_too_long")
         with suppress(ValueError):  # what is left of a text that failed
@@ -183,7 +185,7 @@ class _Client:
     async def _stop(self, data: dict[str, Any]) -> None:
         if self.feed is not None:
             self.feed.end()
-            self.speaker.log_text(self.text, self.name)
+            self.speaker.log_text(self.feed.text, self.name)
         try:
             if self.sending is not None:
                 await self.sending
@@ -202,10 +204,8 @@ class _Client:
 
     async def cancel(self) -> None:
         """Give up what is being spoken."""
-        if self.feed is not None:
-            self.feed.close()
         if self.job is not None:
-            self.job.cancel()
+            self.job.cancel()  # closes its text, which by itself would be one that failed
         if self.sending is not None:
             self.sending.cancel()
             await asyncio.gather(self.sending, return_exceptions=True)

@@ -234,14 +234,19 @@ function request() {
   return ["v1/audio/dialogue", { turns, ...asked() }];
 }
 
+// A button that cannot be pressed keeps the focus, as one that is disabled does not.
+const enable = (id, on) => $(id).setAttribute("aria-disabled", String(!on));
+
 async function speak() {
+  if ($("speak").getAttribute("aria-disabled") === "true") return;
   stop();
   $("error").hidden = true;
   const abort = new AbortController(), started = performance.now();
   const mine = { abort, player: null };
   running = mine;
-  $("speak").disabled = true;
-  $("stop").disabled = false;
+  enable("speak", false);
+  enable("stop", true);
+  if ($("result").contains(document.activeElement)) $("speak").focus();
   $("result").hidden = $("picture").hidden = true;
   $("told").textContent = "…";
   try {
@@ -276,8 +281,8 @@ async function speak() {
       fail(problem);
     }
   } finally {
-    $("speak").disabled = false;
-    if (running === mine && !mine.player) $("stop").disabled = true;
+    enable("speak", true);
+    if (running === mine && !mine.player) enable("stop", false);
   }
 }
 
@@ -311,7 +316,7 @@ function stop() {
   running?.player?.stop();
   $("player").pause();
   running = null;
-  $("stop").disabled = true;
+  enable("stop", false);
 }
 
 // ---------------------------------------------------------------- voices
@@ -358,7 +363,7 @@ const hear = told(async (id) => {
   stop();
   const mine = { abort: new AbortController(), player: null };
   running = mine;
-  $("stop").disabled = false;
+  enable("stop", true);
   const path = `v1/audio/voices/${encodeURIComponent(id)}/preview?response_format=wav`;
   const sound = await ask(path, { signal: mine.abort.signal }).then((answer) => answer.blob()).catch((problem) => {
     if (running === mine) stop();
@@ -374,6 +379,7 @@ const remove = told(async (id) => {
   if (!confirm(`Delete the voice ${id} from the server?`)) return;
   await ask(`v1/audio/voices/${encodeURIComponent(id)}`, { method: "DELETE" });
   await listVoices();
+  $("voices").querySelector("button").focus(); // the one that was pressed is gone
   $("told").textContent = `${id} is deleted.`;
 });
 
@@ -475,6 +481,7 @@ const connect = told(async () => {
     $("tab-text").hidden = true;
     choose($("tab-dialogue"));
   }
+  if ($("key-form").contains(document.activeElement)) tabs.find((tab) => tab.tabIndex === 0).focus();
   $("key-form").hidden = true;
 });
 
@@ -490,7 +497,7 @@ tabs.forEach((tab, i) => {
   });
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !$("speak").hidden && !$("speak").disabled) speak();
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !$("speak").hidden) speak();
   if (event.key === "Escape") stop();
 });
 $("speak").addEventListener("click", speak);
