@@ -65,6 +65,13 @@ def test_a_mistake_is_one_line_with_status_2(line, told, capsys):
     assert found.err == f"zipvoice {command}: {told} `zipvoice {command} --help` explains\n"
 
 
+def test_a_signal_while_the_line_is_read_is_no_mistake(monkeypatch, capsys):
+    monkeypatch.setattr("tyro.cli", lambda *_, **__: sys.exit(143))
+    with pytest.raises(SystemExit) as end:
+        main(["serve"])
+    assert end.value.code == 143 and capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("settings", [{"PYTHONIOENCODING": "ascii"}, {"COLUMNS": "30"}, {"FORCE_COLOR": "1"}])
 def test_a_terminal_of_any_kind_shows_the_same_line(settings):
     command = [sys.executable, "-m", "zipvoice", "train", "--model.fm-decoder-num-layer", "x"]

@@ -95,8 +95,9 @@ def parse(
         with redirect_stderr(said), _wide_terminal():
             return tyro.cli(kind, prog=f"zipvoice {name}", args=arguments, **settings)
     except SystemExit:
-        options = [respelled(option, spelled) for option in options_of(kind, default, config)]
-        note(usage_error(said.getvalue(), name, options, spelled))
+        if said.getvalue():  # and not at a signal
+            options = [respelled(option, spelled) for option in options_of(kind, default, config)]
+            note(usage_error(said.getvalue(), name, options, spelled))
         raise
 
 
