@@ -36,7 +36,7 @@ def guarded(tmp_path_factory):
     """A server with keys and short patience."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "keys").write_text("# ours\nother\n\n sesame \n")
-    options = ("--api-key-file", str(folder / "keys"), "--wyoming", "0")
+    options = ("--api-key-file", str(folder / "keys"), "--wyoming", "0", "--skip-unknown")
     running = server_process.start(folder, *options, *QUICK_LIMITS)
     yield running
     assert running.end() == 0
@@ -213,6 +213,11 @@ def test_garbage_on_a_websocket_ends_it(guarded, http):
 def test_a_long_text_is_refused(http):
     refused = http.post("/v1/audio/speech", json={"input": "a " * 50_000})
     assert refused.status_code == 400 and refused.json()["error"]["code"] == "text_too_long"
+
+
+def test_a_text_of_which_something_is_left_out_is_not_in_the_log(http):
+    """Nor what is left out; the log is looked at in the end."""
+    assert http.post("/v1/audio/speech", json={"input": "My secret 字.", "num_steps": 1}).status_code == 200
 
 
 def data_url(data: bytes) -> str:

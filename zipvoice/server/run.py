@@ -53,6 +53,8 @@ def serve(
     memory.bound_heaps()
     if options.log_requests or options.log_texts:
         logging.getLogger("zipvoice.server").setLevel(logging.INFO)
+    if not options.log_texts:
+        logging.getLogger("zipvoice.text").setLevel(logging.ERROR)  # it shows what is left out, with what is around it
     with ExitStack() as stack:
         http = stack.enter_context(listening(options.host, options.port))
         wyoming = None
