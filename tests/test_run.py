@@ -185,8 +185,16 @@ def test_dialogue_and_stereo_models_are_made_of_each_other(corpus, finished, tmp
     train(run_config(corpus, dialog, variant="zipvoice_dialog", init_from=str(finished), **settings))
     base, weights = load_file(finished / "model.safetensors"), load_file(dialog / "model.safetensors")
     torch.testing.assert_close(weights["embed.weight"][:-2], base["embed.weight"])
+    stereo = run_config(corpus, tmp_path / "x", variant="zipvoice_dialog_stereo", init_from=str(finished), **settings)
+    data = replace(stereo.data, stereo=True)
     with pytest.raises(ValueError, match="zipvoice_dialog_stereo model cannot start from the weights of a zipvoice"):
-        train(run_config(corpus, tmp_path / "x", variant="zipvoice_dialog_stereo", init_from=str(finished), **settings))
+        train(replace(stereo, data=data))
+    with pytest.raises(ValueError, match=r"this one is zipvoice_dialog_stereo: set it, and prepare .* with --stereo"):
+        train(stereo)
+    with pytest.raises(ValueError, match=r"data\.stereo is for stereo models, and this one is zipvoice: leave it out"):
+        train(run_config(corpus, tmp_path / "x", data=data))
+    with pytest.raises(ValueError, match=r"model\.feat_dim is the number of mel bins, 100, not 80"):
+        train(run_config(corpus, tmp_path / "x", model=replace(SIZES, feat_dim=80)))
 
 
 def test_added_tokens_leave_the_others_as_they_were(corpus, finished, tmp_path):

@@ -26,7 +26,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio, resample
-from zipvoice.audio.mel import HOP, SAMPLING_RATE, log_mel
+from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE, log_mel
 from zipvoice.audio.opened import read_span
 from zipvoice.data.manifest import Manifest
 from zipvoice.data.shar import SharFolder, features_with_data, is_shar, read_place, tar_writer
@@ -306,7 +306,10 @@ def load_features(cut: "Cut", width: int) -> Features:
         )
     features = _read_features(cut)
     if features.shape[1] != width:
-        raise ValueError(f"the utterance {cut.id!r} has {features.shape[1]} stored features per frame, not {width}")
+        raise ValueError(
+            f"the utterance {cut.id!r} has {features.shape[1]} stored features per frame, not {width}; prepare the "
+            f"manifest {'with' if width > NUM_MELS else 'without'} --stereo"
+        )
     return features
 
 

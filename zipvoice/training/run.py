@@ -209,8 +209,7 @@ class ModelRun(Run):
         self.teacher = teacher_model(config)
         self.source = source_model(config, self.teacher)
         self.config = inherited(config, self.source)
-        if self.config.model.feat_dim != NUM_MELS:
-            raise ValueError(f"model.feat_dim is the number of mel bins, {NUM_MELS}, not {self.config.model.feat_dim}")
+        _check_features(self.config)
         self.table = token_table(self.config, self.source.table if self.source else None)
 
     def differences(self, exp_dir: Path) -> list[str]:
@@ -266,6 +265,16 @@ class ModelRun(Run):
 
     def publish(self) -> None:
         logger.info("wrote %s", publish(self.config.exp_dir, self.config.save_every))
+
+
+def _check_features(config: RunConfig) -> None:
+    """Raise ValueError for a model that takes other features than its data have."""
+    if config.model.feat_dim != NUM_MELS:
+        raise ValueError(f"model.feat_dim is the number of mel bins, {NUM_MELS}, not {config.model.feat_dim}")
+    is_stereo = config.variant == "zipvoice_dialog_stereo"
+    if config.data.stereo != is_stereo:
+        remedy = "set it, and prepare the data with --stereo" if is_stereo else "leave it out"
+        raise ValueError(f"data.stereo is for stereo models, and this one is {config.variant}: {remedy}")
 
 
 def model_trainer(
