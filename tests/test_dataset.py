@@ -300,7 +300,7 @@ def test_resumed_equals_uninterrupted(larger, num_workers):
     while whole.epoch < 3:
         states.append(whole.state_dict())
         batches.append(next(whole))
-    second = states.index({"epoch": 1, "batches": 0, "world_size": 1})
+    second = next(i for i, state in enumerate(states) if (state["epoch"], state["batches"]) == (1, 0))
     for taken in (0, second // 2, second - 1, second, second + 1):
         data = training(config)
         data.load_state_dict(states[taken])
@@ -311,7 +311,7 @@ def test_resumed_equals_uninterrupted(larger, num_workers):
 def test_a_position_beyond_the_end_is_an_error(larger):
     data = training(settings(larger))
     data.load_state_dict({"epoch": 0, "batches": 1000, "world_size": 1})
-    with pytest.raises(ValueError, match="have the manifests changed since"):
+    with pytest.raises(ValueError, match="the manifests or the settings of data have changed since; restore them"):
         next(data)
 
 
@@ -359,7 +359,7 @@ def test_another_number_of_ranks_shares_what_is_left_of_the_epoch(larger, before
     earlier = [training(config, rank=rank, world_size=before) for rank in range(before)]
     seen = [utterance for data in earlier for _ in range(2) for utterance in next(data).ids]
     states = [data.state_dict() for data in earlier]
-    assert states == [{"epoch": 0, "batches": 2 * before, "world_size": before}] * before
+    assert states == [{"epoch": 0, "batches": 2 * before, "world_size": before, "max_duration": 2.0}] * before
     later = [training(config, rank=rank, world_size=after) for rank in range(after)]
     for data in later:
         data.load_state_dict(states[0])
@@ -371,7 +371,22 @@ def test_another_number_of_ranks_shares_what_is_left_of_the_epoch(larger, before
     assert len({len(share) for share in shares}) == 1
     seen += [utterance for share in shares for batch in share for utterance in batch.ids]
     assert_all(seen, larger, max(before, after))
-    assert again[0].state_dict() == {"epoch": 1, "batches": 0, "world_size": after}
+    assert again[0].state_dict() == {"epoch": 1, "batches": 0, "world_size": after, "max_duration": 2.0}
+
+
+@pytest.mark.parametrize(("before", "after"), [(2.0, 6.0), (6.0, 2.0), (2.0, 5.0)])
+def test_batches_of_another_length_go_on_at_about_the_same_place(larger, before, after):
+    total = len(one_epoch(training(settings(larger, max_duration=after))))
+    data, places = training(settings(larger, max_duration=before), world_size=2), []
+    while data.epoch == 0:
+        state = data.state_dict()
+        later = training(settings(larger, max_duration=after), world_size=2)
+        later.load_state_dict(state)
+        places.append((later.epoch, later.state_dict()["batches"]))
+        next(later), next(data)
+        assert state["batches"] * before - 2 * after < places[-1][1] * after <= state["batches"] * before or later.epoch
+    assert places[0] == (0, 0) and places == sorted(places) and all(n < total for _, n in places)
+    assert data.state_dict() == {"epoch": 1, "batches": 0, "world_size": 2, "max_duration": before}
 
 
 def test_more_ranks_than_batches_share_the_utterances(manifest):

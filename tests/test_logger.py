@@ -91,6 +91,10 @@ def test_records_are_lines_of_json_and_can_be_cut_off(tmp_path):
     truncate(tmp_path / "log.jsonl", 2)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines == [{"kind": "train", "step": 1, "loss": 1.0}, {"kind": "train", "step": 2, "loss": 0.5}]
+    for damage in ("\0\0\n", "[]\n", "{}\n"):  # as a machine that lost its power leaves it
+        (tmp_path / "log.jsonl").write_text(damage)
+        with pytest.raises(ValueError, match=r"log\.jsonl is damaged .*; move it away"):
+            truncate(tmp_path / "log.jsonl", 2)
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):

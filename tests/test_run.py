@@ -122,6 +122,7 @@ def test_an_interrupted_run_ends_with_the_status_of_interrupts(corpus, tmp_path,
         ({"model": replace(SIZES, fm_decoder_dim=32)}, "model was"),
         ({"tokenizer": TokenizerConfig("libritts")}, "tokenizer was"),
         ({"average_period": 3}, "average_period was 1, is 3"),
+        ({"optim": OptimizerConfig(freeze=("embed",))}, r"optim\.freeze was \[\], is \['embed'\]"),
         ({"tokens": "dialog_tokens.txt"}, "dialog_tokens.txt differs from"),
     ],
 )
@@ -153,6 +154,8 @@ def test_a_setting_that_is_new_or_gone_is_one_that_differs(tmp_path):
         write_json(before, tmp_path / "run.json")
         with pytest.raises(ValueError, match=words):
             check_unchanged(now, ("model", "objective"), tmp_path, [])
+        with pytest.raises(ValueError, match=r"settings \(objective\.teacher was (None, is t|t, is None)\)"):
+            check_unchanged(now, ("objective.teacher", "optim.freeze"), tmp_path, [])
         check_unchanged(now, ("model", "data"), tmp_path, [])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ class TrainingData:
     ) -> None:
         self.epoch = 0
         self._position = _Position(0, world_size)
-        self._rank, self._world_size = rank, world_size
+        self._rank, self._world_size, self._max_duration = rank, world_size, config.max_duration
         utterances = TokenizedCuts(config, config.train, table, tokenizer, report=rank == 0)
         self._order = _Order(utterances, config, seed if config.shuffle else None)
         self._dataset = _Loading(config, scale)
@@ -88,15 +88,24 @@ class TrainingData:
             self.epoch, self._position = self.epoch + 1, _Position(0, self._world_size)
         return loaded.batch
 
-    def state_dict(self) -> dict[str, int]:
-        """The position in the data: epochs completed, batches that all processes have had of the current one, and the
-        number of processes that its sequence of batches was made for.
+    def state_dict(self) -> dict[str, Any]:
+        """The position in the data: epochs completed, batches that all processes have had of the current one, and what
+        its sequence of batches was made for: their `max_duration` and the number of processes.
         """
-        return {"epoch": self.epoch, "batches": self._position.batches, "world_size": self._position.world_size}
+        batches, world_size = self._position.batches, self._position.world_size
+        return {"epoch": self.epoch, "batches": batches, "world_size": world_size, "max_duration": self._max_duration}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to the position of `state_dict`; the utterances before it are passed over without loading them."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to the position of `state_dict`; the utterances before it are passed over without loading them.
+
+        With another `max_duration` it is the position before which about as many seconds lie.
+        """
         self.epoch, self._position = state["epoch"], _Position(state["batches"], state["world_size"])
+        if (before := state.get("max_duration", self._max_duration)) != self._max_duration:
+            rounds_before = self._position.batches * before / self._max_duration / self._position.world_size
+            self._position = replace(self._position, batches=int(rounds_before) * self._position.world_size)
+            if next(self._order.batches(self.epoch, self._position), None) is None:
+                self.epoch, self._position = self.epoch + 1, replace(self._position, batches=0)
         self._loaded = None
 
 
@@ -149,7 +158,10 @@ def _marked(batches: Iterator[list[TokenizedCut]]) -> Iterator["_Selection"]:
     """Batches, with a mark on the last one."""
     previous = next(batches, None)
     if previous is None:
-        raise ValueError("the epoch ends before the place to go on from; have the manifests changed since?")
+        raise ValueError(
+            "the epoch ends before the place to go on from, so the manifests or the settings of data have changed "
+            "since; restore them, or start another run from the weights of this one (init_from)"
+        )
     for utterances in batches:
         yield _Selection(previous)
         previous = utterances

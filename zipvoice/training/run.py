@@ -201,7 +201,9 @@ def _state_to_resume(run: Run, world: World) -> dict[str, Any] | None:
 class ModelRun(Run):
     """A run of one of the four models."""
 
-    fixed = ("variant", "model", "feature", "tokenizer", "lora", "average_period")
+    fixed = (
+        "variant", "model", "feature", "tokenizer", "lora", "average_period", "optim.freeze", "objective.teacher",
+    )  # fmt: skip
 
     config: RunConfig
 

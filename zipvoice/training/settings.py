@@ -43,8 +43,15 @@ def check_same(config: LoopConfig, step: int) -> None:
 def _changes(config: LoopConfig, exp_dir: Path, names: Sequence[str]) -> list[str]:
     """What differs from the run.json of a folder, of settings by name."""
     before, now = to_dict(read_json(type(config), exp_dir / "run.json")), to_dict(config)
-    changed = [(name, *_differing(before.get(name), now.get(name))) for name in names]
+    changed = [(name, *_differing(_value(before, name), _value(now, name))) for name in names]
     return [f"{name} was {_short(old)}, is {_short(new)}" for name, old, new in changed if old != new]
+
+
+def _value(settings: Any, name: str) -> Any:
+    """A setting by its name, in which dots lead into others."""
+    for part in name.split("."):
+        settings = (settings or {}).get(part)
+    return settings
 
 
 def _differing(before: Any, now: Any) -> tuple[Any, Any]:

@@ -94,7 +94,11 @@ def truncate(path: Path, step: int) -> None:
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         whole = [line for line in lines if line.endswith("\n")]
-        write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
+        try:
+            kept = [line for line in whole if json.loads(line)["step"] <= step]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged ({error}); move it away, training does without") from None
+        write_text(path, "".join(kept))
 
 
 class Samples:
