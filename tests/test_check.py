@@ -17,7 +17,16 @@ from zipvoice.cli import main
 from zipvoice.config.data import CheckOptions, PrepareOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.data.prepare import prepare
-from zipvoice.data.validation.checks import CHARACTER_RATE, SECONDS, Example, Finding, outliers, run_checks, values
+from zipvoice.data.validation.checks import (
+    CHARACTER_RATE,
+    SECONDS,
+    Example,
+    Finding,
+    counts,
+    outliers,
+    run_checks,
+    values,
+)
 from zipvoice.data.validation.report import distributions, plot, render
 from zipvoice.data.validation.stats import CorpusStats, SoundStats, UtteranceStats, measure_corpus, measure_sound
 
@@ -346,6 +355,22 @@ def test_rates_and_channels_are_noted():
     _, found = examine()
     assert [(e.ids, e.detail) for e in found["sampled at less than 24 kHz"].examples] == [(("low",), "16000 Hz")]
     assert ids(found["several channels"]) == ["wide"]
+
+
+def test_utterances_are_counted_by_what_is_known_of_them():
+    some = [
+        utterance("a", sound=SOUND, speaker="anna", unknown=("x", "y")),
+        utterance("b", sound=SOUND, language="en", unknown=("x",)),
+        utterance("c", sound=replace(SOUND, num_channels=2, sampling_rate=8000)),
+        utterance("d"),
+    ]
+    assert counts(some) == {
+        "sampling rates": {"24000 Hz": 2, "8000 Hz": 1},
+        "channels": {"1": 2, "2": 1},
+        "speakers": {"anna": 1},
+        "languages": {"en": 1},
+        "unknown tokens": {"x": 2, "y": 1},
+    }
 
 
 def test_values_leave_out_what_is_not_known():

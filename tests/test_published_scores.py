@@ -198,6 +198,7 @@ class Parted:
         self.spans = spans
 
     def __call__(self, audio: Audio):
+        assert audio.sampling_rate == 16000
         return self.spans
 
 

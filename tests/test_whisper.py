@@ -57,6 +57,16 @@ def test_a_transcript_has_text_words_and_the_mean_probability_of_tokens(fake, tm
     assert [(word.text, word.start, word.end, word.confidence) for word in heard.words] == [("One", 0.0, 0.5, 0.5)]
 
 
+def test_a_recording_is_heard_alike_each_time(fake, tmp_path):
+    whisper = Whisper(folder_with_model(tmp_path / "mine"))
+    whisper.transcribe(Audio(tone(0.5).samples.repeat(2, axis=0), 8000), "en")
+    alike = {"beam_size": 5, "temperature": 0.0, "condition_on_previous_text": False}
+    assert whisper._model.asked == {"language": "en", "word_timestamps": False, **alike}
+    assert whisper._model.heard.shape == (32000,)
+    whisper.transcribe(tone(0.5), words=True, beam_size=1)
+    assert whisper._model.asked == {"language": None, "word_timestamps": True, **alike, "beam_size": 1}
+
+
 def test_the_model_is_named_and_hashed(fake, tmp_path):
     loaded = Whisper(folder_with_model(tmp_path / "mine"))
     assert (loaded.name, loaded.compute_type) == ("mine", "int8")
