@@ -14,6 +14,7 @@ from zipvoice.config.data import CheckOptions, DataConfig, ManifestConfig
 from zipvoice.config.text import TokenizerConfig
 
 pytest.importorskip("lhotse")
+from zipvoice.data import manifest
 from zipvoice.data.corpus_list import checked_cuts
 from zipvoice.data.cuts import listed, load_audio, recorded_audio, recording, two_channels
 from zipvoice.data.mux import TokenizedCuts
@@ -173,3 +174,29 @@ def test_the_end_of_a_segment_may_be_rounded_to_hundredths(folder, end, is_there
 def test_the_first_20_faults_are_told(count, more):
     faults = [f"fault {number}" for number in range(count)]
     assert listed(faults).split("\n  ") == [str(count), *faults[:20], *more]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sources": {"type": "file"}}, "recording.sources must be a list of objects, found {'type': 'file'}"),
+        ({"sources": ["x"]}, "recording.sources must be a list of objects, found ['x']"),
+        ({"transforms": {"a": 1}}, "recording.transforms must be a list of objects, found {'a': 1}"),
+        ({"transforms": ["x"]}, "recording.transforms must be a list of objects, found ['x']"),
+    ],
+)
+def test_sources_and_transforms_are_lists_of_objects(change, message):
+    line = cut_of("a.wav", 1.6)
+    line["recording"] |= change
+    with pytest.raises(ValueError, match=re.escape(message)):
+        manifest.cut_of(json.dumps(line).encode())
+
+
+def test_what_describes_no_cut_or_lies_elsewhere_is_refused():
+    with pytest.raises(ValueError, match=r"expected an object that describes a cut, found \['supervisions'\]"):
+        manifest.cut_of(b'["supervisions"]')
+    line = cut_of("a.wav", 1.6)
+    with pytest.raises(ValueError, match=r"the data are of type \['file'\], and must be in the shard, \['shar'\]"):
+        manifest.description_of(json.dumps(line["recording"]).encode(), "recording")
+    line["recording"]["sources"][0] |= {"type": "shar", "source": ""}
+    assert manifest.description_of(json.dumps(line["recording"]).encode(), "recording").num_samples == 38400

@@ -336,6 +336,9 @@ def zipformer(factors=(1, 2, 1), num_layers=(1, 1, 1), kernels=(3, 3, 3)):
         ({"factors": (1, 4, 1)}, "double up to the middle"),
         ({"num_layers": (1, 1)}, "each stack needs one of each"),
         ({"kernels": (3, 4, 3)}, "odd, not 4"),
+        ({"kernels": (3, -1, 3)}, "odd, not -1"),
+        ({"factors": (1, 2)}, "each stack needs one of each"),
+        ({"factors": (1, 2), "num_layers": (1, 1), "kernels": (3, 3)}, "double up to the middle"),
         ({"num_layers": (1, 0, 1)}, "at least one layer"),
     ],
 )
