@@ -59,6 +59,8 @@ def test_the_command_shows_statistics_of_chosen_modules(halfway, capsys):
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert rows[0][:2] == ["mean", "|mean|"]
     assert [row[:-12] for row in rows[1:]] == [["embed.weight", "weight"], ["embed.weight", "weight", "gradient"]]
+    assert main(["diagnose", *arguments[:-1], "nosuch"]) == 1
+    assert "no module has 'nosuch' in its name (--modules); there are " in capsys.readouterr().err
 
 
 def test_settings_of_the_run_can_be_given_too(halfway, capsys):

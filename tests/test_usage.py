@@ -30,6 +30,12 @@ MISTAKES = [
     ("say hi --solver x", "--solver is one of euler, midpoint, heun, adams-bashforth, mean-flow, not 'x';"),
     ("tokenize x --tokenizer german", f"--tokenizer is one of {TOKENIZERS}, not 'german';"),
     ("finetune x --train y --tokenizer german", f"--tokenizer is one of {TOKENIZERS}, not 'german';"),
+    ("diagnose finite --num-batches 0", "--num-batches must be at least 1, not 0;"),
+    ("evaluate l.tsv f --worst -1", "--worst must be 0 or more, not -1;"),
+    (
+        "evaluate l.tsv f --speaker (",
+        "--speaker '(' is no regular expression: missing ), unterminated subpattern at position 0;",
+    ),
     ("diagnose speed --num-batches 1", "what is one of statistics, finite, memory, not 'speed';"),
     (
         "check x --language de",

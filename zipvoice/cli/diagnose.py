@@ -51,6 +51,8 @@ class Diagnose:
     def __post_init__(self) -> None:
         if self.memory is not None and not self.memory > 0:
             raise ValueError(f"--memory must be above 0, not {self.memory:g}")
+        if self.num_batches < 1:
+            raise ValueError(f"--num-batches must be at least 1, not {self.num_batches}")
 
 
 def diagnose(arguments: list[str]) -> int:
@@ -69,7 +71,11 @@ def _statistics(trainer: "Trainer", command: Diagnose) -> int:
 
     batches = _batches(trainer, command)
     found = diagnose(trainer.model, trainer.objective, batches, trainer.generator, trainer.precision)
-    sys.stdout.write(table(item for item in found if command.modules in item.name) + "\n")
+    chosen = [item for item in found if command.modules in item.name]
+    if not chosen:
+        outermost = dict.fromkeys(item.name.split(".")[0] for item in found)
+        raise ValueError(f"no module has {command.modules!r} in its name (--modules); there are {', '.join(outermost)}")
+    sys.stdout.write(table(chosen) + "\n")
     return 0
 
 

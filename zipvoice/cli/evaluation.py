@@ -54,6 +54,14 @@ class Evaluate:
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print JSON."""
 
+    def __post_init__(self) -> None:
+        if self.worst < 0:
+            raise ValueError(f"--worst must be 0 or more, not {self.worst}")
+        try:
+            re.compile(self.speaker or "")
+        except re.error as error:
+            raise ValueError(f"--speaker {self.speaker!r} is no regular expression: {error}") from None
+
 
 def evaluate(arguments: list[str]) -> None:
     command = parse(Evaluate, "evaluate", arguments)
