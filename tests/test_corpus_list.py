@@ -108,6 +108,8 @@ def test_an_end_that_was_rounded_up_is_that_of_the_file(folder):
 def test_columns_have_known_names_and_are_all_there(folder):
     with pytest.raises(ValueError, match=r"list\.tsv:1: unknown column 'lang'; did you mean 'language'\?"):
         listed(folder, "id\ttext\taudio\tlang", name="list.tsv")
+    with pytest.raises(ValueError, match=r"list\.tsv:1: the column 'text' stands there twice"):
+        listed(folder, "id\ttext\taudio\ttext", name="list.tsv")
     checked = listed(folder, "id\ttext\taudio\tlanguage", "u\tt\tleft.wav", name="list.tsv")
     assert checked.faults == [f"{folder}/list.tsv:2: 3 tab-separated columns, but 4 column names"]
 

@@ -117,12 +117,14 @@ def _lines(path: Path) -> list[tuple[str, str]]:
 def _tsv_rows(path: Path) -> Iterator[tuple[str, tuple[Sequence[str], list[str]]]]:
     """Place, and names and contents of the columns, of each row."""
     lines = [(place, [column.strip() for column in line.split("\t")]) for place, line in _lines(path)]
-    names: Sequence[str] | None = None
+    names: list[str] | None = None
     if lines and {"id", "text"} <= set(lines[0][1]):
         (place, names), *lines = lines
         for name in names:
             if name not in KEYS:
                 raise ValueError(f"{place}: unknown column {name!r}{suggestion(name, KEYS)}")
+            if names.count(name) > 1:
+                raise ValueError(f"{place}: the column {name!r} stands there twice")
     return ((place, (names or (), columns)) for place, columns in lines)
 
 
