@@ -126,6 +126,8 @@ def test_slow_speech_does_not_become_long_silence(synthesizer):
     slow, normal = (joined(synthesizer.joined_pieces([piece], replace(FAST, speed=speed))) for speed in (0.5, 1.0))
     assert slow.seconds == pytest.approx(3.0)
     assert normal.seconds == pytest.approx(5.0)
+    on_request = joined(synthesizer.joined_pieces([piece], replace(FAST, remove_long_silence=True)))
+    assert np.array_equal(on_request.samples, slow.samples)
 
 
 def test_nothing_but_silence_between_speech_survives():
