@@ -53,6 +53,13 @@ def test_pieces_start_where_they_are_in_the_input():
             assert text[segment.start :].startswith(segment.text.strip()), segment
 
 
+@pytest.mark.parametrize("text", ["We met at the 茶馆 on Monday and had tea.", "他走了。 We met at the 茶馆 on Monday."])
+def test_chinese_words_in_english_start_where_they_are_in_the_input(text):
+    found = segments(parse(text))
+    assert [segment.kind for segment in found][-3:] == ["en", "zh", "en"]
+    assert all(text[segment.start :].startswith(segment.text.strip()) for segment in found)
+
+
 def test_readings_name_their_rule():
     found = [(reading.rule, reading.words) for reading in readings("9:00-18:00，¥100元，3-5天，1/2")]
     assert [rule for rule, _ in found] == ["time", "span", "time", "quantity", "range", "fraction"]
