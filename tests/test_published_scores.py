@@ -14,7 +14,7 @@ from small_judges import SMALL, small_head, write_ecapa, write_hubert, write_utm
 from zipvoice.audio.files import Audio, write
 from zipvoice.cli import main
 from zipvoice.config.evaluation import SuiteOptions
-from zipvoice.evaluation import diarization, paraformer
+from zipvoice.evaluation import diarization, paraformer, recognizers
 from zipvoice.evaluation.dialogue import (
     CpSimilarityJudge,
     CpWordErrorJudge,
@@ -308,6 +308,38 @@ def test_recordings_are_heard_at_16_khz_by_filter_or_by_spectrum():
     assert np.array_equal(at_16k(noise(), fourier=True), noise().samples[0])
     with pytest.raises(ValueError, match="silent"):
         at_16k(noise(level=0.0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds", "is_asked"),
+    [({"language": "en"}, 30, True), ({"language": "en", "chunked": True}, 31, True), ({}, 31, False)],
+)
+def test_a_pipeline_searches_greedily_and_hears_its_length(monkeypatch, tmp_path, settings, seconds, is_asked):
+    pytest.importorskip("torch")
+    made, heard = [], []
+    config = SimpleNamespace(suppress_tokens=[1])
+
+    def pipeline(task, **given):
+        def hear(sound, **asked):
+            heard.append((len(sound["raw"]), sound["sampling_rate"], asked))
+            return {"text": "well"}
+
+        hear.model = SimpleNamespace(generation_config=config)
+        made.append((task, given))
+        return hear
+
+    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(pipeline=pipeline))
+    monkeypatch.setattr(recognizers, "version", lambda name: "5")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    recognizer = TransformersRecognizer(tmp_path, **settings)
+    assert recognizer.hear(noise(31)) == "well"
+    greedy = {"generate_kwargs": {"language": "en", "task": "transcribe", "num_beams": 1}}
+    assert heard == [(seconds * 16000, 16000, greedy if is_asked else {})]
+    ((task, given),) = made
+    assert (task, given["model"], given["device"]) == ("automatic-speech-recognition", str(tmp_path), "cpu")
+    is_chunked = "chunked" in settings
+    assert (given.get("chunk_length_s"), config.suppress_tokens) == ((30, None) if is_chunked else (None, [1]))
+    assert recognizer.by.detail == "transformers 5, greedy"
 
 
 def test_networks_of_a_pipeline_are_found_around_its_file(tmp_path):

@@ -53,7 +53,9 @@ def test_pieces_start_where_they_are_in_the_input():
             assert text[segment.start :].startswith(segment.text.strip()), segment
 
 
-@pytest.mark.parametrize("text", ["We met at the 茶馆 on Monday and had tea.", "他走了。 We met at the 茶馆 on Monday."])
+@pytest.mark.parametrize(
+    "text", ["We met at the 茶馆 on Monday and had tea.", "他走了。 We met at the 茶馆 on Monday."]
+)
 def test_chinese_words_in_english_start_where_they_are_in_the_input(text):
     found = segments(parse(text))
     assert [segment.kind for segment in found][-3:] == ["en", "zh", "en"]
