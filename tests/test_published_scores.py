@@ -14,7 +14,7 @@ from small_judges import SMALL, small_head, write_ecapa, write_hubert, write_utm
 from zipvoice.audio.files import Audio, write
 from zipvoice.cli import main
 from zipvoice.config.evaluation import SuiteOptions
-from zipvoice.evaluation import diarization, paraformer, recognizers
+from zipvoice.evaluation import diarization, paraformer, recognizers, suites
 from zipvoice.evaluation.dialogue import (
     CpSimilarityJudge,
     CpWordErrorJudge,
@@ -243,6 +243,26 @@ def test_every_suite_is_settled_and_has_known_metrics():
     for name in SUITES:
         found = settled(name, SuiteOptions())
         assert set(found.metrics) <= set(METRICS), name
+
+
+@pytest.mark.parametrize(
+    ("metric", "quirks", "is_long_scored", "how"),
+    [
+        ("wer", "none", True, None),
+        ("wer", "skip-over-30s", False, "only recordings up to 30 s"),
+        ("cpwer", "none", True, "cpWER, speakers by tags"),
+        ("cpwer", "turn-parity", True, "cpWER, turns alternate"),
+        ("cpwer", "skip-over-30s", False, "only recordings up to 30 s"),
+    ],
+)
+def test_judges_of_words_have_the_quirks_that_are_asked_for(monkeypatch, metric, quirks, is_long_scored, how):
+    text = "[S1] one [S2] two"
+    monkeypatch.setitem(suites.RECOGNIZERS, "whisper", lambda options: Ear(text))
+    monkeypatch.setattr(suites, "_recognizer", suites._recognizer.__wrapped__)
+    (judge,) = suites.make_judges(settled("offline", SuiteOptions(metrics=(metric,), quirks=(quirks,))), [])
+    scored = [bool(judge(Expected("a", text), noise(seconds)).scores) for seconds in (30, 30.1)]
+    assert scored == [True, is_long_scored]
+    assert how is None or any(how in (by.model, by.detail) for by in judge.by)
 
 
 def test_published_figures_stand_beside_those_of_result_files(tmp_path, capsys):
