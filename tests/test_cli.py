@@ -563,6 +563,7 @@ def test_all_rows_whose_voice_is_missing_are_named(folder, capsys):
         ),
         (["check", "x.tsv", "--min-len", "nan"], 1, "min_len must be 0 or more, not nan"),
         (["check", "x.tsv", "--num-workers", "-1"], 1, "num_workers must be 0 or more, not -1"),
+        (["finetune", "a", "--train", "x", "--init-from", "b"], 1, "starts from a: leave out --init-from b"),
         (["prepare", "x.tsv", "--num-workers", "-1"], 1, "num_workers must be 0 or more, not -1"),
         (["prepare", "x.tsv", "--prefix", "a/b"], 1, "prefix is a part of the names of files, not 'a/b'; --output-dir"),
         (["evaluate", "list.tsv", "results", "--suite", "foo"], 1, "there is no suite 'foo'; known: offline"),

@@ -46,6 +46,8 @@ class FineTune:
 
 def finetune(arguments: list[str]) -> int:
     command = parse(FineTune, "finetune", arguments, spelled=TOKENIZER, of_run=True)
+    if command.run.init_from is not None:
+        raise ValueError(f"fine-tuning starts from {command.base}: leave out --init-from {command.run.init_from}")
     from zipvoice.training.run import train as run_training
 
     replayed = [ManifestConfig(path, replay=command.replay_share / len(command.replay)) for path in command.replay]
