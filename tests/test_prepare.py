@@ -70,7 +70,7 @@ def cuts_of(prepared) -> list:
         ("u\ttext\t", "the audio file is empty"),
         ("good\ttext\ta.wav", "the id 'good' was used before, at {list}:1"),
         ("u\ttext\tmissing.wav", "there is no file {folder}/missing.wav"),
-        ("u\ttext\tlist.tsv", "{folder}/list.tsv is not readable as audio"),
+        ("u\ttext\tlist.tsv", "{folder}/list.tsv is not readable as audio: Format not recognised; known formats are"),
         ("u\ttext\tempty.wav", "{folder}/empty.wav holds no samples"),
         ("u\ttext\ta.wav\t0.5\t0.5", "the segment from 0.5 to 0.5 s must have 0 <= start < end"),
         ("u\ttext\ta.wav\t-1\t0.5", "the segment from -1.0 to 0.5 s"),

@@ -29,6 +29,8 @@ ENCODINGS = {
 
 MOST_CHANNELS = {"VORBIS": 255}
 """By the specification of the codec; libsndfile tells of more in those that are not here."""
+ADVISING = 512
+"""Bytes at the beginning of a file that tell web pages and the like."""
 UNRECOGNISED_FORMAT = 1
 """libsndfile's error code for content of no format it knows."""
 
@@ -126,7 +128,7 @@ def decode(data: bytes, name: str = "the audio") -> Audio:
             decoded = np.concatenate([np.empty((0, sound.channels), np.float32), *blocks(sound)])
             samples, rate = np.ascontiguousarray(decoded.T), sound.samplerate
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{name} is not readable as audio: {_reason(error)}; {_advice(data, error)}") from None
+        raise unreadable(name, data[:ADVISING], error) from None
     if samples.shape[1] == 0:
         raise ValueError(f"{name} holds no samples; record or download it again")
     if not np.isfinite(samples).all():
@@ -193,9 +195,12 @@ def resample(audio: Audio, sampling_rate: int) -> Audio:
     return Audio(np.ascontiguousarray(wave.T), sampling_rate, audio.words)
 
 
-def _advice(data: bytes, error: soundfile.LibsndfileError) -> str:
-    """What to do about content that is not audio."""
-    start = data[:512].lstrip().lower()
+def unreadable(name: str, start: bytes, error: soundfile.LibsndfileError) -> ValueError:
+    """The error for content that is not audio, with what to do by its first `ADVISING` bytes."""
+    return ValueError(f"{name} is not readable as audio: {_reason(error)}; {_advice(start.lstrip().lower(), error)}")
+
+
+def _advice(start: bytes, error: soundfile.LibsndfileError) -> str:
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "it is a web page: download the recording itself, not its page"
     if start.startswith(b"version https://git-lfs"):

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import soundfile
 
+from zipvoice.audio.files import ADVISING, unreadable
 from zipvoice.audio.opened import open_sound
 from zipvoice.data.schema import is_name, place, shown
 
@@ -119,8 +120,10 @@ def opened_sound(path: str | os.PathLike[str]) -> AbstractContextManager[soundfi
 @contextmanager
 def decoded_sound(content: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
     """The sound of a file's content, which is closed at the end. Raises ValueError with the name if it is no audio."""
+    start = content.read(ADVISING)
+    content.seek(0)
     try:
         with content, open_sound(content, name) as sound:
             yield sound
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{name} is not readable as audio ({error.error_string})") from None
+        raise unreadable(name, start, error) from None
