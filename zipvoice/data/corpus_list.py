@@ -33,6 +33,8 @@ COLUMNS = ("id", "text", "audio", "start", "end")
 """The columns of a TSV file without a line of column names: the first three, or all."""
 ROUNDING_SECONDS = 0.01
 """A segment may end this much after its file: times in corpora are often rounded to two places."""
+SHOWN_FAULTS = 20
+"""Of a long list of bad utterances the first ones teach what is wrong."""
 
 T = TypeVar("T")
 
@@ -88,6 +90,12 @@ def each(check: Callable[[Any], T], placed: Iterable[tuple[str, Any]]) -> Checke
         except ValueError as error:
             faults.append(f"{place}: {error}")
     return Checked(good, faults)
+
+
+def listed(faults: Sequence[str]) -> str:
+    """The end of a message: how many faults there are, and the first of them."""
+    more = [f"... and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
+    return "\n  ".join([str(len(faults)), *faults[:SHOWN_FAULTS], *more])
 
 
 def _unique(checked: Checked[T], name: Callable[[T], str]) -> Checked[T]:

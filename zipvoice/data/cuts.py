@@ -14,7 +14,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -44,8 +44,6 @@ TOLERANCE = 0.05
 """Seconds by which times of cuts, supervisions and recordings may differ."""
 LONGER = 0.25
 """Seconds that a file may have beyond what a manifest says: the delay of codecs."""
-SHOWN_FAULTS = 20
-"""Of a long list of bad utterances the first ones teach what is wrong."""
 
 
 def require_lhotse() -> Any:
@@ -182,12 +180,6 @@ def recording_of(cut: "Cut") -> "Recording":
     if getattr(cut, "recording", None) is None:
         raise ValueError(f"the cut {cut.id!r} is not part of one recording")
     return cut.recording
-
-
-def listed(faults: Sequence[str]) -> str:
-    """The end of a message: how many faults there are, and the first of them."""
-    more = [f"... and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
-    return "\n  ".join([str(len(faults)), *faults[:SHOWN_FAULTS], *more])
 
 
 def stored_tokens(cut: "Cut") -> list[str] | None:

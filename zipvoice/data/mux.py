@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zipvoice.audio.mel import SAMPLING_RATE, num_frames
 from zipvoice.config.data import DataConfig, ManifestConfig
-from zipvoice.data.cuts import listed, make_tokens, read_cuts, spoken, stored_tokens
+from zipvoice.data.corpus_list import listed
+from zipvoice.data.cuts import make_tokens, read_cuts, spoken, stored_tokens
 from zipvoice.data.manifest import Manifest, placed_lines
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import Tokenizer

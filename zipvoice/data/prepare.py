@@ -25,12 +25,11 @@ from tqdm import tqdm
 from zipvoice.config.data import PrepareOptions
 from zipvoice.config.strict_json import read_json, write_json
 from zipvoice.config.text import TokenizerConfig
-from zipvoice.data.corpus_list import Checked, audio_files, checked_cuts, each
+from zipvoice.data.corpus_list import Checked, audio_files, checked_cuts, each, listed
 from zipvoice.data.cuts import (
     audio_writer,
     extract_features,
     feature_writer,
-    listed,
     make_tokens,
     read_cuts,
     with_tokens,
