@@ -24,6 +24,15 @@ def history(num_steps, seed=0):
     return [{"w": walk[step], "n": torch.tensor(step)} for step in range(num_steps + 1)]
 
 
+def test_an_average_takes_in_every_step_at_most():
+    with pytest.raises(ValueError, match="average_period must be at least 1, not 0"):
+        RunningAverage({}, 0)
+    average = RunningAverage({"w": torch.zeros(1)}, 1)
+    for step in (1, 2, 3):
+        average.update({"w": torch.tensor([float(step)])}, step)
+    assert average.state_dict()["w"].item() == pytest.approx(2.0)
+
+
 def test_running_average_follows_the_reference():
     case = CASES["avg"]
     average = RunningAverage(on_cpu(weights("avg.init.")), case["average_period"])

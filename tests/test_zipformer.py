@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -345,6 +346,11 @@ def zipformer(factors=(1, 2, 1), num_layers=(1, 1, 1), kernels=(3, 3, 3)):
 def test_impossible_stacks(sizes, message):
     with pytest.raises(ValueError, match=message):
         zipformer(**sizes)
+
+
+def test_positions_have_sines_and_cosines():
+    with pytest.raises(ValueError, match="pos_dim must be even, not 7"):
+        replace(WIDTHS, pos_dim=7)
 
 
 def test_training_routes_agree_with_evaluation():
