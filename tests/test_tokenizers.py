@@ -12,6 +12,7 @@ import pytest
 
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.text import reference_compat
+from zipvoice.text.characters import excerpt, shown
 from zipvoice.text.explain import inspect_text, render, to_json
 from zipvoice.text.language_segments import segments
 from zipvoice.text.markup import parse
@@ -277,3 +278,11 @@ def test_imports_are_lazy():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_messages_show_ten_characters_and_twenty_on_either_side():
+    assert shown("abcdefghijba") == ", ".join(f"'{letter}' (Latin)" for letter in "abcdefghij")
+    assert shown("abcdefghijkl").endswith("'j' (Latin) and 2 more")
+    assert excerpt("x" * 21 + "AB" + "y" * 21, 21, 23) == f"…{'x' * 20}>AB<{'y' * 20}…"
+    assert excerpt("x" * 20 + "AB" + "y" * 20, 20, 22) == f"{'x' * 20}>AB<{'y' * 20}"
+    assert excerpt("a\tb", 1, 2) == "a>␣<b"

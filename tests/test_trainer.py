@@ -260,6 +260,7 @@ def test_weights_whose_validation_loss_is_not_finite_are_not_the_best(tmp_path):
 
 def test_running_loss_follows_the_reference():
     running = RunningLoss(SCHEDULES["running_metrics"]["reset_interval"])
+    assert RunningLoss().keep == running.keep
     for row in SCHEDULES["running_metrics"]["rows"]:
         running.add(Loss(torch.tensor(float(row["loss_per_frame"])), row["frames"]))
         assert running.frames["loss"] == pytest.approx(row["total_frames"])
