@@ -9,7 +9,7 @@ from tiny_models import TINY, make_model
 from zipvoice.cli import bench, main
 from zipvoice.pretrained import load_network, read_directory
 from zipvoice.synthesis import measurement
-from zipvoice.synthesis.measurement import Measurement, fastest, product_shapes
+from zipvoice.synthesis.measurement import Measurement, fastest, processor, product_shapes
 
 ROW = Measurement("onnx", "float32", 2, 300, 0.0123, None, 0.25, 123.4, 267.2)
 
@@ -76,6 +76,13 @@ def test_each_runtime_and_dtype_is_measured_in_a_process_of_its_own(monkeypatch,
     assert "graphs have float32 only" in capsys.readouterr().err
 
 
+def test_a_measurement_that_fails_is_told_with_what_was_measured(monkeypatch, capsys):
+    failed = subprocess.CompletedProcess([], 1, "", "zipvoice: no such thing\n")
+    monkeypatch.setattr(bench.subprocess, "run", lambda line, **settings: failed)
+    assert main(["bench", "m", "--runtime", "onnx", "torch"]) == 1
+    assert "onnx in float32: no such thing" in capsys.readouterr().err
+
+
 def test_a_model_is_measured(tmp_path, capsys):
     make_model(tmp_path, "zipvoice")
     (tmp_path / "model.json").write_text(
@@ -87,3 +94,6 @@ def test_a_model_is_measured(tmp_path, capsys):
     assert list(row) == [each.name for each in fields(Measurement)]
     assert (row["runtime"], row["dtype"]) == ("torch", "float32")
     assert min(row["products_seconds"], row["seconds_per_evaluation"], row["first_audio_seconds"]) > 0
+    assert main(line) == 0
+    out, err = capsys.readouterr()
+    assert out.split()[0] == "runtime" and f"{tmp_path} on {processor()}, " in err

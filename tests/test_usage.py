@@ -6,10 +6,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from zipvoice.cli import main
+from zipvoice.cli.voices import _table
+from zipvoice.synthesis.voices import KnownVoice
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKENIZERS = "emilia, dialog, espeak, libritts, simple"
@@ -108,3 +111,13 @@ def test_no_recipe_and_no_page_spells_the_tokenizer_or_a_source_otherwise():
     for page in pages:
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"--tokenizer\.|--type |tokenizer:|prepare --source", text), page
+
+
+def test_voices_are_a_table_for_people_and_lines_with_tabs_for_programs(monkeypatch):
+    known = [KnownVoice("anna", 3.14, "Hello.", "2026-11-30T01:02:03+00:00"), KnownVoice("b", 12.0, "Bye.", None)]
+    assert _table(known) == "anna\t3.1 s\t2026-11-30 01:02\tHello.\nb\t12.0 s\tin the package\tBye."
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
+    assert _table(known) == (
+        "anna   3.1 s  2026-11-30 01:02  Hello.\n"
+        "b     12.0 s  in the package    Bye."
+    )  # fmt: skip
