@@ -15,8 +15,8 @@ from zipvoice.config.text import TokenizerConfig
 
 pytest.importorskip("lhotse")
 from zipvoice.data import manifest
-from zipvoice.data.corpus_list import checked_cuts
-from zipvoice.data.cuts import listed, load_audio, recorded_audio, recording, two_channels
+from zipvoice.data.corpus_list import checked_cuts, listed
+from zipvoice.data.cuts import load_audio, recorded_audio, recording, two_channels
 from zipvoice.data.mux import TokenizedCuts
 from zipvoice.data.schema import shown
 from zipvoice.data.validation.checks import run_checks

@@ -298,10 +298,9 @@ def load_features(cut: "Cut", width: int) -> Features:
         )
     features = _read_features(cut)
     if features.shape[1] != width:
-        raise ValueError(
-            f"the utterance {cut.id!r} has {features.shape[1]} stored features per frame, not {width}; prepare the "
-            f"manifest {'with' if width > NUM_MELS else 'without'} --stereo"
-        )
+        remedy = f"prepare the manifest {'with' if width > NUM_MELS else 'without'} --stereo"
+        found = f"{features.shape[1]} stored features per frame, not {width}"
+        raise ValueError(f"the utterance {cut.id!r} has {found}; {remedy}")
     return features
 
 
