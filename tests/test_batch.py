@@ -157,6 +157,7 @@ def test_files_that_are_no_lists_are_named(tmp_path):
         ({"ref_audio": "none.wav"}, r"line 4: there is no recording none\.wav"),
         ({"ref_audio": __file__}, r"line 4: .*test_batch\.py is not readable as audio"),
         ({"speed": -2.0}, "line 4: speed must be above 0"),
+        ({"ref_audio": (__file__, __file__)}, "line 4: two recordings are for a dialogue"),
         ({"voice": "kathlen"}, "line 4: there is no voice 'kathlen'; did you mean 'kathleen'"),
         ({"voice": "none.safetensors"}, r"line 4: none\.safetensors: no such voice file"),
     ],

@@ -84,6 +84,10 @@ def test_a_bad_line_of_a_table_is_named(tmp_path, name, content, message):
     [
         ({"text": "half \ud83d of it"}, "the text has half of a character"),
         ({"ref_audio": "a.wav", "ref_text": ["a", "b"]}, "ref_audio and ref_text must both be one, or both be two"),
+        (
+            {"ref_audio": 3 * ["a.wav"], "ref_text": 3 * ["a"]},
+            "ref_audio and ref_text must both be one, or both be two",
+        ),
         ({"ref_audio": ["a.wav", "b.wav"], "ref_text": "a"}, "ref_audio and ref_text must both be one, or both be two"),
         ({"voice": "me", "ref_text": "a"}, "give voice, or ref_audio and ref_text, not both"),
         ({"ref_text": "a"}, "the key 'ref_audio' is missing"),

@@ -238,7 +238,7 @@ def _valid(utterance: Utterance) -> Utterance:
         raise ValueError("give voice, or ref_audio and ref_text, not both")
     if (audio is None) != (text is None):
         raise ValueError(f"the key {'ref_audio' if audio is None else 'ref_text'!r} is missing")
-    if isinstance(audio, tuple) != isinstance(text, tuple):
+    if [len(given) if isinstance(given, tuple) else 1 for given in (audio, text)] not in ([1, 1], [2, 2]):
         raise ValueError("ref_audio and ref_text must both be one, or both be two")
     utterance.options(SynthesisOptions())
     return utterance

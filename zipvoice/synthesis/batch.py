@@ -77,6 +77,8 @@ def check_list(
     def check(utterance: Utterance) -> None:
         check_language(utterance.language_id, synthesizer.tokenizer_config)
         utterance.options(options)
+        if isinstance(utterance.ref_audio, tuple) and not synthesizer.is_dialogue:
+            raise ValueError("two recordings are for a dialogue, and this model has one voice; choose another --model")
         for recording in _several(utterance.ref_audio or ()):
             check_recording(recording)
         if utterance.voice is not None:
