@@ -544,6 +544,7 @@ def test_all_rows_whose_voice_is_missing_are_named(folder, capsys):
         (["dub", "latin.txt", *MACHINE], 1, "latin.txt is not UTF-8 text"),
         (["dub", "one.srt", "--speed", "2", *MACHINE], 1, "in their times; leave out --speed"),
         (["dub", "one.srt", "--duration", "2", *MACHINE], 1, "in their times; leave out --duration"),
+        (["dub", "one.srt", "--raw", *MACHINE], 1, "in their times; leave out --raw"),
         (["dub", "one.srt", "--speaker", "A=lj", "A=heart", *MACHINE], 1, "--speaker gives A more than one voice"),
         (["dub", "one.srt", "--words", "one.srt", *MACHINE], 1, "one.srt is read, and would be replaced; name another"),
         (["say", "hello", *VOICE, *MACHINE, "-o", "./me.wav"], 1, "name another file with --output"),

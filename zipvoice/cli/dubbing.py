@@ -93,8 +93,9 @@ def _check(command: DubCommand) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"--speaker gives {name} more than one voice; leave one")
-    if command.options.speed != SynthesisOptions.speed or command.options.duration is not None:
-        given = "duration" if command.options.duration is not None else "speed"
+    for given in ("duration", "speed", "raw"):
+        if getattr(command.options, given) == getattr(SynthesisOptions, given):
+            continue
         raise ValueError(f"cues are spoken at the pace of the voice, in their times; leave out --{given}")
     spare_inputs(command.result, command.subtitles, command.voice, *(_assignment(item)[1] for item in command.speaker))
 
