@@ -241,12 +241,25 @@ def test_a_file_that_is_no_voice_is_named(synthesizer, tmp_path):
         (np.full((3, 100), math.nan, np.float32), 1.0),
         (np.zeros((3, 100), np.float32), 0.0),
         (np.zeros((3, 100), np.float32), math.nan),
+        (np.zeros((3, 100), np.float32), math.inf),
+        (np.zeros((0, 100), np.float32), 1.0),
+        (np.zeros((3, 50), np.float32), 1.0),
     ],
 )
 def test_a_voice_file_with_impossible_values_is_named(synthesizer, tmp_path, features, gain):
     path = tmp_path / "me.safetensors"
     replace(synthesizer.prompt(tone(0.6), "a low tone"), features=features, gain=gain).save(path)
     with pytest.raises(ValueError, match=r"me\.safetensors is a damaged voice file \((its features are not|.*gain)"):
+        Prompt.load(path)
+
+
+def test_a_voice_file_without_tokens_or_of_another_version_is_named(synthesizer, tmp_path):
+    path = tmp_path / "me.safetensors"
+    replace(synthesizer.prompt(tone(0.6), "a low tone"), tokens=()).save(path)
+    with pytest.raises(ValueError, match=r"me\.safetensors is a damaged voice file \(.*no tokens"):
+        Prompt.load(path)
+    save_file({"features": np.zeros((3, 100), np.float32)}, path, {"format": "zipvoice-voice-2"})
+    with pytest.raises(ValueError, match=r"another version, zipvoice-voice-2, not zipvoice-voice-1"):
         Prompt.load(path)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zipvoice.audio.files import Audio
 from zipvoice.audio.loudness import normalize_rms, rms
-from zipvoice.audio.mel import HOP, SAMPLING_RATE
+from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE
 from zipvoice.audio.silence import remove_silence
 from zipvoice.config.strict_json import from_dict, to_dict
 from zipvoice.config.text import TokenizerConfig
@@ -91,7 +91,12 @@ class Prompt:
                 features = file.get_tensor("features") if names == ["features"] else None
         except (safetensors.SafetensorError, OSError) as error:
             raise ValueError(f"{path} is damaged or no voice file ({error}); save the voice again") from None
-        if metadata.get("format") != FORMAT or features is None:
+        version = metadata.get("format", "")
+        if version != FORMAT and version.startswith(FORMAT.rstrip("1")):
+            raise ValueError(
+                f"{path} is a voice file of another version ({version}, not {FORMAT}); save the voice again"
+            )
+        if version != FORMAT or features is None:
             raise ValueError(f"{path} is no voice file; `zipvoice voice save` makes one from a recording")
         try:
             return _described(features, json.loads(metadata["voice"]))
@@ -111,8 +116,11 @@ class _Description:
 
 def _described(features: NDArray[np.float32], data: object) -> Prompt:
     said = from_dict(_Description, data)
-    if features.ndim != 2 or features.dtype != np.float32 or not np.isfinite(features).all() or not said.gain > 0:
-        raise ValueError("its features are not finite float32 numbers (T, C), or its gain is not positive")
+    is_mel = features.ndim == 2 and len(features) > 0 and features.shape[1] in (NUM_MELS, 2 * NUM_MELS)
+    if not is_mel or features.dtype != np.float32 or not np.isfinite(features).all():
+        raise ValueError("its features are not finite float32 numbers (T, C)")
+    if not 0 < said.gain < math.inf or not said.tokens:
+        raise ValueError("its gain is not positive, or it has no tokens")
     return Prompt(features, said.tokens, said.text, said.gain, said.tokenizer)
 
 
