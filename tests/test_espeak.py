@@ -262,6 +262,18 @@ def test_marks_without_a_gap_behind_them(language, tight, loose):
 
 
 @pytest.mark.parametrize(
+    ("language", "text", "spoken"),
+    [
+        ("de", "kurz", "kˈʊɐts"),
+        ("de", "kurz? Burg", "kˈʊɐts?bˈʊɐk"),
+        ("da", "tredive? Hus", "tʁˈʔaðʋə?hˈʔus"),
+    ],
+)
+def test_phonemes_are_not_taken_for_questions(language, text, spoken):
+    assert "".join(speak(text, language)).replace(" ", "") == spoken.replace(" ", "")
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("so 😂🎉 funny", "so face with tears of joy party popper funny"),

@@ -259,7 +259,7 @@ def test_a_voice_file_without_tokens_or_of_another_version_is_named(synthesizer,
     with pytest.raises(ValueError, match=r"me\.safetensors is a damaged voice file \(.*no tokens"):
         Prompt.load(path)
     save_file({"features": np.zeros((3, 100), np.float32)}, path, {"format": "zipvoice-voice-2"})
-    with pytest.raises(ValueError, match=r"another version, zipvoice-voice-2, not zipvoice-voice-1"):
+    with pytest.raises(ValueError, match=r"another version \(zipvoice-voice-2, not"):
         Prompt.load(path)
 
 

@@ -44,7 +44,7 @@ def speak(text: str, language: str) -> list[str]:
     known = _WORDLESS.sub(_without_mark, _FLAG_OF_TWO.sub(r" \g<0> ", known))
     safe = _with_short_words(_with_loose_dots(_LONG_NUMBER.sub(_spelled, known)), language)
     calls = [call for sentence in sentences(safe) for call in _calls(sentence, language)]
-    spoken = [phonemes(call, language) for call in calls]
+    spoken = [_without_false_marks(phonemes(call, language), language) for call in calls]
     return [symbol for i, symbols in enumerate(spoken) for symbol in (*" "[: i and bool(symbols)], *symbols)]
 
 
@@ -96,6 +96,15 @@ def languages() -> list[str]:
 
 def _language_files() -> list[Path]:
     return [file for file in (_data_folder() / "lang").rglob("*") if file.is_file()]
+
+
+_FALSE_MARKS = {"de": (re.compile(r"\?\?(?=\S)"), "ʊɐ"), "da": (re.compile(r"(?<=[ˈˌ])\?"), "ʔ")}
+"""Phonemes without a sign of their own, which the engine writes as marks: of German *kurz*, of Danish *tredive*."""
+
+
+def _without_false_marks(symbols: list[str], language: str) -> list[str]:
+    mark, sign = _FALSE_MARKS.get(language.lower().split("-")[0], (None, ""))
+    return list(mark.sub(sign, "".join(symbols))) if mark else symbols
 
 
 _FLAG = "🇩🇪"
