@@ -330,7 +330,7 @@ def _whole(text: Text) -> str:
     return text if isinstance(text, str) else "".join(text)
 
 
-_FINAL_PAUSES = re.compile(r"(?:\s*\[pause\b[^\]]*\])+\s*$", re.IGNORECASE)
+_FINAL_PAUSES = re.compile(r"(?<!\s)(?:\s*\[pause\b[^\[\]]*\])+\s*$", re.IGNORECASE)
 
 
 def punctuated(text: str) -> str:

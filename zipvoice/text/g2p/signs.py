@@ -43,7 +43,7 @@ SIGNS = frozenset("<>=|~+$#%&@^\\")
 
 _SIGN = re.compile(r"(?<![\w)])[-−](?=[.,]?\d)|(?<=\d)\s?[*/]\s?(?=\d)|[<>=|~+$#%&@^\\]")
 _BRACKETS = re.compile(r"(?<!\w)<(?=\S)([^<>\n]{1,60})(?<=\S)>(?!\w)")
-_ARROW = re.compile(r"\s*(?:[-=]{1,2}>|<[-=]{1,2}(?=\s))\s*")
+_ARROW = re.compile(r"(?<!\s)\s*(?:[-=]{1,2}>|<[-=]{1,2}(?=\s))\s*")
 _CELSIUS = re.compile(r"(?<=\d)\s?(?:°\s?C(?!\w)|℃)")
 _FAHRENHEIT = re.compile(r"(?<=\d)\s?(?:°\s?F(?!\w)|℉)")
 _NUMERAL = re.compile(r"(?<![\w'’.-])(?=[IVXLC]{2})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?![\w'’-]|\.\w)")
