@@ -66,6 +66,11 @@ def test_a_recogniser_that_is_not_sure_says_so(synthesizer, ear, caplog):
     assert "50 %): a low tone" in caplog.text
 
 
+def test_what_is_heard_in_noise_is_told_in_part(ear):
+    ear.text = "I am sorry. " * 100
+    assert 300 < len(transcript_warning(tone(1.0), "hello there") or "") < 500
+
+
 def test_a_recording_as_voice_needs_no_transcript_where_there_is_an_ear(synthesizer, ear):
     expected = synthesizer.synthesize("hello", tone(0.6), FAST, voice_text="a low tone")
     assert (synthesizer.synthesize("hello", tone(0.6), FAST).samples == expected.samples).all()

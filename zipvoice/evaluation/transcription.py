@@ -6,6 +6,7 @@ package, compares the sounds of the text with what it hears in each frame.
 """
 
 from functools import cache
+from textwrap import shorten
 
 from zipvoice.audio.files import Audio
 from zipvoice.evaluation.alignment import LANGUAGE, fit, text_words
@@ -73,5 +74,10 @@ def transcript_warning(audio: Audio, text: str, language: str = LANGUAGE) -> str
     """What to tell of a recording that does not say `text`, with what is heard if a recogniser is installed."""
     if fits(audio, text, language):
         return None
-    heard = f" but, by {ear().name}, {ear().transcribe(audio).text!r}" if has_ear() else ""
-    return f"does not seem to say {text!r}{heard}; a wrong transcript ruins the speech made from it"
+    heard = f" but, by {ear().name}, {_shown(ear().transcribe(audio).text)}" if has_ear() else ""
+    return f"does not seem to say {_shown(text)}{heard}; a wrong transcript ruins the speech made from it"
+
+
+def _shown(text: str) -> str:
+    """In a message: of noise a recogniser may hear one phrase a hundred times."""
+    return repr(shorten(text, 300, placeholder=" …"))
