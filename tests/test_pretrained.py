@@ -139,7 +139,7 @@ def test_a_truncated_safetensors_file_is_named(directory):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("fm_decoder_dim", 10**6), ("fm_decoder_num_layers", [10**5]), ("text_embed_dim", 10**7), ("pos_dim", -2)],
+    [("fm_decoder_dim", 10**6), ("fm_decoder_num_layers", [10**5]), ("text_embed_dim", 10**7), ("pos_dim", 10**6)],
 )
 def test_sizes_are_compared_with_the_weights_before_a_network_is_made(directory, key, value):
     path = directory / "model.json"
@@ -167,6 +167,9 @@ def test_a_training_folder_without_weights_says_how_to_make_them(directory):
         load_pretrained(directory)
     (directory / "checkpoint-9.pt").touch()
     with pytest.raises(FileNotFoundError, match=rf"zipvoice average --exp-dir {directory}"):
+        load_pretrained(directory)
+    (directory / "velocity.onnx").touch()
+    with pytest.raises(FileNotFoundError, match="it has graphs, which speak on a CPU: leave out --runtime torch"):
         load_pretrained(directory)
 
 

@@ -208,11 +208,13 @@ def weights_path(directory: Path, name: str | os.PathLike[str] | None = None) ->
     for candidate in names:
         if (directory / candidate).is_file():
             return directory / candidate
-    hint = _checkpoint_hint(directory) if name is None else ""
+    hint = _hint_of_others(directory) if name is None else ""
     raise FileNotFoundError(f"{directory} has no {' or '.join(map(str, names))}{hint}")
 
 
-def _checkpoint_hint(directory: Path) -> str:
+def _hint_of_others(directory: Path) -> str:
+    if any(directory.glob("velocity.*")):
+        return "; it has graphs, which speak on a CPU: leave out --runtime torch, --device and --dtype"
     steps = [path.stem.removeprefix("checkpoint-") for path in directory.glob("checkpoint-*.pt")]
     if len(steps) == 1:
         run = f"zipvoice train {directory / 'run.json'} --num-steps {steps[0]}"
