@@ -56,6 +56,7 @@ def test_the_routes_of_the_page_are_routes_of_the_server(server):
     asked = set(re.findall(r"\"(v1/[\w/]+)\"", script))
     assert asked == {"v1/audio/speech", "v1/audio/dialogue", "v1/audio/voices", "v1/models"}
     assert {f"/{path}" for path in asked} <= set(paths)
+    assert not {*PAGE_FILES, "/docs"} & set(paths)  # for people, not for programs
 
 
 def test_the_page_is_served_with_a_policy_that_keeps_it_to_itself(server):
