@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenVINO gives the numbers of the networks at every length, in its own files and in graphs without weights."""
 
+import itertools
 import json
 import shutil
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
+import onnx
 import pytest
 from test_export import LENGTHS, differences
 from tiny_models import make_model, make_vocoder
@@ -19,6 +20,7 @@ from zipvoice.export.weightless import write_model_graphs
 from zipvoice.pretrained import load_network, read_directory
 from zipvoice.runtime import openvino as runtime
 from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
+from zipvoice.runtime.weightless import Header, Parameter, WeightlessGraph
 
 pytest.importorskip("openvino")
 
@@ -65,7 +67,7 @@ def test_trained_models_give_their_numbers(name):
     """But for frames in whose very middle a token ends: OpenVINO rounds double precision to single."""
     network, graphs = (load_model(read_directory(name), kind, device="cpu") for kind in ("torch", "openvino"))
     mixed = WithTextOf(network, graphs)
-    for batch, frames in product((1, 2), (*LENGTHS, 500, 1218)):
+    for batch, frames in itertools.product((1, 2), (*LENGTHS, 500, 1218)):
         assert max(differences(network, mixed, batch, frames)) < 2e-5
     assert mixed.others <= 5  # of some 6000
 
@@ -92,6 +94,44 @@ def test_the_arithmetic_is_what_the_processor_is_made_for_or_what_is_asked_for(m
     assert runtime.OpenVinoEngine().dtype == "float32"
     with pytest.raises(ValueError, match="computes in float32 on this processor, not in bfloat16"):
         runtime.OpenVinoEngine("bfloat16")
+
+
+def product(has_weights):
+    """The graph of y = x @ w + b, with a weight that lies elsewhere, in ONNX's form."""
+    value = onnx.helper.make_tensor_value_info
+    names = [value(name, onnx.TensorProto.FLOAT, ["N", size]) for name, size in (("x", 2), ("y", 3))]
+    weight = onnx.numpy_helper.from_array(np.ones((2, 3), np.float32), "w")
+    if not has_weights:
+        weight.ClearField("raw_data")
+        weight.data_location = onnx.TensorProto.EXTERNAL
+        weight.external_data.add(key="location", value="weights")
+    bias = onnx.numpy_helper.from_array(np.float32([1, 2, 3]), "b")
+    nodes = [onnx.helper.make_node("MatMul", ["x", "w"], ["m"]), onnx.helper.make_node("Add", ["m", "b"], ["y"])]
+    graph = onnx.helper.make_graph(nodes, "product", names[:1], names[1:], [weight, bias])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.helper.set_model_props(model, {"zipvoice.graph": "velocity", "zipvoice.format": "1"})
+    return model
+
+
+def test_a_graph_takes_weights_that_lie_elsewhere(tmp_path):
+    header = Header("velocity", "1", "key", (Parameter("w", (2, 3)),))
+    graph = WeightlessGraph(tmp_path / "a.graph", header, product(has_weights=False).SerializeToString())
+    weight, x = np.arange(6, dtype=np.float32).reshape(2, 3), np.float32([[1, 0], [0, 1], [1, 1]])
+    filled = runtime.OpenVinoEngine("float32", 1).fill(graph, {"w": weight, "more": weight}, "model.pt")
+    assert filled.inputs == {"x"} and filled.precision == "float32"
+    np.testing.assert_allclose(filled({"x": x}), x @ weight + np.float32([1, 2, 3]))
+
+
+def test_a_graph_says_of_itself_what_it_is(tmp_path):
+    path = tmp_path / "velocity.onnx"
+    onnx.save(product(has_weights=True), path)
+    engine = runtime.OpenVinoEngine("float32", 1)
+    np.testing.assert_allclose(engine.open(path, "velocity")({"x": np.float32([[1, 2]])}), [[4, 5, 6]])
+    with pytest.raises(ValueError, match="holds the velocity graph"):
+        engine.open(path, "condition")
+    path.write_text("no graph")
+    with pytest.raises(ValueError, match=r"velocity\.onnx cannot be read as a graph"):
+        engine.open(path, "velocity")
 
 
 SPOILT = {
