@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenVINO gives the numbers of the networks at every length, in its own files and in graphs without weights."""
 
+import hashlib
 import itertools
 import json
 import shutil
@@ -15,7 +16,8 @@ from tiny_models import make_model, make_vocoder
 from zipvoice import builtin
 from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions
-from zipvoice.export.openvino import export_openvino
+from zipvoice.export.onnx import Source
+from zipvoice.export.openvino import export_openvino, write_graph
 from zipvoice.export.weightless import write_model_graphs
 from zipvoice.pretrained import load_network, read_directory
 from zipvoice.runtime import openvino as runtime
@@ -132,6 +134,28 @@ def test_a_graph_says_of_itself_what_it_is(tmp_path):
     path.write_text("no graph")
     with pytest.raises(ValueError, match=r"velocity\.onnx cannot be read as a graph"):
         engine.open(path, "velocity")
+
+
+def test_a_graph_is_written_once_it_gives_the_numbers_of_its_network(tmp_path):
+    torch = pytest.importorskip("torch")
+    layer = torch.nn.Linear(2, 3)
+    axes = {"x": {0: "T"}, "y": {0: "T"}}
+
+    def source(reference):
+        return Source("velocity", layer, reference, lambda frames: {"x": torch.rand(frames, 2)}, ("y",), axes)
+
+    with pytest.raises(ValueError, match="the velocity graph differs from the network by"):
+        write_graph(source(lambda x: layer(x) + 0.1), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    written = write_graph(source(layer), tmp_path)
+    assert [graph.file for graph in written] == ["velocity.bin", "velocity.xml"]
+    for graph in written:
+        content = (tmp_path / graph.file).read_bytes()
+        assert graph.sha256 == hashlib.sha256(content).hexdigest() and graph.megabytes == len(content) / 1e6
+        assert graph.difference < 1e-5 and graph.precision == "float32"
+    x = torch.rand(4, 2)
+    found = runtime.OpenVinoEngine("float32", 1).open(tmp_path / "velocity.xml", "velocity")({"x": x.numpy()})
+    np.testing.assert_allclose(found, layer(x).detach().numpy(), atol=1e-6)
 
 
 SPOILT = {
