@@ -12,6 +12,7 @@ from torch import nn
 
 from zipvoice.model.activations import swoosh_l, swoosh_r
 from zipvoice.model.decoder import sinusoid
+from zipvoice.model.kernels import linear as products
 from zipvoice.model.kernels import swoosh as kernels
 from zipvoice.model.kernels.depthwise import depthwise_convolution
 from zipvoice.model.kernels.linear import Linear
@@ -346,6 +347,26 @@ def zipformer(factors=(1, 2, 1), num_layers=(1, 1, 1), kernels=(3, 3, 3)):
 def test_impossible_stacks(sizes, message):
     with pytest.raises(ValueError, match=message):
         zipformer(**sizes)
+
+
+@pytest.mark.skipif(not products.HAS_ONEDNN, reason="this build of PyTorch has no oneDNN")
+@pytest.mark.parametrize(("channels", "out", "bias"), [(3, 5, True), (5, 3, True), (5, 3, False)])
+def test_either_library_gives_the_products_and_their_gradients(monkeypatch, channels, out, bias):
+    layer, x, grad = Linear(channels, out, bias), random(2, 7, channels), random(2, 7, out, seed=1)
+    monkeypatch.setattr(products, "MKL_IS_FASTER", False)
+    by_onednn, calls = products._by_onednn, []
+    monkeypatch.setattr(products, "_by_onednn", lambda *given: calls.append(1) or by_onednn(*given))
+    found, exact = x.clone().requires_grad_(), x.clone().requires_grad_()
+    layer(found).backward(grad)
+    weights = [p.grad for p in layer.parameters()]
+    layer.zero_grad()
+    F.linear(exact, layer.weight, layer.bias).backward(grad)
+    assert len(calls) == (3 if out < channels else 2)
+    for one, other in zip((found.grad, *weights), (exact.grad, *(p.grad for p in layer.parameters())), strict=True):
+        torch.testing.assert_close(one, other)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+    assert len(calls) == (4 if out < channels else 3)
 
 
 def test_positions_have_sines_and_cosines():
