@@ -67,6 +67,9 @@ def test_compatible_readings_of_reference_vectors():
         # dates and times
         ("9:45, 9:05 and 12:00", "nine forty-five, nine oh five and twelve o'clock"),
         ("at 9:00 am or 5pm", "at nine AM or five PM"),
+        ("9 a.m. EST, 5 p.m. (GMT), 5 p.m. Tuesday", "nine AM EST, five PM (GMT), five PM Tuesday"),
+        ("5 p.m. Jan. 3, 5 p.m. May I?", "five PM January third, five PM. May I?"),
+        ("Until 5 p.m. Monday was dull. By 5 p.m.", "Until five PM. Monday was dull. By five PM."),
         ("2024-05-01", "May first, twenty twenty-four"),
         ("12/25/2021", "December twenty-fifth, twenty twenty-one"),
         ("25/12/2021", "December twenty-fifth, twenty twenty-one"),

@@ -183,11 +183,13 @@ def _is_time(found: re.Match[str]) -> bool:
 
 
 def _time_end(found: re.Match[str]) -> int:
-    """The full stop of p.m. ends the sentence too before a capital letter or the end."""
-    ends = found[0].endswith(".") and re.match(
-        r"\s*\Z|[\"')]*\s+[\"'(]?[A-Z]", found.string[found.end() : found.end() + 9]
-    )
-    return found.end() - bool(ends)
+    """The full stop of p.m. ends the sentence too before the end, or a capital that does not belong to the time."""
+    return found.end() - bool(found[0].endswith(".") and _SENTENCE_END.match(found.string, found.end()))
+
+
+_OF_TIME = rf"""(?:{_MONTH}\.?\s\d|(?:[ECMP][SD]?T|GMT|UTC|BST|CES?T|IST|JST|AE[SD]T|Eastern|Central|Pacific|Greenwich
+    |(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day(?!\s(?:is|was|will|would|has|had|came|began)\b))(?![\w']))"""
+_SENTENCE_END = re.compile(rf"\s{{0,9}}\Z|[\"')]{{0,3}}\s+[\"'(]?(?!{_OF_TIME})[A-Z]", re.VERBOSE)
 
 
 def _time_words(found: re.Match[str], is_half_known: bool = False) -> str:
