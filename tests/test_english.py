@@ -80,6 +80,7 @@ def test_compatible_readings_of_reference_vectors():
         ("5kg, 1 kg, 2.75 kg", "five kilograms, one kilogram, two point seven five kilograms"),
         ("60 km/h and 3 m²", "sixty kilometers per hour and three square meters"),
         ("10 ft tall", "ten feet tall"),
+        ("Q3'24 and 5'4\"", "Q three twenty-four and five foot four"),
         ("5 µm", "five micrometers"),
         ("x² + y³", "x squared plus y cubed"),
         # abbreviations
