@@ -2,6 +2,7 @@
 """Graphs give the numbers of the networks they were exported from, at every length; other files are refused."""
 
 import hashlib
+import json
 import math
 import shutil
 import subprocess
@@ -147,6 +148,15 @@ def test_a_file_that_cannot_be_used_is_named(graphs, kind):
         load_model(read_directory(graphs), "onnx")
     assert str(graphs / "velocity.onnx") in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("folder", ["zipvoice"], indirect=True)
+def test_graphs_of_no_variant_are_refused(graphs):
+    content = json.loads((graphs / "model.json").read_text())
+    del content["variant"]
+    (graphs / "model.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"model\.json does not tell the variant: export the model again"):
+        load_model(read_directory(graphs), "onnx")
 
 
 @pytest.mark.parametrize("folder", ["zipvoice"], indirect=True)
