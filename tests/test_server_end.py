@@ -8,11 +8,14 @@ import socket
 import weakref
 from types import SimpleNamespace
 
+import pytest
 import uvicorn
+from starlette.websockets import WebSocketDisconnect
 
 from zipvoice.config.server import ServerOptions
 from zipvoice.server import memory
 from zipvoice.server.connections import end_stuck_ones
+from zipvoice.server.live_routes import LiveSession
 from zipvoice.server.run import _Server
 from zipvoice.server.wyoming import WyomingServer
 
@@ -50,6 +53,18 @@ def test_what_a_closing_connection_holds_for_a_client_that_reads_nothing_is_drop
 
     connections: set[Closing] = set()
     asyncio.run(asyncio.wait_for(serve(), 60))
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_websocket_whose_client_takes_nothing_in_is_let_go(is_ours):
+    """By whatever server it came."""
+    ended = []
+    scope = {"state": {"abort": lambda: ended.append("abort")}} if is_ours else {}
+    speaker = SimpleNamespace(options=ServerOptions(send_seconds=0.01))
+    session = LiveSession(SimpleNamespace(scope=scope), speaker, "")
+    with pytest.raises(WebSocketDisconnect):
+        asyncio.run(session._within(asyncio.sleep(60)))
+    assert ended == ["abort"] * is_ours
 
 
 def test_draining_takes_no_longer_in_two_parts_than_in_one(monkeypatch):

@@ -194,6 +194,25 @@ def test_head_tells_what_get_does(app, path):
     assert ask(app, "HEAD", "/v1/audio/speech").status_code == 405
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/v1/audio/voices", "GET, POST"), ("/v1/audio/voices/low", "DELETE"), ("/v1/audio/speech", "POST"), ("/", "GET")],
+)
+def test_a_path_tells_all_that_can_be_done_there(app, path, allowed):
+    answer = ask(app, "PUT", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.json()["error"]["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [(b'{"seed": ' + b"9" * 5000 + b"}", "too many digits"), (b"[" * 100_000, "nested"), (b'"\xff"', "not UTF-8")],
+)
+def test_a_body_that_is_json_no_server_reads_is_told_why(app, body, reason):
+    error = ask(app, "POST", "/v1/audio/speech", content=body, headers={"Content-Type": "application/json"}).json()
+    assert reason in error["error"]["message"] and "sys." not in error["error"]["message"]
+
+
 @pytest.mark.parametrize("origins", [(), ("https://home.example",)])
 def test_the_page_is_framed_by_those_alone_who_may_use_the_server(speaker, origins):
     app = build_app(replace(speaker, options=replace(speaker.options, allow_origin=origins)))

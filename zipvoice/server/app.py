@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import zipvoice
@@ -60,13 +61,23 @@ async def _of_http(request: Request, error: Exception) -> Response:
     if error.__cause__ is not None and error.status_code == 400 and "parsing the body" in message:  # FastAPI's words
         return invalid(f"the body cannot be read as JSON: {_reason(error.__cause__)}", code="invalid_json").response()
     code = codes.get(error.status_code, "bad_request")
-    return ApiError(error.status_code, message, code, headers=error.headers).response()
+    headers = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else error.headers
+    return ApiError(error.status_code, message, code, headers=headers).response()
+
+
+def _methods(request: Request) -> list[str]:
+    """What can be done at a path: Starlette tells those of one route alone."""
+    return [
+        method
+        for method in ("GET", "POST", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else "a number in it has too many digits"
 
 
 class _Failures:

@@ -219,5 +219,6 @@ class LiveSession:
         try:
             await asyncio.wait_for(sending, self.speaker.options.send_seconds)
         except asyncio.TimeoutError:
-            self.websocket.scope["state"]["abort"]()
+            if abort := self.websocket.scope.get("state", {}).get("abort"):  # of `connections`, which not all serve by
+                abort()
             raise WebSocketDisconnect from None
