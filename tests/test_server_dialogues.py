@@ -190,13 +190,13 @@ def test_voices_are_listed_again_without_being_read_again(single, shared, tmp_pa
     store.add("two", prompt, details)
     assert store.uploaded() == {"one": details, "two": details}
     assert read == ["one.safetensors", "two.safetensors", "two.safetensors"]
-    assert store.folder.beginnings(["gone"], 8) == [b""]
+    assert store.folder.beginnings(["gone"], 8) == [b""] and store.folder.versions(["gone"]) == {}
 
 
 def test_a_storage_that_hangs_is_told_and_holds_up_nothing_else(single, tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "LONGEST_SECONDS", 0.05)
-    store, go_on, there = store_at(tmp_path), threading.Event(), {}
-    monkeypatch.setattr(store.folder, "files", lambda: go_on.wait(60) and there)
+    store, go_on = store_at(tmp_path), threading.Event()
+    monkeypatch.setattr(store.folder, "names", lambda: go_on.wait(60) and [])
     speaker = Speaker(single, None, store, "tiny", ServerOptions())
 
     async def asked():
@@ -278,6 +278,20 @@ def test_a_damaged_voice_is_named_without_its_place(tmp_path, caplog):
     with pytest.raises(ApiError, match="the voice 'me' is damaged") as caught:
         store.get("me")
     assert caught.value.status_code == 500 and str(tmp_path) not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["../me", ".me", "me/../me", "a\\me", "C:me", "me\n", "", "a" * 244, "字" * 82])
+@pytest.mark.parametrize("where", ["memory://voices", "folder"])
+def test_a_voice_is_no_path_and_no_name_of_which_there_is_no_file(single, shared, tmp_path, where, name):
+    store = store_at(shared if where == shared else tmp_path / "voices")
+    prompt, details = single.prompt(LOW, "a low tone"), details_of(b"", "audio/wav", "yes", "a low tone", None)
+    store.add("me", prompt, details)
+    prompt.save(tmp_path / "me.safetensors")
+    with pytest.raises(ApiError, match="there is no voice"):
+        store.get(name)
+    if where == "folder":
+        prompt.save(tmp_path / "voices" / "my own.safetensors")
+        assert store.get("my own").text == prompt.text
 
 
 def test_a_name_is_found_however_it_is_written(single, tmp_path):

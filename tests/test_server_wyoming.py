@@ -162,7 +162,7 @@ def test_a_failure_of_the_server_is_told_and_its_connection_stays(speaker, monke
     def fail():
         raise RuntimeError("the bucket is gone")
 
-    monkeypatch.setattr(speaker.voices.folder, "files", fail)
+    monkeypatch.setattr(speaker.voices.folder, "names", fail)
     error, _ = talk(speaker, Event("describe"), Event("ping"), last="pong")
     assert error.data["code"] == "internal_error" and "bucket" not in error.data["text"]
     assert "the bucket is gone" in caplog.text

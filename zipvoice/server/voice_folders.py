@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where voices are kept: a folder of this machine, or one of a storage that several machines share, by fsspec."""
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,8 +13,12 @@ FILE = "file://"
 class VoiceFolder(Protocol):
     """Files by their names; each appears whole or not at all."""
 
-    def files(self) -> dict[str, object]:
-        """All files by name, sorted, each with what changes when it does; those being written are not among them."""
+    def names(self) -> list[str]:
+        """Of all files, sorted; those being written are not among them."""
+        ...
+
+    def versions(self, names: Sequence[str]) -> dict[str, object]:
+        """What changes with a file, for each of these that is there."""
         ...
 
     def beginnings(self, names: Sequence[str], num_bytes: int) -> list[bytes]:
@@ -54,14 +57,19 @@ class LocalFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def files(self) -> dict[str, object]:
+    def names(self) -> list[str]:
+        try:
+            return sorted(path.name for path in self.path.iterdir() if path.name[0] != ".")
+        except FileNotFoundError:
+            return []
+
+    def versions(self, names: Sequence[str]) -> dict[str, object]:
         found: dict[str, object] = {}
-        with suppress(FileNotFoundError), os.scandir(self.path) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # removed meanwhile
-                    status = entry.stat()
-                    found[entry.name] = self.path, entry.name, status.st_mtime_ns, status.st_ino
-        return {name: found[name] for name in sorted(found) if name[0] != "."}
+        for name in names:
+            with suppress(FileNotFoundError):
+                status = (self.path / name).stat()
+                found[name] = self.path, name, status.st_mtime_ns, status.st_ino
+        return found
 
     def beginnings(self, names: Sequence[str], num_bytes: int) -> list[bytes]:
         return [self._beginning(self.path / name, num_bytes) for name in names]
@@ -94,13 +102,20 @@ class SharedFolder:
         self.storage: Any
         self.storage, self.root = fsspec.core.url_to_fs(address, use_listings_cache=False)
 
-    def files(self) -> dict[str, object]:
+    def names(self) -> list[str]:
+        return sorted(name for name in map(_name, self._entries()) if name[:1] not in ("", "."))
+
+    def versions(self, names: Sequence[str]) -> dict[str, object]:
+        found = {_name(entry): str(entry) for entry in self._entries(*(names if len(names) == 1 else ()))}
+        return {name: found[name] for name in names if name in found}
+
+    def _entries(self, *names: str) -> list[dict[str, Any]]:
+        """What is known of a file, or of all: times, sizes, checksums."""
         self.storage.invalidate_cache()
-        found: dict[str, object] = {}
-        with suppress(FileNotFoundError):
-            for entry in self.storage.ls(self.root, detail=True):
-                found[str(entry["name"]).rpartition("/")[2]] = str(entry)  # with its time, size and checksum
-        return {name: found[name] for name in sorted(found) if name[:1] not in ("", ".")}
+        try:
+            return [self.storage.info(self._at(name)) for name in names] or self.storage.ls(self.root, detail=True)
+        except FileNotFoundError:
+            return []
 
     def beginnings(self, names: Sequence[str], num_bytes: int) -> list[bytes]:
         paths = [self._at(name) for name in names]  # which storages on the network read side by side
@@ -128,3 +143,7 @@ class SharedFolder:
 
     def _at(self, name: str) -> str:
         return f"{self.root}/{name}"
+
+
+def _name(entry: dict[str, Any]) -> str:
+    return str(entry["name"]).rpartition("/")[2]

@@ -69,18 +69,18 @@ class VoiceStore:
 
     def uploaded(self) -> dict[str, VoiceDetails | None]:
         """What is known of the uploaded voices by name; None of those that `zipvoice voice` saved."""
-        there, known = self.folder.files(), self._details
-        voices = [name for name in there if name.endswith(SUFFIX)]
-        new = [name for name in voices if there[name] not in known]
-        known = known | {there[name]: details for name, details in zip(new, self._read(new, there), strict=True)}
-        self._details = {there[name]: known[there[name]] for name in voices}
-        return {name.removesuffix(SUFFIX): known[there[name]] for name in voices}
+        there, known = self.folder.names(), self._details
+        versions = self.folder.versions([name for name in there if name.endswith(SUFFIX)])
+        new = [name for name, version in versions.items() if version not in known]
+        known = known | {versions[name]: details for name, details in zip(new, self._read(new, there), strict=True)}
+        self._details = {version: known[version] for version in versions.values()}
+        return {name.removesuffix(SUFFIX): known[version] for name, version in versions.items()}
 
-    def _read(self, files: Sequence[str], there: Mapping[str, object]) -> list[VoiceDetails | None]:
+    def _read(self, files: Sequence[str], there: Sequence[str]) -> list[VoiceDetails | None]:
         heads = self.folder.beginnings(files, HEAD_BYTES)
         return [self._details_in(name, head, there) for name, head in zip(files, heads, strict=True)]
 
-    def _details_in(self, name: str, head: bytes, there: Mapping[str, object]) -> VoiceDetails | None:
+    def _details_in(self, name: str, head: bytes, there: Sequence[str]) -> VoiceDetails | None:
         """The details in the head of a voice file, or in the file that was beside it once."""
         length, beside = 8 + int.from_bytes(head[:8], "little"), f"{name.removesuffix(SUFFIX)}.json"
         if len(head) < length <= MOST_HEAD_BYTES:
@@ -106,8 +106,8 @@ class VoiceStore:
         asked = builtin.VOICE if name is None else unicodedata.normalize("NFC", name)
         own = self.aliases.get(asked, asked)
         try:
-            if (version := self.folder.files().get(f"{own}{SUFFIX}")) is not None:
-                return self._prompt(f"{own}{SUFFIX}", version)
+            if (saved := self._prompt(own)) is not None:
+                return saved
             if own in builtin.voices():
                 path = builtin.voices()[own]
                 return self.remembered(path) or self.remember(path, Prompt.load(path))
@@ -123,8 +123,13 @@ class VoiceStore:
         known = [*self.names(), *self.aliases]
         raise ApiError(404, f"there is no voice {asked[:80]!r}{suggestion(asked, known)}", "voice_not_found", "voice")
 
-    def _prompt(self, file: str, version: object) -> Prompt:
-        """Of a saved voice. Raises FileNotFoundError if it was removed meanwhile."""
+    def _prompt(self, name: str) -> Prompt | None:
+        """Of a saved voice, if there is one. Raises FileNotFoundError if it was removed meanwhile."""
+        file = f"{name}{SUFFIX}"
+        if file not in self.folder.names():
+            return None
+        if (version := self.folder.versions([file]).get(file)) is None:
+            raise FileNotFoundError(file)
         if (known := self.remembered(version)) is not None:
             return known
         with self.folder.reading(file) as path:
@@ -178,7 +183,7 @@ class VoiceStore:
         self.folder.remove(f"{name}.json")
 
     def _saved(self) -> list[str]:
-        return [name.removesuffix(SUFFIX) for name in self.folder.files() if name.endswith(SUFFIX)]
+        return [name.removesuffix(SUFFIX) for name in self.folder.names() if name.endswith(SUFFIX)]
 
 
 def details_of(recording: bytes, media_type: str, consent: str, text: str, description: str | None) -> VoiceDetails:
