@@ -53,6 +53,12 @@ def test_the_command_finds_a_healthy_run_healthy(what, shown, halfway, capsys):
     assert shown in capsys.readouterr().out
 
 
+def test_a_run_with_other_settings_is_refused(halfway, capsys):
+    arguments = ["diagnose", "statistics", str(halfway[1]), "--num-batches", "1"]
+    assert main([*arguments, "--model.fm-decoder-feedforward-dim", "8"]) == 1
+    assert "holds checkpoints of a run with other settings (model was" in capsys.readouterr().err
+
+
 def test_the_command_shows_statistics_of_chosen_modules(halfway, capsys):
     arguments = ["statistics", str(halfway[1]), "--num-batches", "1", "--modules", "embed.weight"]
     assert main(["diagnose", *arguments]) == 0

@@ -97,7 +97,7 @@ def at_next_step(config: RunConfig) -> Trainer:
     checkpoints that cannot be used.
     """
     run = ModelRun(replace(config, compile=False))  # hooks do not see into compiled code
-    found = checkpoint.to_resume(config.exp_dir, config.resume)
+    found = _to_resume(run, config.resume)
     world = World(device=own_device(config.device, local_rank=0, world_size=1))
     trainer = assemble(run, world, found[1] if found else None)
     trainer.prepare_step()
@@ -185,14 +185,21 @@ def _state_to_resume(run: Run, world: World) -> dict[str, Any] | None:
     found, config = None, run.config
     if world.is_first:
         sweep(config.exp_dir)
-        found = checkpoint.to_resume(config.exp_dir, "auto" if num_restarts() else config.resume)
+        found = _to_resume(run, "auto" if num_restarts() else config.resume)
         if found:
-            check_unchanged(config, run.fixed, found[0].parent, run.differences(found[0].parent))
             logger.info("continuing from %s", found[0])
     path = world.of_first(found[0] if found else None)
     if world.is_first or path is None:
         return found[1] if found else None
     return checkpoint.load(path)
+
+
+def _to_resume(run: Run, resume: str) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint to go on from, and its state. Raises ValueError if it is of a run with other settings."""
+    found = checkpoint.to_resume(run.config.exp_dir, resume)
+    if found:
+        check_unchanged(run.config, run.fixed, found[0].parent, run.differences(found[0].parent))
+    return found
 
 
 # ---------------------------------------------------------------- the four models
