@@ -270,6 +270,9 @@ def test_a_folder_without_adapter_and_a_base_that_does_not_fit_are_refused(run_f
     folder, _ = run_folder
     with pytest.raises(FileNotFoundError, match=r"holds no adapter: it has no adapter_config.json"):
         merge(MergeOptions(str(folder / "base"), str(folder / "result")))
+    for read in ("base", "adapter"):
+        with pytest.raises(ValueError, match=f"{read} would be replaced, which is read"):
+            merge(MergeOptions(str(folder / "adapter"), str(folder / read)))
     file = ModelFile(TINY, FeatureConfig(), "zipvoice", TokenizerConfig("simple"))
     other = TokenTable(("_", *reversed(LETTERS.tokens[1:-2])))
     save_pretrained(folder / "other", tiny_model(vocabulary=other.vocabulary).state_dict(), file, other)

@@ -269,6 +269,12 @@ def test_a_lhotse_manifest_is_a_source_too(corpus, tmp_path):
     (before,), (after,) = cuts_of(first), cuts_of(prepare(options))
     assert before.has_features
     assert after.supervisions[0].tokens == list("Oh no")
+    content = Path(first.manifest).read_bytes()
+    with pytest.raises(
+        ValueError, match=r"custom_cuts_train\.jsonl\.gz would be replaced, which is read; choose another"
+    ):
+        prepare(PrepareOptions(first.manifest, str(Path(first.manifest).parent)))
+    assert Path(first.manifest).read_bytes() == content
     assert replace(after, supervisions=[]) == replace(before, supervisions=[])
 
 

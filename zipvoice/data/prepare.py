@@ -89,6 +89,10 @@ def prepare(options: PrepareOptions) -> Prepared:
         >>> prepared.manifest, prepared.utterances
         ('data/manifests/custom_cuts_train.jsonl.gz', 13100)
     """
+    name = f"{options.prefix}_{'shar' if options.shar else 'cuts'}_{options.subset}"
+    manifest = Path(options.output_dir) / (name if options.shar else f"{name}.jsonl.gz")
+    if manifest.resolve() == Path(options.source).resolve():
+        raise ValueError(f"{manifest} would be replaced, which is read; choose another prefix, subset or output_dir")
     checked = checked_cuts(options.source)
     if options.tokenizer and options.tokenizer.type == "espeak":
         checked = _also(checked, _with_known_language)
@@ -97,8 +101,6 @@ def prepare(options: PrepareOptions) -> Prepared:
         raise ValueError(f"{options.source} lists no usable utterance")
     fingerprint = _fingerprint((cut for _, cut in checked.good), options)
     pieces = _pieces(checked.good, options, fingerprint)
-    name = f"{options.prefix}_{'shar' if options.shar else 'cuts'}_{options.subset}"
-    manifest = Path(options.output_dir) / (name if options.shar else f"{name}.jsonl.gz")
     summary = manifest.with_name(f"{name}.json")
     contents = options.shar or all(piece.has_content for piece in pieces)
     if contents and (earlier := _up_to_date(manifest, summary, fingerprint)):

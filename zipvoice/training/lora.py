@@ -213,6 +213,8 @@ def merge(options: MergeOptions) -> Path:
         raise FileNotFoundError(f"{folder} holds no adapter: it has no {SETTINGS_FILE}")
     settings = _settings(folder / SETTINGS_FILE)
     base = options.base or settings["base_model_name_or_path"]
+    if Path(options.output_dir).resolve() in (folder.resolve(), Path(str(base)).resolve()):
+        raise ValueError(f"{options.output_dir} would be replaced, which is read; choose another output_dir")
     source = load_pretrained(base)
     file, table = read_json(ModelFile, folder / "model.json"), TokenTable.read(folder / "tokens.txt")
     check_extends(table, source.table, base)
