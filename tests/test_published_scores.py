@@ -319,6 +319,7 @@ def test_missing_files_name_the_download(tmp_path, capsys):
 
 
 def test_recordings_are_heard_at_16_khz_by_filter_or_by_spectrum():
+    pytest.importorskip("scipy.signal")
     time = np.arange(24001) / 24000
     tone = Audio(np.float32([0.5 * np.sin(2 * np.pi * 440 * time)] * 2), 24000)
     found = [at_16k(tone, fourier) for fourier in (False, True)]
