@@ -77,7 +77,9 @@ def test_leftover_spaces_count_as_words_where_the_quirk_is_asked_for():
     expected, ear = Expected("a", "你好 吗"), Ear("你好吗")
     rule = find_normalizer("seedtts-zh")
     plain = WordErrorJudge(ear, rule)(expected, noise()).scores
-    quirk = WordErrorJudge(Ear("你坏吗"), rule, count_spaces=True)(expected, noise()).scores
+    judge = WordErrorJudge(Ear("你坏吗"), rule, count_spaces=True)
+    assert judge.by[-1].detail == f"{rule.about}, spaces count"
+    quirk = judge(expected, noise()).scores
     assert plain["character_error_rate"] == Score(0.0, 3)
     assert quirk["character_error_rate"] == Score(1 / 5, 5)  # 你 好 "" "" 吗
     assert quirk["mean_character_error_rate"] == Score(1 / 3)
@@ -361,6 +363,8 @@ def test_a_pipeline_searches_greedily_and_hears_its_length(monkeypatch, tmp_path
     is_chunked = "chunked" in settings
     assert (given.get("chunk_length_s"), config.suppress_tokens) == ((30, None) if is_chunked else (None, [1]))
     assert recognizer.by.detail == "transformers 5, greedy"
+    chinese = TransformersRecognizer(tmp_path, **{**settings, "language": "zh"})
+    assert chinese.by.detail == "transformers 5, greedy, zh"  # or kept scores would pass for those of another language
 
 
 def test_networks_of_a_pipeline_are_found_around_its_file(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from zipvoice.audio.files import Audio, read, write
 from zipvoice.cli import main
 from zipvoice.config.evaluation import SuiteOptions
-from zipvoice.evaluation import judges, report, score_picture
+from zipvoice.evaluation import judges, recognizers, report, score_picture
 from zipvoice.evaluation.blur import Detail, detail, mel_detail
 from zipvoice.evaluation.distillmos import DistillMos
 from zipvoice.evaluation.dnsmos import predict_dnsmos
@@ -586,6 +586,14 @@ def test_torchrun_scores_as_one_process_does(tmp_path):
 def test_unknown_names_are_refused(suite, options, message):
     with pytest.raises(ValueError, match=message):
         settled(suite, options)
+
+
+def test_kept_scores_tell_the_language_that_was_asked_for(monkeypatch):
+    model = SimpleNamespace(name="ear", sha256="ab", compute_type="int8")
+    monkeypatch.setattr(recognizers, "Whisper", lambda *_: model)
+    monkeypatch.setattr(recognizers, "version", lambda name: "1")
+    found = [recognizers.FasterWhisper(language=language).by.detail for language in ("en", "zh")]
+    assert found == ["faster-whisper 1, int8, beam 5", "faster-whisper 1, int8, beam 5, zh"]
 
 
 def test_options_win_over_the_suite_and_none_of_the_quirks_is_none():

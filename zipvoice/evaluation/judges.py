@@ -69,7 +69,8 @@ class WordErrorJudge:
     def __init__(self, recognizer: Recognizer, normalizer: Normalizer, count_spaces: bool = False) -> None:
         self._recognizer, self._normalizer, self._count_spaces = recognizer, normalizer, count_spaces
         self._unit = "character" if normalizer.characters else "word"
-        self.by = (recognizer.by, JudgedBy(f"normaliser {normalizer.name}", "", normalizer.about))
+        about = normalizer.about + (", spaces count" if count_spaces else "")
+        self.by = (recognizer.by, JudgedBy(f"normaliser {normalizer.name}", "", about))
 
     def __call__(self, expected: Expected, audio: Audio) -> Judgement:
         heard = self._recognizer.hear(audio)

@@ -47,7 +47,7 @@ class FasterWhisper:
 
     def __init__(self, model: str | None = None, language: str = "en", device: str = "cpu") -> None:
         self._whisper, self._language = Whisper(model, device), language
-        how = f"faster-whisper {version('faster-whisper')}, {self._whisper.compute_type}, beam 5"
+        how = f"faster-whisper {version('faster-whisper')}, {self._whisper.compute_type}, beam 5{_told(language)}"
         self.by = JudgedBy(self._whisper.name, self._whisper.sha256, how)
 
     def hear(self, audio: Audio) -> str:
@@ -94,7 +94,8 @@ class TransformersRecognizer:
         asked = {"language": language, "task": "transcribe", "num_beams": 1}
         self._settings = {"generate_kwargs": asked} if language else {}
         self._fourier = fourier
-        self.by = JudgedBy(folder.name, sha256_of(weights), f"transformers {version('transformers')}, greedy")
+        how = f"transformers {version('transformers')}, greedy{_told(language)}"
+        self.by = JudgedBy(folder.name, sha256_of(weights), how)
 
     def hear(self, audio: Audio) -> str:
         wave = at_16k(audio, self._fourier)
@@ -102,6 +103,11 @@ class TransformersRecognizer:
             wave = wave[: self._first_seconds * RATE]
         heard = self._pipeline({"raw": wave, "sampling_rate": RATE}, **self._settings)
         return str(heard["text"])
+
+
+def _told(language: str | None) -> str:
+    """What results say of the language that a recogniser is told to hear, other than English."""
+    return f", {language}" if language not in (None, "en") else ""
 
 
 def at_16k(audio: Audio, fourier: bool = False) -> NDArray[np.float32]:
