@@ -71,6 +71,7 @@ def test_compatible_readings_of_reference_vectors():
         ("5 p.m. Jan. 3, 5 p.m. May I?", "five PM January third, five PM. May I?"),
         ("Until 5 p.m. Monday was dull. By 5 p.m.", "Until five PM. Monday was dull. By five PM."),
         ("2024-05-01", "May first, twenty twenty-four"),
+        ("Jan.–Mar. 2024, May-June", "January to March twenty twenty-four, May to June"),
         ("12/25/2021", "December twenty-fifth, twenty twenty-one"),
         ("25/12/2021", "December twenty-fifth, twenty twenty-one"),
         ("the 1990s, '80s and 2000s", "the nineteen nineties, eighties and two thousands"),

@@ -53,7 +53,9 @@ def day_first(text: str, start: int) -> Said | None:
 
 
 def day_of_month(text: str, start: int) -> Said | None:
-    """The month of *21st of Sept.* and the like, standing alone."""
+    """The month of *21st of Sept.* and the like, standing alone; Jan.–Mar."""
+    if months := _MONTHS.match(text, start):
+        return Said(months.end(), f"{_LOOKUP[months[1]]} to {_LOOKUP[months[2]]}", "month")
     found = _SHORT_MONTH.match(text, start)
     return Said(found.end(), _SHORT_MONTHS[found[1]], "month") if found else None
 
@@ -115,6 +117,7 @@ _MONTH_FIRST = re.compile(
 )
 _DAY_FIRST = re.compile(rf"(\d{{1,2}})(?:st|nd|rd|th)?\s{_MONTH}(?:\.(?=\s[\da-z]|,))?(?:,?\s{_YEAR})?")
 _NO_DAY = re.compile(r"\s?(?:miles|times|more|people|percent|million|thousand|steps|km|kg)\b")
+_MONTHS = re.compile(rf"{_MONTH}\.?\s?[-–]\s?{_MONTH}(?![\w-])(?:\.(?=\s[a-z\d]|,))?(?!\s\d{{1,2}}\b)")
 _SHORT_MONTH = re.compile(r"(Jan|Feb|Aug|Sept|Sep|Oct|Nov|Dec)\.(?=\s+[a-z\d]|,|-)")
 _WEEKDAYS = re.compile(rf"({'|'.join(_DAYS)})\.?\s?[-–]\s?({'|'.join(_DAYS)})\b\.?(?!\w)")
 _WEEKDAY = re.compile(rf"({'|'.join(_DAYS)})(?:\.(?=,|\s+[a-z\d])|\.?(?=,?\s(?:\d|{_MONTH.replace('(', '(?:', 1)})))")
