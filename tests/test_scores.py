@@ -145,6 +145,10 @@ def test_similarity_is_with_ones_own_prompt_and_with_the_others(tmp_path):
     found = judge(expected[1], noise(1)).scores
     assert found["similarity"].value == pytest.approx(0.5, abs=1e-6)
     assert found["similarity_to_others"] == Score(pytest.approx(0.5, abs=1e-6), 2)
+    for number in (3, 2):  # of prompts: what is kept of more of them is judged anew
+        judge = SimilarityJudge(Directions(), expected[:number], "similarity", "similarity_to_others")
+        kept = score_folder(expected[:number], tmp_path, [judge], tmp_path / "kept.jsonl").recordings[0]
+        assert kept.scores["similarity_to_others"].weight == number - 1
     with pytest.raises(ValueError, match="dialogues have cpsim"):
         SimilarityJudge(Directions(), [Expected("d", "d", expected[0].prompts * 2)], "similarity")
 

@@ -52,6 +52,7 @@ class ClosedSetJudge:
         texts = [tuple(dict.fromkeys(item.text for item in group)) for group in groups]
         self._choices = {item.name: among for group, among in zip(groups, texts, strict=True) for item in group}
         self._recognizer = cache(ClosedSetRecognizer)
+        self.among = str(sorted(self._choices.items()))
         self.by: tuple[JudgedBy, ...] = (
             JudgedBy("PocketSphinx en-us", model_sha256(), f"pocketsphinx {version('pocketsphinx')}, closed set"),
         )
@@ -103,6 +104,7 @@ class SimilarityJudge:
         self._encoder, self._row, self._row_of_others = encoder, row, row_of_others
         self._prompts = {prompt: encoder.embed(read(prompt)) for prompt in prompts}
         self.by = encoder.by
+        self.among = str([*prompts]) if row_of_others else ""
 
     def __call__(self, expected: Expected, audio: Audio) -> Judgement:
         voice = self._encoder.embed(audio)

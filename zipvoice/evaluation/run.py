@@ -4,6 +4,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def score_folder(
         raise ValueError("nothing to score: the list is empty")
     wanted = list(zip(expected, find_recordings(expected, folder), strict=True))
     by = tuple(dict.fromkeys(model for judge in judges for model in judge.by))
-    header = {"format": FORMAT, "judges": [type(judge).__name__ for judge in judges], "by": [asdict(m) for m in by]}
+    header = {"format": FORMAT, "judges": [_named(judge) for judge in judges], "by": [asdict(m) for m in by]}
     kept = team.of_first(_begun(results, header, wanted) if results and team.rank == 0 else {})
     left = [pair for pair in wanted if pair[0].name not in kept][team.rank :: team.size]
     with _Journal(_part(results, team.rank), header) as journal:
@@ -145,6 +146,12 @@ def _recording(line: Mapping[str, Any], item: Expected, path: Path | None = None
     return ScoredRecording(
         item.name, item.speaker, path or Path(line["path"]), line["seconds"], scores, line["heard"], line["text"]
     )
+
+
+def _named(judge: Judge) -> str:
+    """What a judge is, with a digest of what of the whole list its scores depend on."""
+    among = str(getattr(judge, "among", ""))
+    return type(judge).__name__ + (f" {sha256(among.encode()).hexdigest()[:16]}" if among else "")
 
 
 def _key(item: Expected, path: Path) -> list[Any]:

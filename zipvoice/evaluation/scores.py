@@ -53,7 +53,7 @@ class Judge(Protocol):
 
     @property
     def by(self) -> Sequence[JudgedBy]:
-        """The models that judge."""
+        """The models that judge. What else of a list the scores depend on is its `among`, if there is that."""
         ...
 
     def __call__(self, expected: Expected, audio: Audio) -> Judgement:
