@@ -20,6 +20,7 @@ def synthesizer(tmp_path_factory):
         ("[S1] a [S2] b", [Turn(0, "a"), Turn(1, "b")]),
         ("  [S2]: b\n[S1]: a\n", [Turn(1, "b"), Turn(0, "a")]),
         ("[S1] a [S1] b [S3] c", [Turn(0, "a b"), Turn(2, "c")]),
+        ("[S1] the tag \\[S2] b", [Turn(0, "the tag \\[S2] b")]),
         (["[S1] a\n", "and b\n", "[S2] c"], [Turn(0, "a\nand b"), Turn(1, "c")]),
     ],
 )

@@ -21,7 +21,7 @@ TURN_SECONDS = 0.3
 """Silence between two turns."""
 Voices = Voice | Sequence[Voice]
 """Of a dialogue: a voice of both speakers, or a list with one for each."""
-_TAG = re.compile(r"\[S(\d+)\]:?")
+_TAG = re.compile(r"(?<!\\)\[S(\d+)\]:?")
 
 
 @dataclass(frozen=True)
