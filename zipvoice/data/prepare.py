@@ -36,7 +36,7 @@ from zipvoice.data.cuts import (
     write_cuts,
 )
 from zipvoice.data.workers import worker_map
-from zipvoice.files import whole_file
+from zipvoice.files import sweep, whole_file
 from zipvoice.text.g2p import espeak
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
@@ -223,8 +223,7 @@ def _finish_pieces(pieces: Sequence[_Piece], options: PrepareOptions) -> None:
 def _remove_unfinished(pieces: Sequence[_Piece]) -> None:
     """Remove what a preparation that was killed had begun to write."""
     for folder in {path.parent for piece in pieces for path in (piece.manifest, piece.content) if path}:
-        for unfinished in folder.glob(".*.tmp*"):
-            unfinished.unlink()
+        sweep(folder)
 
 
 def _finish(piece: _Piece, options: PrepareOptions) -> list[str]:
