@@ -165,6 +165,8 @@ def test_libritts_characters():
         ("She met Henry Stuart IX.", "She met Henry Stuart nine."),
         ("10 - 5 = 5", "ten minus five equals five"),
         ("12/80 and 40/60", "twelve out of eighty and forty sixty"),
+        ("It pays $20/h or $60,000/yr.", "It pays twenty dollars per hour or sixty thousand dollars per year."),
+        ("3/day, 12 oz/can, 3/d", "three per day, twelve ounces per can, three/d"),
     ],
 )
 def test_rare_rules(text, expected):
