@@ -13,7 +13,7 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would report its use over the network
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would note its use in the home folder
 
 if TYPE_CHECKING:
     from zipvoice.audio.files import Audio as Audio
