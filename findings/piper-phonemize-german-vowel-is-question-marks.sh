@@ -13,6 +13,8 @@ python3.11 -m venv "$folder/new"
 "$folder/old/bin/pip" install --quiet piper-phonemize==1.1.0
 "$folder/new/bin/pip" install --quiet piper-tts==1.8.0
 cat > "$folder/say.py" <<'PYTHON'
+import unicodedata
+
 try:
     from piper_phonemize import phonemize_espeak
 
@@ -27,7 +29,8 @@ except ImportError:
         return "".join("".join(sentence) for sentence in engine.phonemize(voice, text))
 
 
-print(*(phonemes(word, "de") for word in ("kurz", "Burg", "durch", "wurde")), phonemes("tredive", "da"))
+said = [phonemes(word, "de") for word in ("kurz", "Burg", "durch", "wurde")] + [phonemes("tredive", "da")]
+print(unicodedata.normalize("NFC", " ".join(said)))
 PYTHON
 old=$("$folder/old/bin/python" "$folder/say.py")
 new=$("$folder/new/bin/python" "$folder/say.py")
