@@ -152,7 +152,7 @@ fi
 
 if stage 11 "put these models into the package instead, and voices"; then
   run python local/package.py exp/heart "$models/zipvoice_small"
-  run python local/package.py exp/heart_distill "$models/zipvoice_small_distill" 4 1 0.5 0.2
+  run python local/package.py exp/heart_distill "$models/zipvoice_small_distill" 4 0.7 0.5 0.2
   said="The evening train was late again."
   run python local/teacher_voice.py data/heart.wav "$said"
   export ZIPVOICE_VOICES=$models/voices
