@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from zipvoice.model.kernels.blocks import by_hand
 from zipvoice.model.kernels.fusion import fusible
 
 MASKED_SCORE = -1000.0
@@ -72,4 +73,5 @@ def masked_softmax(content: Tensor, by_offset: Tensor, padding_mask: Tensor | No
     if padding_mask is not None:
         highest = torch.where(padding_mask, MASKED_SCORE, float("inf")).to(scores.dtype)
         scores = torch.minimum(scores, highest[:, None, None, :])  # masked_fill_ takes ten times as long
-    return scores.softmax(dim=-1, dtype=torch.float32).to(scores.dtype)
+    precision = None if by_hand(scores) else torch.float32  # which a CPU computes in without being asked
+    return scores.softmax(dim=-1, dtype=precision).to(scores.dtype)

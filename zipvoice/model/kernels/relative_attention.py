@@ -141,7 +141,8 @@ class _AttentionWeights(torch.autograd.Function):
         penalty: float,
         factors: list[Factors],
     ) -> tuple[Tensor, Tensor]:
-        weights = _attention_weights(query, key, position, table, padding_mask)
+        with torch.autocast(query.device.type, enabled=False):  # all are of one precision, in which softmax works best
+            weights = _attention_weights(query, key, position, table, padding_mask)
         ctx.save_for_backward(query, key, position, table, weights)
         ctx.penalty, ctx.factors = penalty, factors
         ctx.mark_non_differentiable(weights)
@@ -203,6 +204,6 @@ def penalty_gradient(scores: Tensor, limit: float, penalty: float) -> Tensor:
 
 @fusible
 def softmax_gradient(grad: Tensor, weights: Tensor) -> Tensor:
-    """What the gradient g of weights y is for their scores: y ⊙ (g - Σ g ⊙ y), in float32."""
-    gradient: Tensor = torch._softmax_backward_data(grad.float(), weights.float(), -1, torch.float32)
-    return gradient.to(grad.dtype)
+    """What the gradient g of weights y is for their scores: y ⊙ (g - Σ g ⊙ y), computed in float32."""
+    gradient: Tensor = torch._softmax_backward_data(grad, weights, -1, weights.dtype)
+    return gradient
