@@ -54,6 +54,20 @@ def test_other_formats_are_not_scaled():
     assert fresh.scale == 65536.0
 
 
+def test_the_slower_format_of_a_processor_is_told(tmp_path, monkeypatch, caplog):
+    """AMX multiplies bf16; where it is missing bf16 is slower than fp32, the other way round where it is not."""
+    told = {}
+    for has_amx in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has_amx=has_amx: has_amx, raising=False)
+        for name in ("fp32", "bf16"):
+            caplog.clear()
+            with caplog.at_level("INFO"):
+                new_trainer(run_config(tmp_path / f"{name}-{has_amx}", precision=name, num_steps=0)).run()
+            told[name, has_amx] = [other for other in ("fp32", "bf16") if f"precision {other}" in caplog.text]
+            assert Precision(name, "cuda").advice() is None
+    assert told == {("fp32", True): ["bf16"], ("bf16", True): [], ("fp32", False): [], ("bf16", False): ["fp32"]}
+
+
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.02), ("fp16", 0.003)])
 def test_losses_and_gradients_come_close_to_float32(tmp_path, precision, tolerance):
     results = {}

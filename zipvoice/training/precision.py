@@ -41,6 +41,17 @@ class Precision:
         dtype = torch.float16 if self.name == "fp16" else torch.bfloat16
         return torch.autocast(self.device_type, dtype=dtype)
 
+    def advice(self) -> str | None:
+        """What to change where another format is much faster on this processor."""
+        if self.device_type != "cpu":
+            return None
+        has_amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+        if self.name == "bf16" and not has_amx:
+            return "this processor has no AMX, without which bf16 is slow; precision fp32 takes less time"
+        if self.name == "fp32" and has_amx:
+            return "this processor has AMX; with precision bf16 a step of a large model takes about 60 % of the time"
+        return None
+
     def adapt(self, finite: bool, step: int) -> None:
         """Choose the scale of the next step after `step` steps, the last of which had finite gradients or had not."""
         if not self.is_scaled:

@@ -128,6 +128,8 @@ class Trainer:
     def run(self) -> StopReason:
         """Train until the configured end, the time limit or an interrupt; the state is saved in each case."""
         started = self.saved_at = time.monotonic()
+        if advice := self.precision.advice():
+            logger.info("%s", advice)
         self.world.share_weights(list(self.model.state_dict().values()))
         with stop_on_signal() as interrupted, self._progress_bar() as progress:
             if self.best_valid_loss is None:
