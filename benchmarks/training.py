@@ -2,6 +2,7 @@
 """Seconds per training step of the full-size base model; on a CPU beside a large matrix product.
 
 python benchmarks/training.py
+python benchmarks/training.py --precision fp32 bf16
 python benchmarks/training.py --device cuda --precision bf16 --seconds 500 --compile
 
 A step is forward, backward and update, by default of two utterances of 10 seconds in float32. Weights and features are
@@ -10,7 +11,8 @@ the same. Figures are medians of the rounds.
 
 On a CPU, matrix products are timed just before and after each part of a step, and the part's seconds are multiplied by
 their speed relative to the reference's machine. Machines and what else runs on them cancel out in that, as good and as
-bad moments of a machine meet both alike.
+bad moments of a machine meet both alike. Of two precisions, whose rounds take turns, the processor time is compared
+instead, of all threads.
 """
 
 import argparse
@@ -51,11 +53,13 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     training = Training(arguments)
     first = timed(training.warm_up)
-    print(f"{training}; the first {NUM_STEPS + 1} steps took {first:.1f} s")
+    print(f"{training}; the first {1 + NUM_STEPS * len(arguments.precision)} steps took {first:.1f} s")
     if arguments.profile:
         print(profiled(training))
     elif arguments.device == "cuda":
         print("\n".join(report_on_gpu(training, arguments)))
+    elif len(arguments.precision) > 1:
+        print("\n".join(report_on_precisions(training, arguments)))
     else:
         print("\n".join(report_on_cpu(training, arguments)))
 
@@ -67,12 +71,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2 * FRAMES / FRAMES_PER_SECOND, help="audio in the batch")
     parser.add_argument("--batch-count", type=float, default=20000.0, help="how far training has come, for schedules")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    precisions = ["fp32", "bf16"]
+    parser.add_argument("--precision", nargs="+", default=["fp32"], choices=precisions, help="on a CPU one or both")
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     parser.add_argument("--profile", action="store_true", help="say where the time of one step goes")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         sys.exit("there is no GPU that PyTorch can use on this machine; leave out --device")
+    if len(arguments.precision) > 1 and (arguments.device == "cuda" or arguments.profile):
+        parser.error("two precisions are compared on a CPU only, and without --profile")
     return arguments
 
 
@@ -83,6 +90,7 @@ class Training:
         heap.keep_freed()  # as a training run does
         torch.manual_seed(0)
         self.arguments, self.device = arguments, torch.device(arguments.device)
+        self.precision = arguments.precision[0]
         self.model = ZipVoice(config or ModelConfig(), Vocabulary(360)).to(self.device).train()
         if arguments.compile:
             compile_elementwise(self.device)
@@ -93,7 +101,8 @@ class Training:
 
     def __str__(self) -> str:
         compiled = ", compiled" if self.arguments.compile else ""
-        size = f"{len(self.batch.ids)} utterances of {FRAMES} frames, {self.arguments.precision}{compiled}"
+        precision = " and ".join(self.arguments.precision)
+        size = f"{len(self.batch.ids)} utterances of {FRAMES} frames, {precision}{compiled}"
         where = torch.cuda.get_device_name() if self.device.type == "cuda" else f"{self.arguments.threads} threads"
         return f"{size}, {where}"
 
@@ -101,8 +110,10 @@ class Training:
         """A step at which every whitener looks, and then knows how often it has to; then each of the steps once."""
         self.step(0)
         self.whitening = self.model.training_state()
-        for number in range(NUM_STEPS):
-            self.step(number)
+        for precision in self.arguments.precision:
+            self.precision = precision
+            for number in range(NUM_STEPS):
+                self.step(number)
 
     def step(self, number: int) -> None:
         """One update."""
@@ -130,7 +141,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        bf16 = self.arguments.precision == "bf16"
+        bf16 = self.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext()
 
 
@@ -202,6 +213,35 @@ def timings_of_step(training: Training, number: int, product: MatrixProduct) -> 
 def mean_of(timings: Sequence[Timing]) -> Timing:
     count = len(timings)
     return Timing(sum(timing.seconds for timing in timings) / count, sum(timing.normal for timing in timings) / count)
+
+
+def report_on_precisions(training: Training, arguments: argparse.Namespace) -> Iterator[str]:
+    """Run rounds of each precision by turns, and say what processor time they took and in what relation."""
+    names = [*REFERENCE_SECONDS, "total"]
+    rounds: dict[str, list[dict[str, float]]] = {precision: [] for precision in arguments.precision}
+    for _ in range(arguments.rounds):
+        for precision, own in rounds.items():
+            training.precision = precision
+            own.append(processor_seconds(training))
+    first, second = rounds.values()
+    yield "part      " + "".join(f"  {precision + ' s':>7}" for precision in rounds) + "  % of the first, by round"
+    for name in names:
+        seconds = "".join(f"  {statistics.median(parts[name] for parts in own):7.3f}" for own in rounds.values())
+        ratios = [100 * b[name] / a[name] for a, b in zip(first, second, strict=True)]
+        yield f"{name:10}{seconds}  {statistics.median(ratios):5.1f}: " + " ".join(f"{ratio:.1f}" for ratio in ratios)
+    yield f"peak memory {peak_gigabytes():6.2f} GB"
+
+
+def processor_seconds(training: Training) -> dict[str, float]:
+    """Of each part of a step and of all of it, in the mean of the steps of a round."""
+    seconds = dict.fromkeys([*REFERENCE_SECONDS, "total"], 0.0)
+    for number in range(NUM_STEPS):
+        for name, part in training.parts(number).items():
+            start = time.process_time()
+            part()
+            spent = (time.process_time() - start) / NUM_STEPS
+            seconds[name], seconds["total"] = seconds[name] + spent, seconds["total"] + spent
+    return seconds
 
 
 def report_on_gpu(training: Training, arguments: argparse.Namespace) -> Iterator[str]:
