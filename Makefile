@@ -43,7 +43,7 @@ docs: $(READY)
 # The text part needs no torch: make test-text PYTHONS="py310/bin/python py313/bin/python", environments that have
 # pytest hypothesis pypinyin jieba, and piper-phonemize or piper-tts.
 PYTHONS ?= $(BIN)/python
-TEXT_TESTS := $(patsubst %,tests/test_%.py,tokens tokenizers espeak english chinese reading_zh polyphones markup chunking text_properties)
+TEXT_TESTS := $(patsubst %,tests/test_%.py,token_table tokenizers espeak english chinese reading_zh polyphones markup chunking text_properties)
 test-text:
 	for python in $(PYTHONS); do PYTHONPATH=. $$python -m pytest -m "not slow" $(TEXT_TESTS) || exit 1; done
 

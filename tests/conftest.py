@@ -40,3 +40,22 @@ def no_ear(monkeypatch):
 
     monkeypatch.setattr("zipvoice.evaluation.transcription.ear", missing)
     monkeypatch.setattr("zipvoice.evaluation.transcription.has_ear", lambda: False)
+
+
+@pytest.fixture
+def acts(monkeypatch) -> list[str]:
+    """What began to run, to connect or to unpickle since: it is noted, and held back by an AssertionError."""
+    seen: list[str] = []
+
+    def held_back(what: str):
+        def begin(*arguments, **options):
+            seen.append(f"{what} {arguments[-1]}")
+            raise AssertionError(seen[-1])
+
+        return begin
+
+    monkeypatch.setattr("subprocess.Popen.__init__", held_back("ran"))
+    monkeypatch.setattr("os.system", held_back("ran"))
+    monkeypatch.setattr("socket.socket.connect", held_back("reached"))
+    monkeypatch.setattr("pickle.loads", held_back("unpickled"))
+    return seen

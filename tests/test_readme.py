@@ -3,6 +3,8 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,15 @@ def test_the_make_targets_that_the_readme_names_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_files_that_the_makefile_names_exist():
+    """Names that make puts together too: it prints what it would do."""
+    targets = ["test-text", "test-portable", "test-all", "demo-train"]
+    told = subprocess.run(
+        ["make", "--dry-run", "-B", *targets], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
+    named = set(re.findall(r"(?<![\w./])[\w-][\w./-]*\.(?:py|sh|txt)\b", told.stdout))
+    assert {"tests/test_chinese.py", "tests/portable.py", "egs/mini/run.sh", "requirements.txt"} <= named
+    assert {name for name in named if not (ROOT / name).exists()} == set()

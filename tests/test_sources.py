@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A manifest is data: whatever it names as a source, nothing but files and shards is opened, and nothing is run."""
+"""A manifest is data: whatever it names as a source, nothing but files and shards is opened, and nothing is run.
+
+What begins to run, to connect or to unpickle is held back by `acts`.
+"""
 
 import gzip
 import io
@@ -26,6 +29,7 @@ from zipvoice.data.prepare import prepare  # noqa: E402
 from zipvoice.data.segments import Segments  # noqa: E402
 from zipvoice.data.validation.stats import measure_corpus  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("acts")
 CORPUS = Path(__file__).parent / "data" / "corpus"
 TABLE = TokenTable(("_", *sorted(set(" ',.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"))))
 TOUCH = "touch {marker}; cat {wav}"
@@ -64,7 +68,7 @@ SOURCES = [
     ("file", ""),
 ]
 """Sound that is not in a file."""
-PATHS = ["pipe:" + TOUCH, "-", "http://127.0.0.1:9/a", "|" + TOUCH, "$(" + TOUCH + ")", "/dev/stdin", "/dev/zero"]
+PATHS = ["pipe:" + TOUCH, "-", "http://127.0.0.1:9/a", "|" + TOUCH, "$(" + TOUCH + ")", "/dev/stdin", "/dev/null"]
 """What lhotse, soundfile or a shell may take for something else than a path."""
 STORED = [*sorted(READER_BACKENDS.keys() - {"lilcom_chunky", "lilcom_files", "numpy_files", "shar"}), "lilcom_net"]
 """Features that are not in files."""
