@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 def test_graphs_give_the_numbers_of_the_network(folder, graphs):
     models = [
         load_model(read_directory(folder), "torch", device="cpu"),
-        load_model(read_directory(folder / graphs), "openvino"),
+        load_model(read_directory(folder / graphs), "openvino", dtype="float32"),
     ]
     for batch, frames in ((1, 1), (2, 2), (1, 3), (3, 37)):
         assert max(differences(*models, batch, frames)) < 2e-5
@@ -67,7 +67,8 @@ class WithTextOf:
 @pytest.mark.parametrize("name", builtin.MODELS)
 def test_trained_models_give_their_numbers(name):
     """But for frames in whose very middle a token ends: OpenVINO rounds double precision to single."""
-    network, graphs = (load_model(read_directory(name), kind, device="cpu") for kind in ("torch", "openvino"))
+    directory = read_directory(name)
+    network, graphs = (load_model(directory, kind, device="cpu", dtype="float32") for kind in ("torch", "openvino"))
     mixed = WithTextOf(network, graphs)
     for batch, frames in itertools.product((1, 2), (*LENGTHS, 500, 1218)):
         assert max(differences(network, mixed, batch, frames)) < 2e-5

@@ -274,4 +274,4 @@ def spoken_text(cut: "Cut") -> "Cut":
 
 def audio_files(cut: "Cut") -> list[Path]:
     """The files that the sound of a cut is in."""
-    return [Path(source.source) for source in recording_of(cut).sources if source.type == "file"]
+    return [Path(source.source) for source in recording_of(cut).sources]
