@@ -14,6 +14,7 @@ import torch
 from tiny_models import FAST, RATE, make_model, make_synthesizer, make_vocoder, tone
 
 from zipvoice.audio.files import read, write
+from zipvoice.cli import lists
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.synthesis import batch, voices
 from zipvoice.synthesis.batch import ListWork, check_language, check_list, share, speak_list
@@ -400,6 +401,17 @@ def command(tmp_path, recordings):
     (tmp_path / "list.tsv").write_text("".join(lines))
     arguments = ["batch", "list.tsv", "--model", "model", "--vocoder", "vocoder", "--device", "cpu"]
     return [*arguments, "--num-steps", "1", "--guidance-scale", "0", "--max-batch-seconds", "3"]
+
+
+def test_the_voice_of_the_command_is_made_at_the_level_that_is_asked_for(command, recordings, tmp_path, monkeypatch):
+    def prompt(self, recording, text, **settings):
+        raise ValueError(f"{text} at {settings['target_rms']}, raw {settings['raw']}")
+
+    monkeypatch.setattr(Synthesizer, "prompt", prompt)
+    monkeypatch.chdir(tmp_path)
+    voice = ["--voice", recordings[1], "--voice-text", "and a high one", "--target-rms", "0.2", "--raw"]
+    with pytest.raises(ValueError, match=r"and a high one at 0.2, raw True"):
+        lists.batch([*command[1:], *voice])
 
 
 @pytest.mark.slow
