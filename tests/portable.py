@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests as other processors and Pythons would, and keeps the result in CONTRIBUTING.md: make test-portable.
 
-Settings that are given by name are run, else all of them: python tests/portable.py "two threads". The others keep the
-row of their last run. Python 3.10 and 3.13 get environments of their own; where an interpreter is missing the run says
-so and fails. With --fast the slow tests are left out, which the table tells. Those of browsers always are.
+Settings that are given by name are run, else all of them: python tests/portable.py "two threads". The others, and
+those of other processors, keep the row of their last run. Python 3.10 and 3.13 get environments of their own; where an
+interpreter is missing the run says so and fails. With --fast the slow tests are left out, which the table tells. Those
+of browsers always are.
 """
 
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--max-worker-restart", "0")
 MARKS = "<!-- test-portable -->", "<!-- end of test-portable -->"
+HEAD = "| setting | processor | date | tests | result | time |"
 
 
 @dataclass(frozen=True)
@@ -63,20 +65,30 @@ def row(setting: Setting, fast: bool) -> str:
     counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", run.stdout.strip().splitlines()[-1])
     scope = "without the slow ones" if fast else "all but those of browsers"
     minutes = (time.monotonic() - begin) / 60
-    cells = setting.name, time.strftime("%Y-%m-%d"), scope, ", ".join(counts) or "did not run", f"{minutes:.0f} min"
+    result = ", ".join(counts) or "did not run"
+    return table_row(setting.name, processor(), time.strftime("%Y-%m-%d"), scope, result, f"{minutes:.0f} min")
+
+
+def processor() -> str:
+    """What the processor of this machine calls itself."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return found[1] if found else "unknown"
+
+
+def table_row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
 def kept(rows: dict[str, str]) -> None:
-    """Put the rows into CONTRIBUTING.md, in place of those of the same settings."""
+    """Put the rows into CONTRIBUTING.md, in place of those of the same settings and processor."""
     page = ROOT / "CONTRIBUTING.md"
     before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
     table, after = rest.split(MARKS[1])
-    rows = {line.split(" | ")[0].removeprefix("| "): line for line in table.splitlines() if line.startswith("|")} | rows
-    processor = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    head = f"The last runs, on {processor[1] if processor else 'an unknown processor'}:"
-    lines = [head, "", "| setting | date | tests | result | time |", "| --- | --- | --- | --- | --- |"]
-    lines += [rows[setting.name] for setting in SETTINGS if setting.name in rows]
+    old = [line for line in table.splitlines() if line.startswith("|")][2:]
+    by_place = {tuple(line.strip("| ").split(" | ")[:2]): line for line in [*old, *rows.values()]}
+    names = [setting.name for setting in SETTINGS]
+    lines = ["The last runs:", "", HEAD, "| --- " * 6 + "|"]
+    lines += [by_place[place] for place in sorted(by_place, key=lambda place: (names.index(place[0]), place[1]))]
     page.write_text("\n".join([f"{before}{MARKS[0]}", *lines, f"{MARKS[1]}{after}"]), encoding="utf-8")
 
 

@@ -2,6 +2,7 @@
 """Looking into a run on six recordings."""
 
 import json
+import math
 import shlex
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from test_run import corpus, run_config  # noqa: F401
 from zipvoice.cli import main
 from zipvoice.config.strict_json import read_json, write_json
 from zipvoice.config.training import RunConfig
+from zipvoice.training.observation import memory
 from zipvoice.training.run import at_next_step, train
 
 
@@ -51,6 +53,17 @@ def test_a_dry_run_sees_what_the_next_step_of_training_sees(halfway):
 def test_the_command_finds_a_healthy_run_healthy(what, shown, halfway, capsys):
     assert main(["diagnose", what, str(halfway[1]), "--num-batches", "2"]) == 0
     assert shown in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("limit", "tries", "status"), [(1e6, False, 1), (math.inf, True, 0)])
+def test_batches_of_the_run_are_tried_if_they_may_fit(halfway, monkeypatch, limit, tries, status):
+    """Under a limit that even one utterance exceeds, more would leave the machine without memory."""
+    tried = []
+    monkeypatch.setattr(memory, "memory_limit", lambda device: limit)
+    monkeypatch.setattr(memory, "largest_duration", lambda *_: None)
+    monkeypatch.setattr(memory, "scan", lambda attempt, batches: tried.extend(batches) or [])
+    assert main(["diagnose", "memory", str(halfway[1]), "--num-batches", "1"]) == status
+    assert bool(tried) == tries
 
 
 def test_a_run_with_other_settings_is_refused(halfway, capsys):
