@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from zipvoice.config.vocoder import DiscriminatorConfig
+from zipvoice.config.vocoder import DiscriminatorConfig, VocoderRunConfig
 from zipvoice.vocoder.discriminators import (
     DiscriminatorOutput,
     Discriminators,
@@ -87,6 +87,13 @@ def test_the_published_multi_period_discriminator_has_41_million_weights():
 
 def test_each_kind_has_its_weight_however_many_there_are():
     assert Discriminators(SMALL).weights == pytest.approx([0.5, 0.5, 0.5, 0.25, 0.25])
+
+
+def test_windows_weigh_a_tenth_of_periods_by_default():
+    """As in Vocos (Siuzdak 2023), where the distance of log-mel counts 45 times."""
+    default = VocoderRunConfig()
+    assert (default.discriminators.period_weight, default.discriminators.window_weight) == (1.0, 0.1)
+    assert default.mel_weight == 45.0
 
 
 def test_they_learn_to_tell_a_tone_from_noise():
