@@ -333,17 +333,20 @@ def test_lower_precision_gives_nearly_the_same_features(tmp_path, synthesizer, p
     assert 0 < np.abs(exact - rounded).mean() < 0.02 * np.abs(exact).mean()
 
 
-def test_weights_rounded_once_give_what_autocast_gives():
-    """For all variants, to a last bit where products add up in another order."""
+def test_bfloat16_is_nearer_to_float32_than_autocast_is():
+    """For all variants; sums between layers and the ends of the network stay in float32."""
     for case in CASES:
         network = deepcopy(reference(case).model)
         channels = network.config.feat_dim * (2 if "stereo" in case else 1)
         x, speech = (torch.from_numpy(standard_normal((2, 37, channels), seed)) for seed in (0, 1))
         condition = Condition(torch.from_numpy(standard_normal((2, 37, network.config.feat_dim), 2)), speech)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            expected = guided_velocity(network, 0.0)(0.3, x, condition)
+        with torch.inference_mode():
+            exact = guided_velocity(network, 0.0)(0.3, x, condition)
+            with torch.autocast("cpu", torch.bfloat16):
+                rounded = guided_velocity(network, 0.0)(0.3, x, condition)
         model = TorchModel(network, ModelFile(network.config), "cpu", "bfloat16")
-        torch.testing.assert_close(model.velocity(0.3, x, condition, 0.0), expected, atol=2**-6, rtol=2**-7)
+        error = (model.velocity(0.3, x, condition, 0.0) - exact).norm()
+        assert 0 < error <= (rounded - exact).norm()
 
 
 def test_noise_depends_on_the_seed_of_the_chunk_alone(synthesizer, prompt):

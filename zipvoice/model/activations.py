@@ -17,8 +17,8 @@ class Swoosh:
     offset: float
 
     def __call__(self, x: Tensor) -> Tensor:
-        x = x.float()
-        return F.softplus(x - self.shift).sub_(x, alpha=SLOPE).sub_(self.offset)
+        y = F.softplus(x - self.shift if self.shift else x).sub_(x, alpha=SLOPE)
+        return y.sub_(self.offset) if self.offset else y
 
 
 swoosh_l = Swoosh(shift=4.0, offset=0.035)
@@ -29,4 +29,4 @@ class SwooshR(nn.Module):
     """`swoosh_r` as a layer."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return swoosh_r(x)
+        return swoosh_r(x.float())

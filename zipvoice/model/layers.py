@@ -11,7 +11,7 @@ from zipvoice.model.kernels.blocks import rowwise
 from zipvoice.model.kernels.depthwise import depthwise_convolution
 from zipvoice.model.kernels.fusion import fusible
 from zipvoice.model.kernels.linear import Linear
-from zipvoice.model.kernels.swoosh import activate
+from zipvoice.model.kernels.swoosh import activate, folded
 from zipvoice.model.scheduled_float import Progress, ScheduledFloat
 
 LIMIT_RATE = ScheduledFloat((0, 0.6))
@@ -28,12 +28,17 @@ class FeedForward(nn.Module):
         super().__init__()
         self.progress = progress
         self.in_proj = Linear(dim, hidden)
+        self.swoosh = swoosh_l
         self.out_proj = Linear(hidden, dim, scale=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         mask = self._channel_mask(x) if self.training else None
-        return rowwise(lambda rows: self.out_proj(activate(swoosh_l, self.in_proj(rows), mask)), x)
+        return rowwise(lambda rows: self.out_proj(activate(self.swoosh, self.in_proj(rows), mask)), x)
+
+    def fold_constants(self) -> None:
+        """Compute the same in fewer passes; not for training."""
+        self.swoosh = folded(self.swoosh, self.in_proj, self.out_proj)
 
     def _channel_mask(self, x: Tensor) -> Tensor:
         """(B, 1, hidden), zero for dropped channels."""
@@ -59,12 +64,17 @@ class Convolution(nn.Module):
         super().__init__()
         self.in_proj = Linear(dim, 2 * dim)
         self.depthwise_conv = DepthwiseConvolution(dim, kernel)
+        self.swoosh = swoosh_r
         self.out_proj = Linear(dim, dim, scale=0.05)
 
     def forward(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         """(B, T, D) to (B, T, D); padded frames count as zero."""
         x = _gated(self.in_proj(x), padding_mask)
-        return self.out_proj(activate(swoosh_r, self.depthwise_conv(x)))
+        return self.out_proj(activate(self.swoosh, self.depthwise_conv(x)))
+
+    def fold_constants(self) -> None:
+        """Compute the same in fewer passes; not for training."""
+        self.swoosh = folded(self.swoosh, self.depthwise_conv, self.out_proj)
 
 
 class BiasNorm(nn.Module):

@@ -71,7 +71,11 @@ def masked_softmax(content: Tensor, by_offset: Tensor, padding_mask: Tensor | No
     """Softmax over source frames of scores by content (B, H, n, T) and by offset (B, H, n, T + n - 1)."""
     scores = content + relative_shift(by_offset)
     if padding_mask is not None:
-        highest = torch.where(padding_mask, MASKED_SCORE, float("inf")).to(scores.dtype)
-        scores = torch.minimum(scores, highest[:, None, None, :])  # masked_fill_ takes ten times as long
+        scores = torch.minimum(scores, score_limit(padding_mask, scores.dtype))  # masked_fill_ takes ten times as long
     precision = None if by_hand(scores) else torch.float32  # which a CPU computes in without being asked
     return scores.softmax(dim=-1, dtype=precision).to(scores.dtype)
+
+
+def score_limit(padding_mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """The highest score that a source frame may have, (B, 1, 1, T), of a mask (B, T)."""
+    return torch.where(padding_mask, MASKED_SCORE, float("inf")).to(dtype)[:, None, None, :]

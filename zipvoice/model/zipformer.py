@@ -86,17 +86,17 @@ class EncoderLayer(nn.Module):
         attention = self.self_attn_weights(x, positions, padding_mask)
         attended = self._kept(x, ATTENTION_SKIP)
         x = x if time is None else x + time
-        x = x + self.feed_forward1(x)
-        x = x + _if_kept(self.nonlin_attention(x, self._sometimes_uniform(attention)), attended)
-        x = x + _if_kept(self.self_attn1(x, attention), attended)
+        x = _sum(x, self.feed_forward1(x))
+        x = _sum(x, self.nonlin_attention(x, self._sometimes_uniform(attention)), attended)
+        x = _sum(x, self.self_attn1(x, attention), attended)
         x = x if time is None else x + time
-        x = x + _if_kept(self.conv_module1(x, padding_mask), self._kept(x, CONVOLUTION_SKIP))
-        x = x + _if_kept(self.feed_forward2(x), self._kept(x, FEED_FORWARD_SKIP))
+        x = _sum(x, self.conv_module1(x, padding_mask), self._kept(x, CONVOLUTION_SKIP))
+        x = _sum(x, self.feed_forward2(x), self._kept(x, FEED_FORWARD_SKIP))
         x = self.bypass_mid(before, x)
-        x = x + _if_kept(self.self_attn2(x, attention), attended)
+        x = _sum(x, self.self_attn2(x, attention), attended)
         x = x if time is None else x + time
-        x = x + _if_kept(self.conv_module2(x, padding_mask), self._kept(x, CONVOLUTION_SKIP))
-        x = x + _if_kept(self.feed_forward3(x), self._kept(x, FEED_FORWARD_SKIP))
+        x = _sum(x, self.conv_module2(x, padding_mask), self._kept(x, CONVOLUTION_SKIP))
+        x = _sum(x, self.feed_forward3(x), self._kept(x, FEED_FORWARD_SKIP))
         return self.bypass(before, self.norm(x))
 
     def _kept(self, x: Tensor, skip_rate: ScheduledFloat) -> Tensor | None:
@@ -108,8 +108,14 @@ class EncoderLayer(nn.Module):
         return attention.uniform() if self.training and UNIFORM_ATTENTION.happens(self.progress) else attention
 
 
-def _if_kept(x: Tensor, kept: Tensor | None) -> Tensor:
-    return x if kept is None else x * kept
+def _sum(x: Tensor, change: Tensor, kept: Tensor | None = None) -> Tensor:
+    """The sum x + change · kept in the dtype of x.
+
+    Without gradients it takes the memory of the change, which nothing else uses.
+    """
+    if kept is not None:
+        change = change * kept
+    return x + change if torch.is_grad_enabled() else change.to(x.dtype).add_(x)
 
 
 class Stack(nn.Module):

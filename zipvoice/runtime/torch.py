@@ -13,7 +13,10 @@ from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import suggestion
 from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.guidance import guided_velocity
-from zipvoice.model.kernels.int8 import HAS_VNNI, round_layers
+from zipvoice.model.kernels.bf16 import HAS_BF16, Bf16Linear
+from zipvoice.model.kernels.int8 import HAS_VNNI, Int8Linear
+from zipvoice.model.kernels.linear import replace_linear
+from zipvoice.model.layers import Convolution, FeedForward
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import ModelDirectory, load_network
 from zipvoice.runtime.base import DTYPES, ComputedBy, Floats, Integers, ModelDescription
@@ -50,15 +53,19 @@ class TorchModel:
         dtype = best_dtype(self.device) if dtype == "auto" else dtype
         self.computed_by = ComputedBy("torch", str(self.device), dtype)
         self.network = network.to(self.device).eval()
+        self._autocast_dtype: torch.dtype | None = None
         if dtype == "int8":
             if self.device.type != "cpu":
                 raise ValueError(f"dtype int8 is for a CPU, and this is {self.device}; take bfloat16 or --device cpu")
-            round_layers(self.network.fm_decoder.encoders)
-            dtype = "float32"
-        self.dtype: torch.dtype = getattr(torch, dtype)
-        for layer in self.network.modules():
-            if isinstance(layer, nn.Linear | nn.Conv1d):
-                layer.to(self.dtype)  # once, where autocast would do it at every step
+            if not torch.backends.mkldnn.is_available():
+                raise ValueError("dtype int8 needs oneDNN, which this PyTorch lacks; take --dtype float32")
+            round_to_int8(self.network)
+        elif dtype == "bfloat16" and self.device.type == "cpu" and HAS_BF16:
+            replace_linear(self.network, Bf16Linear)  # sums between layers and all else stay in float32
+            round_weights(self.network, nn.Conv1d, torch.bfloat16)
+        elif dtype != "float32":
+            self._autocast_dtype = getattr(torch, dtype)
+            round_weights(self.network, nn.Linear | nn.Conv1d, self._autocast_dtype)
 
     @torch.inference_mode()
     def condition(self, tokens: Integers, num_tokens: Integers, num_frames: Integers, speech: Floats) -> Condition:
@@ -91,9 +98,9 @@ class TorchModel:
         return values
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.dtype == torch.float32:
+        if self._autocast_dtype is None:
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, self.dtype)
+        return torch.autocast(self.device.type, self._autocast_dtype)
 
 
 def available_threads() -> int:
@@ -128,12 +135,35 @@ def load_model(
     variant: Variant | None = None,
 ) -> TorchModel:
     """See `zipvoice.runtime.select.load_model`."""
-    return TorchModel(load_network(directory, weights, variant), directory.file, device, dtype or "float32")
+    network = load_network(directory, weights, variant)
+    for module in network.modules():
+        if isinstance(module, FeedForward | Convolution):
+            module.fold_constants()
+    return TorchModel(network, directory.file, device, dtype or "float32")
 
 
 def load_vocoder(folder: str | os.PathLike[str], *, device: str | None = None) -> TorchVocoder:
     """Vocos from a folder, of any layout; see `zipvoice.vocoder.other_vocos.load_any_vocos`."""
     return TorchVocoder(load_any_vocos(folder), device)
+
+
+def round_to_int8(network: ZipVoice) -> None:
+    """Give the layers of the decoder products in 8 bits.
+
+    What comes after a Swoosh is above zero, once its offset is in the layer's bias.
+    """
+    replace_linear(network.fm_decoder, Int8Linear, but=["linear_pos"])
+    for module in network.fm_decoder.modules():
+        if isinstance(module, FeedForward | Convolution):
+            assert isinstance(module.out_proj, Int8Linear)
+            module.out_proj.positive = module.swoosh.offset == 0
+
+
+def round_weights(network: nn.Module, kinds: Any, dtype: torch.dtype) -> None:
+    """Give the layers of some kinds another dtype, once, where autocast would do it at every step."""
+    for layer in network.modules():
+        if isinstance(layer, kinds):
+            layer.to(dtype)
 
 
 def best_dtype(device: torch.device) -> str:

@@ -4,6 +4,7 @@
 Shapes: C input channels, D output channels.
 """
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -70,3 +71,20 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)
+
+
+def replace_linear(network: nn.Module, form: Callable[[nn.Linear], nn.Linear], but: Collection[str] = ()) -> None:
+    """Give the linear layers of all Zipformer layers another form; those outside of them are few products.
+
+    Args:
+        network: a Zipformer, or what contains some.
+        form: makes the new layer from the old one.
+        but: names of layers that stay.
+
+    Example:
+        >>> replace_linear(network.fm_decoder, Int8Linear, but=["linear_pos"])
+    """
+    for name, module in list(network.named_modules()):
+        for child, layer in list(module.named_children()):
+            if type(layer) is Linear and ".layers." in f".{name}." and child not in but:
+                setattr(module, child, form(layer))

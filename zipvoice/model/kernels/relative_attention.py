@@ -11,10 +11,10 @@ from torch import Tensor
 
 from zipvoice.model.kernels.blocks import row_blocks
 from zipvoice.model.kernels.fusion import fusible
-from zipvoice.model.relative_positions import masked_softmax, plain_weights, relative_shift
+from zipvoice.model.relative_positions import plain_weights, relative_shift, score_limit
 
 SCORE_LIMIT = 25.0
-ROWS_PER_THREAD = 64
+ROWS_PER_THREAD = 256
 WIDE = 64
 
 
@@ -78,10 +78,13 @@ def _attention_weights(
     blocks = row_blocks(query.shape[2], ROWS_PER_THREAD, query)
     if len(blocks) == 1:
         return plain_weights(query, key, position, table, padding_mask)
-    weights = query.new_empty(*query.shape[:3], key.shape[2])
+    scores = query.new_empty(*query.shape[:3], key.shape[2])
     for rows in blocks:
-        weights[:, :, rows] = masked_softmax(*_scores(query, key, position, table, rows), padding_mask)
-    return weights
+        content, by_offset = _scores(query, key, position, table, rows)
+        torch.add(content, relative_shift(by_offset), out=scores[:, :, rows])
+    if padding_mask is not None:
+        torch.minimum(scores, score_limit(padding_mask, scores.dtype), out=scores)
+    return torch.softmax(scores, dim=-1, out=scores)
 
 
 def _scores(query: Tensor, key: Tensor, position: Tensor, table: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
@@ -104,10 +107,15 @@ def shifted_back(scores: Tensor) -> Tensor:
 
 
 def _average(weights: Tensor, value: Tensor) -> Tensor:
-    """(B, h, T, T) and (B, h, T, v) to (B, h, T, v); turned round where heads are narrow, which is twice as fast."""
-    if value.shape[-1] >= WIDE:
-        return weights @ value
-    return (value.transpose(-1, -2) @ weights.transpose(-1, -2)).transpose(-1, -2)
+    """(B, h, T, T) and (B, h, T, v) to (B, h, T, v); in one piece, narrow heads take half of the time."""
+    return weights @ value.contiguous()
+
+
+def _average_gradient(weights: Tensor, grad: Tensor) -> Tensor:
+    """The gradient of the value, (B, h, T, v); turned round where heads are narrow, which is up to twice as fast."""
+    if grad.shape[-1] >= WIDE:
+        return weights.transpose(-1, -2) @ grad
+    return (grad.transpose(-1, -2) @ weights).transpose(-1, -2)
 
 
 class _Average(torch.autograd.Function):
@@ -124,7 +132,7 @@ class _Average(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         value, weights = ctx.saved_tensors
         ctx.factors.append((grad, value))
-        return _average(weights[:, : value.shape[1]].transpose(-1, -2), grad), grad.new_zeros(()), None, None
+        return _average_gradient(weights[:, : value.shape[1]], grad), grad.new_zeros(()), None, None
 
 
 class _AttentionWeights(torch.autograd.Function):

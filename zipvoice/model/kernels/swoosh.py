@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Swoosh with dropout of channels: value and derivative from one exponential.
+"""Swoosh with dropout of channels.
 
-In training the derivative is computed along with the value and is kept instead of the input. Shapes: B batch, T frames,
-C channels.
+In training value and derivative come from one exponential, and the derivative is kept instead of the input. For
+speaking the constants go into the layers around. Shapes: B batch, T frames, C channels.
 """
 
 from functools import lru_cache
@@ -10,10 +10,9 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zipvoice.model.activations import SLOPE, Swoosh, swoosh_l
-from zipvoice.model.kernels.blocks import by_hand
 from zipvoice.model.kernels.fusion import fusible, is_fused
 
 TINY = torch.finfo(torch.float32).tiny
@@ -35,11 +34,24 @@ def activate(swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None = None) -> T
     Returns:
         (B, T, C), in the dtype of x.
     """
-    if not (torch.is_grad_enabled() or by_hand(x)):
-        return swoosh(x).to(x.dtype) if channel_mask is None else (swoosh(x) * channel_mask).to(x.dtype)
+    if not torch.is_grad_enabled():
+        return swoosh(x) if channel_mask is None else swoosh(x) * channel_mask
     scale = torch.ones(1, 1, x.shape[2], device=x.device) if channel_mask is None else channel_mask
-    # Without a gradient the same on a CPU, for the sake of the same rounding; it takes no longer.
-    return _Activation.apply(swoosh, x, scale) if torch.is_grad_enabled() else _with_slope(swoosh, x, scale)[0]
+    y: Tensor = _Activation.apply(swoosh, x, scale)
+    return y
+
+
+@torch.no_grad()
+def folded(swoosh: Swoosh, before: nn.Module, after: nn.Module) -> Swoosh:
+    """What is left of an activation whose constants have gone into the biases of the layers before and after it.
+
+    With z = x - shift, Swoosh is log(1 + exp(z)) - 0.08 z - (offset + 0.08 shift). It saves two passes over memory, and
+    is not for networks that are trained or saved.
+    """
+    assert isinstance(before.bias, Tensor) and isinstance(after.bias, Tensor) and isinstance(after.weight, Tensor)
+    before.bias -= swoosh.shift
+    after.bias -= after.weight.sum(dim=1) * (swoosh.offset + SLOPE * swoosh.shift)
+    return Swoosh(shift=0.0, offset=0.0)
 
 
 class _Activation(torch.autograd.Function):
