@@ -10,6 +10,7 @@ Shapes: B batch, S tokens, T frames, D width, H heads, F mel bins, C mel bins of
 """
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,14 +22,14 @@ from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAtte
 from zipvoice.model.decoder import VelocityDecoder
 from zipvoice.model.duration import upsample
 from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward
-from zipvoice.model.relative_positions import MASKED_SCORE, offset_features
+from zipvoice.model.relative_positions import offset_features
 from zipvoice.model.zipformer import Downsample, DownsampledStack, EncoderLayer, Stack, Zipformer
 from zipvoice.model.zipvoice import ZipVoice
 
 EXP_LIMIT = 60.0
 """exp(60) is far from overflow, and log(1 + exp(z)) is z long before."""
-"""The limit of the attention scores of padded frames, as in the model."""
-NO_LIMIT = 3e38
+MASKED_SCORE = -1e6
+"""What the attention scores of padded frames are lowered by: softmax makes zero of it, whatever they were."""
 
 
 class TracedVelocity(nn.Module):
@@ -124,14 +125,14 @@ class TracedStack(nn.Module):
         self.layers = nn.ModuleList(map(_traced, stack.layers))
 
     def forward(self, x: Tensor, padding_mask: Tensor, time: Tensor | None = None) -> Tensor:
-        positions = relative_positions(x, self.pos_dim)
+        frames = Frames(padding_mask.shape[0], padding_mask.shape[1], padding_mask[:, :, None].to(x.dtype))
+        positions = relative_positions(frames, self.pos_dim)
         if self.time_emb is not None:
             time = self.time_emb(time)
-        kept = (~padding_mask)[:, :, None].to(x.dtype)
-        highest = torch.where(padding_mask, MASKED_SCORE, NO_LIMIT)[:, None, None, :]
+        x = x.flatten(0, 1)
         for layer in self.layers:
-            x = layer(x, positions, time, kept, highest)
-        return x
+            x = layer(x, positions, time, frames)
+        return frames.by_utterance(x)
 
 
 class TracedDownsampledStack(nn.Module):
@@ -164,8 +165,26 @@ class TracedDownsample(nn.Module):
         return (x * self.bias.softmax(dim=0)[:, None]).sum(dim=2)
 
 
+@dataclass(frozen=True)
+class Frames:
+    """Sizes of a stack, whose frames are one list (B · T, D): products of two axes add their biases themselves."""
+
+    batch: int
+    count: int
+    padding: Tensor
+    """(B, T, 1), one at padding, else zero."""
+
+    def by_utterance(self, x: Tensor) -> Tensor:
+        """(B · T, D) to (B, T, D)."""
+        return x.reshape(self.batch, self.count, -1)
+
+    def added(self, x: Tensor, time: Tensor | None) -> Tensor:
+        """Of x (B · T, D) and the time of each utterance (B, 1, D)."""
+        return x if time is None else (self.by_utterance(x) + time).flatten(0, 1)
+
+
 class TracedLayer(nn.Module):
-    """As `EncoderLayer`; kept (B, T, 1) is zero at padding, highest (B, 1, 1, T) limits the scores there."""
+    """As `EncoderLayer`, of all utterances' frames (B · T, D)."""
 
     def __init__(self, layer: EncoderLayer) -> None:
         super().__init__()
@@ -177,54 +196,59 @@ class TracedLayer(nn.Module):
         self.conv_module1, self.conv_module2 = _traced(layer.conv_module1), _traced(layer.conv_module2)
         self.norm, self.bypass, self.bypass_mid = map(_traced, (layer.norm, layer.bypass, layer.bypass_mid))
 
-    def forward(self, x: Tensor, positions: Tensor, time: Tensor | None, kept: Tensor, highest: Tensor) -> Tensor:
-        before, attention = x, self.self_attn_weights(x, positions, highest)
-        x = x if time is None else x + time
+    def forward(self, x: Tensor, positions: Tensor, time: Tensor | None, frames: Frames) -> Tensor:
+        before, attention = x, self.self_attn_weights(x, positions, frames)
+        x = frames.added(x, time)
         x = x + self.feed_forward1(x)
-        x = x + self.nonlin_attention(x, attention)
-        x = x + self.self_attn1(x, attention)
-        x = x if time is None else x + time
-        x = x + self.conv_module1(x, kept)
+        x = x + self.nonlin_attention(x, attention, frames)
+        x = x + self.self_attn1(x, attention, frames)
+        x = frames.added(x, time)
+        x = x + self.conv_module1(x, frames)
         x = x + self.feed_forward2(x)
         x = self.bypass_mid(before, x)
-        x = x + self.self_attn2(x, attention)
-        x = x if time is None else x + time
-        x = x + self.conv_module2(x, kept)
+        x = x + self.self_attn2(x, attention, frames)
+        x = frames.added(x, time)
+        x = x + self.conv_module2(x, frames)
         x = x + self.feed_forward3(x)
         return self.bypass(before, self.norm(x))
 
 
 class TracedAttentionWeights(nn.Module):
-    """Attention weights (B, H, T, T) of all offsets at once."""
+    """Attention weights (B, T, T) of each head, one after the other: those of all heads together fit into no cache."""
 
     def __init__(self, weights: AttentionWeights) -> None:
         super().__init__()
         self.num_heads, self.widths = weights.num_heads, weights.widths
         self.in_proj, self.linear_pos = weights.in_proj, weights.linear_pos
 
-    def forward(self, x: Tensor, positions: Tensor, highest: Tensor) -> Tensor:
-        query, key, position = (self._heads(part) for part in self.in_proj(x).split(self.widths, dim=-1))
-        table = self._heads(self.linear_pos(positions)[None])  # (1, H, 2 T, pos_head_dim)
-        scores = query @ key.transpose(-1, -2) + _shifted(position @ table.transpose(-1, -2))
-        return torch.minimum(scores, highest).softmax(dim=-1)  # (B, H, T, T)
-
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.reshape(x.shape[0], x.shape[1], self.num_heads, -1).transpose(1, 2)
-
-
-def _shifted(by_offset: Tensor) -> Tensor:
-    """Scores by offset 1 - T … T (B, H, T, 2 T) by source frame (B, H, T, T): y[i, j] = x[i, j - i + T - 1]."""
-    batch, heads, frames, _ = by_offset.shape
-    width = 2 * frames - 1
-    steps = by_offset.flatten(2)[:, :, frames - 1 : frames - 1 + frames * width]
-    return steps.reshape(batch, heads, frames, width)[..., :frames]
+    def forward(self, x: Tensor, positions: Tensor, frames: Frames) -> list[Tensor]:
+        parts = [width // self.num_heads for width in self.widths for _ in range(self.num_heads)]
+        heads = list(map(frames.by_utterance, self.in_proj(x).split(parts, dim=1)))
+        tables = self.linear_pos(positions).split(self.widths[2] // self.num_heads, dim=1)
+        masked = MASKED_SCORE * frames.padding
+        weights = []
+        for h, table in enumerate(tables):
+            query, key, position = heads[h :: self.num_heads]
+            query = torch.cat([query, torch.ones_like(masked)], dim=-1)  # a channel more: one pass over the scores less
+            key = torch.cat([key, masked], dim=-1)
+            scores = query @ key.transpose(1, 2) + _shifted(position @ table.T, frames)
+            weights.append(scores.softmax(dim=-1))
+        return weights
 
 
-def relative_positions(x: Tensor, dim: int) -> Tensor:
-    """As the model's `relative_positions`, with a row for the offset T as well: (2 T, dim), for x (B, T, D)."""
-    frames = torch.ones_like(x[0, :, 0])
-    count = torch.cat([frames, frames]).cumsum(dim=0)  # 1 … 2 T
-    return offset_features(count - frames.sum(), dim)
+def _shifted(by_offset: Tensor, frames: Frames) -> Tensor:
+    """Scores by offset -T … T (B, T, 2 T + 1) by source frame (B, T, T): y[i, j] = x[i, j - i + T].
+
+    Row i begins i (2 T + 1) + T - i = (2 i + 1) T numbers behind the first: in rows of T, it is each second one.
+    """
+    return by_offset.reshape(frames.batch, -1, frames.count)[:, 1::2]
+
+
+def relative_positions(frames: Frames, dim: int) -> Tensor:
+    """As the model's `relative_positions`, with rows for the offsets -T and T as well: (2 T + 1, dim)."""
+    one = torch.ones_like(frames.padding[0, :, 0])
+    count = torch.cat([one, one, one[:1]]).cumsum(dim=0)  # 1 … 2 T + 1
+    return offset_features(count - one.sum() - 1, dim)
 
 
 def _count(x: Tensor) -> Tensor:
@@ -233,16 +257,17 @@ def _count(x: Tensor) -> Tensor:
 
 
 class TracedSelfAttention(nn.Module):
-    """As `SelfAttention`, of weights (B, H, T, T)."""
+    """As `SelfAttention`, of weights (B, T, T) of each head."""
 
     def __init__(self, attention: SelfAttention) -> None:
         super().__init__()
         self.num_heads = attention.num_heads
         self.in_proj, self.out_proj = attention.in_proj, attention.out_proj
 
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        value = self.in_proj(x).reshape(x.shape[0], x.shape[1], self.num_heads, -1).transpose(1, 2)
-        return self.out_proj((weights @ value).transpose(1, 2).reshape(x.shape[0], x.shape[1], -1))
+    def forward(self, x: Tensor, weights: list[Tensor], frames: Frames) -> Tensor:
+        values = self.in_proj(x).split(self.in_proj.out_features // self.num_heads, dim=1)
+        attended = [head @ frames.by_utterance(value) for head, value in zip(weights, values, strict=True)]
+        return self.out_proj(torch.cat(attended, dim=-1).flatten(0, 1))
 
 
 class TracedNonlinAttention(nn.Module):
@@ -252,9 +277,10 @@ class TracedNonlinAttention(nn.Module):
         super().__init__()
         self.in_proj, self.out_proj = attention.in_proj, attention.out_proj
 
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        gate, value, second_gate = self.in_proj(x).chunk(3, dim=-1)
-        return self.out_proj((weights[:, 0] @ (value * gate.tanh())) * second_gate)
+    def forward(self, x: Tensor, weights: list[Tensor], frames: Frames) -> Tensor:
+        gate, value, second_gate = self.in_proj(x).split(self.out_proj.in_features, dim=-1)
+        attended = weights[0] @ frames.by_utterance(value * gate.tanh())
+        return self.out_proj(attended.flatten(0, 1) * second_gate)
 
 
 class TracedFeedForward(nn.Module):
@@ -280,12 +306,12 @@ class TracedConvolution(nn.Module):
         super().__init__()
         self.in_proj, self.depthwise_conv, self.out_proj = module.in_proj, module.depthwise_conv, module.out_proj
 
-    def forward(self, x: Tensor, kept: Tensor) -> Tensor:
-        x = F.glu(self.in_proj(x), dim=-1) * kept
+    def forward(self, x: Tensor, frames: Frames) -> Tensor:
+        x = frames.by_utterance(F.glu(self.in_proj(x), dim=-1)) * (1.0 - frames.padding)
         conv = self.depthwise_conv
-        padding, bias = conv.weight.shape[-1] // 2, _before_swoosh(swoosh_r, conv)
-        z = F.conv1d(x.transpose(1, 2), conv.weight, bias, padding=padding, groups=conv.groups).transpose(1, 2)
-        return _after_swoosh(swoosh_r, z, self.out_proj, self.by_frame)
+        around, bias = conv.weight.shape[-1] // 2, _before_swoosh(swoosh_r, conv)
+        z = F.conv1d(x.transpose(1, 2), conv.weight, bias, padding=around, groups=conv.groups).transpose(1, 2)
+        return _after_swoosh(swoosh_r, z.flatten(0, 1), self.out_proj, self.by_frame)
 
 
 def _before_swoosh(swoosh: Swoosh, layer: nn.Module) -> Tensor:
