@@ -217,6 +217,7 @@ SEVEN = ManifestConfig("a", replay=0.7)
 LIMITS = [
     (SynthesisOptions, "num_steps", (1, 1000), (0, -1, 1001)),
     (SynthesisOptions, "guidance_every", (1,), (0,)),
+    (SynthesisOptions, "contrast", (0.0, 2.0), (-0.1, 2.1, NAN)),
     (SynthesisOptions, "speed", (0.01, 1000.0), (0.0, 0.0099, 1000.1, NAN)),
     (SynthesisOptions, "duration", (0.01, 86_399.9), (0.0, -1.0, 86_400.0, NAN)),
     (SynthesisOptions, "seed", (0, 2**63 - 1, 1 - 2**63), (2**63, -(2**63))),
@@ -231,6 +232,7 @@ LIMITS = [
     (SynthesisOptions, "time_grid", ((0, 1), (0, 0.9, 1)), ((), (0.0,), (0, 0.5, 0.5, 1), (0.1, 1), (0, 0.9))),
     (SynthesisOptions, "guidance_interval", ((0, 1), (0.5, 0.5)), ((-0.1, 1), (0, 1.1), (0.6, 0.4), (0.5,), (0, 0, 1))),
     (SamplingConfig, "guidance_every", (1,), (0,)),
+    (SamplingConfig, "contrast", (0.0, 2.0), (-0.1, 2.1, NAN)),
     (SamplingConfig, "time_grid", ((0, 0.1, 0.2, 0.5, 1),), ((0, 0.1, 0.2, 1), (0, 0.1, 0.2, 0.2, 1))),
     (ObjectiveConfig, "instant_ratio", (0.0, 0.99), (-0.1, 1.0)),
     (ObjectiveConfig, "time_power", (0.1,), (0.0,)),

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from zipvoice import builtin
+from zipvoice.audio.contrast import with_contrast
 from zipvoice.audio.files import Audio, resample
 from zipvoice.audio.loudness import levelled, normalize_rms
 from zipvoice.audio.mel import NUM_MELS, SAMPLING_RATE, features
@@ -313,12 +314,13 @@ class Synthesizer:
 
     def mel(self, trajectory: Trajectory) -> Floats:
         """Log-mel features (T, C) of a chunk after its last step. Raises ValueError for NaN or infinity."""
-        return self._unscaled(trajectory.speech(self.model))
+        return self._features(trajectory.speech(self.model), trajectory.sampling)
 
-    def _unscaled(self, scaled: Floats) -> Floats:
+    def _features(self, scaled: Floats, sampling: SamplingConfig) -> Floats:
+        """What the model made (T, C), as the vocoder takes it."""
         if not np.isfinite(scaled).all():
             raise ValueError("the model produced NaN or infinite features; its weights are damaged or of another model")
-        return scaled / np.float32(self.feature.scale)
+        return with_contrast(scaled / np.float32(self.feature.scale), sampling.contrast)
 
     def joiner(self, options: SynthesisOptions) -> Joiner:
         """What puts the pieces of one utterance together."""
@@ -344,7 +346,7 @@ class Synthesizer:
         if not chunks:
             return []
         scaled = sample(self.model, *self._given(chunks), options.sampling)
-        return [self._unscaled(features) for features in scaled]
+        return [self._features(features, options.sampling) for features in scaled]
 
     def piece(self, chunk: SpeechChunk, mel: Floats | None) -> ChunkAudio:
         """The sound of a chunk's features (T, C), or its pause; each channel is vocoded by itself, at its length."""
