@@ -141,7 +141,6 @@ def test_a_network_may_be_of_half_precision_throughout():
 )
 def test_the_best_dtype_is_what_the_processor_multiplies(monkeypatch, amx, vnni, dtype):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: amx, raising=False)
     monkeypatch.setattr(runtime, "HAS_VNNI", vnni)
     assert runtime.best_dtype(torch.device("cpu")) == dtype
 
