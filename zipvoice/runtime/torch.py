@@ -169,8 +169,8 @@ def round_weights(network: nn.Module, kinds: Any, dtype: torch.dtype) -> None:
 def best_dtype(device: torch.device) -> str:
     """The fastest of `DTYPES` that a device computes with by itself, float32 if there is no other.
 
-    bfloat16 on GPUs and processors with AMX, else int8 on processors with VNNI. By AVX512-BF16 alone a product in bfloat16
-    takes as long as one in float32.
+    bfloat16 on GPUs and processors with AMX, else int8 on processors with VNNI. By AVX512-BF16 alone a product in
+    bfloat16 takes as long as one in float32.
     """
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
