@@ -7,6 +7,7 @@ from tiny_models import FAST, make_synthesizer, resolved, tone
 
 from zipvoice.audio.contrast import MOST, NUM_SMOOTHINGS, contrast_of, with_contrast
 from zipvoice.audio.mel import FLOOR, NUM_MELS
+from zipvoice.config.synthesis import SamplingConfig, SynthesisOptions
 
 
 def ripple(height: float, order: int) -> tuple[np.ndarray, float]:
@@ -73,3 +74,10 @@ def test_speech_made_at_once_and_step_by_step_has_the_contrast_of_its_options(tm
     while trajectory.num_steps_left:
         synthesizer.advance([trajectory])
     np.testing.assert_allclose(synthesizer.mel(trajectory), expected, atol=1e-4)
+
+
+def test_raw_speech_has_the_contrast_that_the_network_gives_it():
+    sampling = SamplingConfig(16, 1.0, contrast=0.7)
+    assert SynthesisOptions().resolved("zipvoice", sampling).contrast == 0.7
+    assert SynthesisOptions(raw=True).resolved("zipvoice", sampling).contrast == 0
+    assert SynthesisOptions(raw=True, contrast=0.5).resolved("zipvoice", sampling).contrast == 0.5

@@ -188,6 +188,8 @@ class SynthesisOptions:
         suits: dict[str, Any] = asdict(fast if self.fast and fast else sampling)
         suits["max_chunk_seconds"] = 40.0 if "dialog" in variant else 25.0
         suits["max_batch_seconds"] = 100.0 if on_accelerator else 10.0
+        if self.raw:
+            suits["contrast"] = 0.0
         given = {name: value for name, value in vars(self).items() if value is not None}
         if self.time_grid is not None:
             suits["num_steps"] = len(self.time_grid) - 1
