@@ -223,15 +223,15 @@ class TracedAttentionWeights(nn.Module):
 
     def forward(self, x: Tensor, positions: Tensor, frames: Frames) -> list[Tensor]:
         parts = [width // self.num_heads for width in self.widths for _ in range(self.num_heads)]
-        heads = list(map(frames.by_utterance, self.in_proj(x).split(parts, dim=1)))
-        tables = self.linear_pos(positions).split(self.widths[2] // self.num_heads, dim=1)
+        heads = frames.by_utterance(self.in_proj(x)).split(parts, dim=2)
+        tables = self.linear_pos(positions).T.split(self.widths[2] // self.num_heads, dim=0)
         masked = MASKED_SCORE * frames.padding
         weights = []
         for h, table in enumerate(tables):
             query, key, position = heads[h :: self.num_heads]
             query = torch.cat([query, torch.ones_like(masked)], dim=-1)  # a channel more: one pass over the scores less
             key = torch.cat([key, masked], dim=-1)
-            scores = query @ key.transpose(1, 2) + _shifted(position @ table.T, frames)
+            scores = query @ key.transpose(1, 2) + _shifted(position @ table, frames)
             weights.append(scores.softmax(dim=-1))
         return weights
 
@@ -265,8 +265,8 @@ class TracedSelfAttention(nn.Module):
         self.in_proj, self.out_proj = attention.in_proj, attention.out_proj
 
     def forward(self, x: Tensor, weights: list[Tensor], frames: Frames) -> Tensor:
-        values = self.in_proj(x).split(self.in_proj.out_features // self.num_heads, dim=1)
-        attended = [head @ frames.by_utterance(value) for head, value in zip(weights, values, strict=True)]
+        values = frames.by_utterance(self.in_proj(x)).split(self.in_proj.out_features // self.num_heads, dim=2)
+        attended = [head @ value for head, value in zip(weights, values, strict=True)]
         return self.out_proj(torch.cat(attended, dim=-1).flatten(0, 1))
 
 
