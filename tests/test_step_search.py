@@ -13,7 +13,7 @@ from zipvoice.cli import main
 from zipvoice.cli.steps import TEXTS
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json
-from zipvoice.config.synthesis import SamplingConfig
+from zipvoice.config.synthesis import SamplingConfig, SynthesisOptions
 from zipvoice.model.solver import solve, times_of
 from zipvoice.pretrained import read_directory
 from zipvoice.synthesis import step_search
@@ -173,3 +173,12 @@ def test_the_package_speaks_with_the_steps_that_were_found_for_it(monkeypatch):
     flow = Flow(zipvoice.load("zipvoice_small"), list(TEXTS[:1]))
     euler = SamplingConfig(6, sampling.guidance_scale, 0.5, sampling.temperature)
     assert flow.distance(sampling) < 0.95 * flow.distance(euler)
+
+
+def test_contrast_says_nothing_about_steps(tmp_path):
+    """Of two samplings that differ in it alone, the same features are compared; what is found keeps it."""
+    flow = Flow(zipvoice.load(), TEXTS[:1])
+    plain = SamplingConfig(2, 1.0, temperature=0.2)
+    (without,), (sharp,) = flow.mels(plain), flow.mels(replace(plain, contrast=1.5))
+    np.testing.assert_array_equal(without, sharp)
+    assert flow.sampling.contrast == zipvoice.load().resolved(SynthesisOptions()).contrast > 0
