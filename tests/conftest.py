@@ -6,6 +6,7 @@ The models are so small that several threads mostly wait for each other, and on 
 
 import os
 import signal
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -59,3 +60,12 @@ def acts(monkeypatch) -> list[str]:
     monkeypatch.setattr("socket.socket.connect", held_back("reached"))
     monkeypatch.setattr("pickle.loads", held_back("unpickled"))
     return seen
+
+
+def pytest_testnodedown(node: "object", error: "object") -> None:
+    """Of pytest-xdist: say how a process of the run ended that should not have."""
+    process = getattr(getattr(getattr(node, "gateway", None), "_io", None), "popen", None)
+    if error and process is not None:
+        print(
+            f"\n{node.gateway.id} ended with status {process.wait()}, less than zero for a signal", file=sys.__stderr__
+        )
