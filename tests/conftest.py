@@ -65,7 +65,10 @@ def acts(monkeypatch) -> list[str]:
 def pytest_testnodedown(node: "object", error: "object") -> None:
     """Of pytest-xdist: say how a process of the run ended that should not have."""
     process = getattr(getattr(getattr(node, "gateway", None), "_io", None), "popen", None)
-    if error and process is not None:
-        print(
-            f"\n{node.gateway.id} ended with status {process.wait()}, less than zero for a signal", file=sys.__stderr__
-        )
+    if not error or process is None:
+        return
+    try:
+        ended = f"ended with status {process.wait(10)}"  # less than zero for a signal
+    except subprocess.TimeoutExpired:
+        ended = "still runs, but says nothing any more"
+    print(f"\n{node.gateway.id} {ended}", file=sys.__stderr__)
