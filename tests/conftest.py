@@ -6,6 +6,7 @@ The models are so small that several threads mostly wait for each other, and on 
 
 import os
 import signal
+import subprocess
 import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
