@@ -55,6 +55,7 @@ def without_a_number():
         (file_of(SOUND[:, :0]), "wav", "^holds no samples"),
         (file_of(without_a_number())[: 4 * RATE], "wav", "^holds NaN"),
     ],
+    ids=["long", "no sound", "cut off", "empty", "not a number"],  # the files have the time in them
 )
 def test_what_is_wrong_is_told(content, demuxer, message):
     with pytest.raises(ValueError, match=message):
