@@ -104,8 +104,8 @@ class SynthesisOptions:
     """Evaluate the unconditional half of guidance at every 2nd, 3rd ... time only, and reuse it between; by default 1,
     at all times. Not for distilled models."""
     contrast: float | None = None
-    """Least contrast of the spectrum in nats, from 0 to 2: speech with less is sharpened. 0.75 makes voices that a
-    small model follows from afar less dull; by default 0, which changes nothing."""
+    """Least contrast of the spectrum in nats, from 0 to 2: speech with less is sharpened, which makes voices that a
+    small model follows from afar less dull. By default what suits the model: 0, nothing, for released ones."""
     fast: bool = False
     """Take the steps that zipvoice search-steps found for the model, where its directory has some."""
     speed: float = 1.0
