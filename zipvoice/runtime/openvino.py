@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zipvoice.config.model import Variant
 from zipvoice.model.arrays import Array
 from zipvoice.pretrained import ModelDirectory
-from zipvoice.runtime import graphs
+from zipvoice.runtime import graphs, signal_stack
 from zipvoice.runtime.base import Floats
 from zipvoice.runtime.graphs import GraphModel, GraphVocoder, available_threads
 from zipvoice.runtime.weightless import WeightlessGraph, check_marks, fitting
@@ -40,7 +40,8 @@ class OpenVinoEngine:
         from openvino import Core
 
         self._core = Core()
-        native = _dtypes_of(self._core)
+        with signal_stack.kept():
+            native = _dtypes_of(self._core)
         self.dtype = dtype or native[0]
         if self.dtype not in native:
             raise ValueError(f"OpenVINO computes in {' or '.join(native)} on this processor, not in {self.dtype}")
@@ -77,7 +78,8 @@ class OpenVinoEngine:
             raise ValueError(f"{path} cannot be read as a graph, it is damaged or not one: {reason}") from None
 
     def _compiled(self, model: "openvino.Model") -> "OpenVinoGraph":
-        return OpenVinoGraph(self._core.compile_model(model, DEVICE, self._settings), self.dtype)
+        with signal_stack.kept():
+            return OpenVinoGraph(self._core.compile_model(model, DEVICE, self._settings), self.dtype)
 
 
 class OpenVinoGraph:
