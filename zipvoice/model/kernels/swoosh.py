@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zipvoice.model.activations import SLOPE, Swoosh, swoosh_l
+from zipvoice.model.kernels.blocks import by_hand
 from zipvoice.model.kernels.fusion import fusible, is_fused
 
 TINY = torch.finfo(torch.float32).tiny
@@ -34,11 +35,12 @@ def activate(swoosh: Swoosh, x: Tensor, channel_mask: Tensor | None = None) -> T
     Returns:
         (B, T, C), in the dtype of x.
     """
-    if not torch.is_grad_enabled():
+    trained = swoosh.offset != 0  # else it is folded, for speaking
+    if not torch.is_grad_enabled() and not (trained and by_hand(x)):
         return swoosh(x) if channel_mask is None else swoosh(x) * channel_mask
     scale = torch.ones(1, 1, x.shape[2], device=x.device) if channel_mask is None else channel_mask
-    y: Tensor = _Activation.apply(swoosh, x, scale)
-    return y
+    # Without a gradient the same on a CPU, for the sake of the same rounding.
+    return _Activation.apply(swoosh, x, scale) if torch.is_grad_enabled() else _with_slope(swoosh, x, scale)[0]
 
 
 @torch.no_grad()
