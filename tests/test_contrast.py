@@ -44,6 +44,17 @@ def test_quieter_frames_say_nothing_about_contrast():
     assert contrast_of(np.concatenate([mel, quiet])) == pytest.approx(contrast_of(mel), rel=1e-6)
 
 
+@pytest.mark.parametrize(("frames", "louder"), [(1, 1), (2, 1), (5, 3), (6, 4), (7, 4), (11, 7)])
+def test_two_frames_in_five_are_the_quieter_ones(frames, louder):
+    mel, bends = ripple(1.0, 40)
+    heights = np.arange(1, frames + 1, dtype=np.float32)  # the louder, the higher
+    mel = heights[:, None] * (mel[:1] + 20)
+    found = np.sqrt(np.mean(np.square(heights[-louder:]))) * bends / np.sqrt(2)
+    assert contrast_of(mel) == pytest.approx(found, rel=1e-4)
+    shuffled = np.random.default_rng(frames).permutation(mel)
+    assert contrast_of(shuffled) == pytest.approx(found, rel=1e-4)
+
+
 def test_nothing_gets_quieter_than_silence():
     mel, _ = ripple(3.0, 40)
     raised = with_contrast(mel + np.float32(np.log(FLOOR)), 100.0)

@@ -7,11 +7,8 @@ Shapes: B batch, S tokens, T frames, F mel bins, C mel bins of all channels, N s
 
 import hashlib
 import logging
-import re
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +20,7 @@ from torch import Tensor, nn
 
 import zipvoice
 from zipvoice.config.export import ExportOptions
+from zipvoice.export.int8 import OPSET, quantize
 from zipvoice.export.network import TracedTextCondition, TracedVelocity
 from zipvoice.export.vocoder import TracedVocos
 from zipvoice.files import whole_file, write_text
@@ -37,16 +35,11 @@ from zipvoice.vocoder.vocos import Vocos, load_vocos
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-OPSET = 17
 TRACED_FRAMES = 11
 PARITY_FRAMES = (2, 3, 5, 37, 300)
 """Lengths at which each graph is compared with its network."""
 MOST_DIFFERENT = {"float32": 1e-3, "int8": 0.1}
 """A graph that differs by more from its network, relative to its values, is not written."""
-QUANTIZED = ["MatMul", "Gemm"]
-EXACT = re.compile(r"/network/(in|out)_proj/|/(time|guidance_scale|step)_embed/")
-"""Products that stay in float32, by their names: few of the weights, at the ends of the network, that make most of the
-rounding of all."""
 TITLE = "# Graphs of "
 LIBRARIES = ("torch", "onnx", "onnxruntime")
 """Whose versions the card tells."""
@@ -199,7 +192,7 @@ def write_graph(source: Source, output: Path) -> ExportedGraph:
         logger.info("tracing %s", source.name)
         trace(source, path)
         if source.int8:
-            _quantize(path)
+            quantize(path)
         _mark(path, marks(source) | dict(source.metadata))
         session = OnnxEngine(num_threads=1).open(path, source.name).session
         difference = compared(source, lambda inputs: session.run(None, inputs))
@@ -237,65 +230,17 @@ def trace(source: Source, path: Path, fold: bool = True) -> None:
         )
 
 
-def _quantize(path: Path) -> None:
-    """Weights of the matrix products in 8 bits, a scale for each column; activations are quantised as they come.
-
-    The weights have 7 of the bits: processors without VNNI add two products in 16 bits, which 8 of them overflow.
-    """
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    _fold(path)
-    products = [node.name for node in onnx.load(str(path)).graph.node if node.op_type in QUANTIZED]
-    with tempfile.TemporaryDirectory() as folder:
-        quantized = Path(folder) / "int8.onnx"
-        with _quiet():  # it recommends a step before it, which changes nothing here
-            quantize_dynamic(
-                path,
-                quantized,
-                op_types_to_quantize=QUANTIZED,
-                weight_type=QuantType.QInt8,
-                per_channel=True,
-                reduce_range=True,
-                nodes_to_exclude=[name for name in products if EXACT.search(name)],
-            )
-        path.write_bytes(quantized.read_bytes())
-
-
-def _fold(path: Path) -> None:
-    """Compute what depends on weights alone, which would keep them in the file in float32."""
-    import onnx
-    from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
-
-    options = SessionOptions()
-    options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC  # standard operators only
-    options.optimized_model_filepath = str(path)
-    options.log_severity_level = 3
-    InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    model = onnx.load(str(path))
-    del model.opset_import[:]
-    model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
-    onnx.save(model, str(path))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without warnings on the root logger, which is where the quantiser writes."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-
-
 def _mark(path: Path, metadata: dict[str, str]) -> None:
-    """Write into the file what it says of itself, and leave out the sizes of inner values, which runtimes infer."""
+    """Write into the file what it says of itself, and leave out what runtimes infer.
+
+    These are the sizes of inner values, and names of operators, which those of their values tell.
+    """
     import onnx
 
     graph = onnx.load(str(path))
     del graph.graph.value_info[:]
+    for node in graph.graph.node:
+        node.ClearField("name")
     onnx.helper.set_model_props(graph, metadata)
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))

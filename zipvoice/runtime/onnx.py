@@ -64,9 +64,9 @@ class OnnxGraph:
         from onnxruntime import RunOptions
 
         options, sizes = RunOptions(), [np.shape(value) for value in inputs.values()]
-        if sizes != self._sizes:
+        if self._sizes and sizes != self._sizes:  # a first run leaves behind what the second needs
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-            self._sizes = sizes
+        self._sizes = sizes
         values: Floats = self.session.run(None, dict(inputs), options)[0]
         return values
 
