@@ -75,7 +75,8 @@ def one_sentence(programs: Path, before: Path | None, graphs: Path, repetitions:
     with tempfile.TemporaryDirectory() as folder:
         say = ["say", SENTENCE, "-o", str(Path(folder) / "out.wav")]
         here, there = str(Path(sys.executable).parent / "zipvoice"), str(programs / "zipvoice")
-        old = {"before": ["env", f"PYTHONPATH={before}", sys.executable, "-m", "zipvoice", *say]}
+        # from its own folder, as Python looks for a module in the current one first
+        old = {"before": ["env", f"--chdir={before}", f"PYTHONPATH={before}", sys.executable, "-m", "zipvoice", *say]}
         commands = (old if before else {}) | {
             "torch": [here, *say, "--runtime", "torch"],
             "onnx": [there, *say, "--runtime", "onnx"],

@@ -139,15 +139,17 @@ def test_a_network_may_be_of_half_precision_throughout():
 @pytest.mark.parametrize(
     ("amx", "vnni", "dtype"), [(True, True, "bfloat16"), (False, True, "int8"), (False, False, "float32")]
 )
-def test_the_best_dtype_is_what_the_processor_multiplies(monkeypatch, amx, vnni, dtype):
+def test_the_best_dtype_is_what_the_processor_multiplies_and_float32_for_narrow_networks(monkeypatch, amx, vnni, dtype):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     monkeypatch.setattr(runtime, "HAS_VNNI", vnni)
-    assert runtime.best_dtype(torch.device("cpu")) == dtype
+    assert [runtime.best_dtype(torch.device("cpu"), width) for width in (512, 384, 383)] == [dtype, dtype, "float32"]
+    small = load_model(read_directory("zipvoice_small_distill"), "torch", device="cpu", dtype="auto")
+    assert small.computed_by.dtype == "float32"
 
 
 @pytest.mark.parametrize(("device", "dtype"), [("cuda", "bfloat16"), ("mps", "float32")])
 def test_the_best_dtype_of_an_accelerator_is_its_own(monkeypatch, device, dtype):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
-    assert runtime.best_dtype(torch.device(device)) == dtype
+    assert runtime.best_dtype(torch.device(device), 192) == dtype
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
-    assert runtime.best_dtype(torch.device(device)) == ("float16" if device == "cuda" else dtype)
+    assert runtime.best_dtype(torch.device(device), 192) == ("float16" if device == "cuda" else dtype)

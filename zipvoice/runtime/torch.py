@@ -22,6 +22,9 @@ from zipvoice.pretrained import ModelDirectory, load_network
 from zipvoice.runtime.base import DTYPES, ComputedBy, Floats, Integers, ModelDescription
 from zipvoice.vocoder.other_vocos import load_any_vocos
 
+NARROW = 384
+"""Decoders of fewer channels lose to rounding on a CPU what they gain in products, on short texts more than that."""
+
 # On a CPU torch and oneDNN keep the code made for each new shape, 1024 pieces each, which grew to 700 MB over texts of
 # all lengths. The limits are read when the caches are first used.
 for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
@@ -50,7 +53,7 @@ class TorchModel:
             raise ValueError(f"dtype {dtype!r} is not known{suggestion(dtype, DTYPES)}")
         self.description = ModelDescription.of(file, network.variant, network.vocabulary)
         self.device = find_device(device)
-        dtype = best_dtype(self.device) if dtype == "auto" else dtype
+        dtype = best_dtype(self.device, network.config.fm_decoder_dim) if dtype == "auto" else dtype
         self.computed_by = ComputedBy("torch", str(self.device), dtype)
         self.network = network.to(self.device).eval()
         self._autocast_dtype: torch.dtype | None = None
@@ -166,15 +169,15 @@ def round_weights(network: nn.Module, kinds: Any, dtype: torch.dtype) -> None:
             layer.to(dtype)
 
 
-def best_dtype(device: torch.device) -> str:
-    """The fastest of `DTYPES` that a device computes with by itself, float32 if there is no other.
+def best_dtype(device: torch.device, width: int) -> str:
+    """The fastest of `DTYPES` that a device computes with by itself for a decoder of a width, else float32.
 
-    bfloat16 on GPUs and processors with AMX, else int8 on processors with VNNI. By AVX512-BF16 alone a product in
-    bfloat16 takes as long as one in float32.
+    bfloat16 on GPUs and, for networks that are not narrow, on processors with AMX, else int8 on processors with VNNI.
+    By AVX512-BF16 alone a product in bfloat16 takes as long as one in float32.
     """
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    if device.type != "cpu":
+    if device.type != "cpu" or width < NARROW:
         return "float32"
     if getattr(torch.cpu, "_is_amx_tile_supported", bool)():
         return "bfloat16"
