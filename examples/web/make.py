@@ -10,6 +10,7 @@ each is read as it is between others.
 import argparse
 import base64
 import json
+import math
 import re
 import subprocess
 import tarfile
@@ -17,6 +18,8 @@ import tempfile
 from pathlib import Path
 
 import zipvoice
+from zipvoice.audio import contrast
+from zipvoice.audio.mel import FLOOR
 from zipvoice.config.export import ExportOptions
 from zipvoice.export.onnx import export_onnx
 from zipvoice.model.solver import times_of
@@ -68,6 +71,13 @@ def describe(synthesizer: zipvoice.Synthesizer, voice: str, text: str) -> dict:
         "guidanceScale": model.sampling.guidance_scale,
         "temperature": model.sampling.temperature,
         "featureScale": model.feature.scale,
+        "contrast": {
+            "least": model.sampling.contrast,
+            "smoothings": contrast.NUM_SMOOTHINGS,
+            "quietShare": contrast.QUIET_SHARE,
+            "most": contrast.MOST,
+            "floor": math.log(FLOOR),
+        },
         "frameMultiple": model.frame_multiple,
         "durations": model.vocabulary.durations,
         "pad": model.vocabulary.pad_id,

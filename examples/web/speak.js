@@ -79,8 +79,9 @@ export class Speaker {
   // The sound of scaled features (frames, mels).
   async vocode(features) {
     const frames = features.length / MELS, logMel = new Float32Array(features.length);
+    const sharp = withContrast(features.map((value) => value / this.speech.featureScale), this.speech.contrast);
     for (let i = 0; i < frames; i++)
-      for (let j = 0; j < MELS; j++) logMel[j * frames + i] = features[i * MELS + j] / this.speech.featureScale;
+      for (let j = 0; j < MELS; j++) logMel[j * frames + i] = sharp[i * MELS + j];
     const samples = await this.run("vocoder", { log_mel: floats(logMel, [1, MELS, frames]) });
     return samples.map((value) => Math.min(1, Math.max(-1, value / this.speech.voice.gain)));
   }
@@ -88,6 +89,25 @@ export class Speaker {
   async run(name, inputs) {
     return Object.values(await this.graphs[name].run(inputs))[0].data;
   }
+}
+
+// Log-mel features (frames, mels) with at least so much contrast over bands; as zipvoice/audio/contrast.py has it.
+function withContrast(logMel, { least, smoothings, quietShare, most, floor }) {
+  const frames = logMel.length / MELS, bending = logMel.slice();
+  const loudness = new Float32Array(frames), energy = new Float64Array(frames);
+  for (let i = 0; i < frames; i++) {
+    let row = Float64Array.from(logMel.subarray(i * MELS, (i + 1) * MELS));
+    loudness[i] = row.subarray(0, MELS / 2).reduce((sum, value) => sum + value, 0) / (MELS / 2);
+    for (let k = 0; k < smoothings; k++)
+      row = row.map((value, j) => (row[Math.max(j - 1, 0)] + 2 * value + row[Math.min(j + 1, MELS - 1)]) / 4);
+    for (let j = 0; j < MELS; j++) energy[i] += (bending[i * MELS + j] -= row[j]) ** 2 / MELS;
+  }
+  const quieter = loudness.toSorted()[Math.ceil(quietShare * (frames - 1))];
+  const louder = energy.filter((_, i) => loudness[i] >= quieter);
+  const own = Math.sqrt(louder.reduce((sum, value) => sum + value, 0) / louder.length);
+  if (own >= least || own === 0) return logMel;
+  const more = Math.min(least / own, most) - 1;
+  return logMel.map((value, i) => Math.max(value + more * bending[i], floor));
 }
 
 // Normal random numbers, by Box and Muller.
