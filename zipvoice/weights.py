@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from zipvoice.files import sort_metadata, whole_file
+from zipvoice.weight_names import plain_names
 
 Weights = dict[str, Tensor]
 
@@ -27,8 +28,6 @@ LEAST_SIZE = 1e-5  # of a row, so that half precision holds its scale
 
 KEYS = ("model", "state_dict", "model_state_dict")
 """Where training programs keep the weights in their files; Lightning's is the second."""
-WRAPPERS = ("module.", "_orig_mod.", "model.")
-"""What DistributedDataParallel, torch.compile and Lightning put before the names of weights."""
 SUM = "blake2b"
 """Name of the hash in a safetensors file's metadata."""
 
@@ -36,7 +35,7 @@ SUM = "blake2b"
 def read_weights(path: str | os.PathLike[str], key: str = "model") -> Weights:
     """Named tensors from a safetensors file, or from a torch file that holds them or has them under `key`, or `KEYS`.
 
-    Prefixes of names that training programs add (`WRAPPERS`) are removed, and what `pack_int8` has packed is unpacked.
+    Names become plain (`plain_names`), and what `pack_int8` has packed is unpacked.
     Nothing but tensors and plain containers is ever unpickled. Raises ValueError naming the file and the reason for
     anything else, broken files included: their sums are compared where they have some.
     """
@@ -68,18 +67,6 @@ def _is_plain(value: Tensor) -> bool:
     if value.layout != torch.strided or value.is_quantized or value.is_nested or value.is_meta or value.is_complex():
         return False
     return value.untyped_storage().nbytes() >= value.numel() * value.element_size()
-
-
-def plain_names(state: Mapping[str, Tensor], origin: str) -> Weights:
-    """Weights by their names without what training programs add. Raises ValueError if two have the same name then."""
-    names = {name: name.replace("._orig_mod.", ".") for name in state}
-    for _ in range(len(WRAPPERS)):
-        for prefix in WRAPPERS:
-            if all(name.startswith(prefix) for name in names.values()) or prefix in WRAPPERS[:2]:
-                names = {old: new.removeprefix(prefix) for old, new in names.items()}
-    if len(set(names.values())) < len(names):
-        raise ValueError(f"{origin} has weights of the same name with and without a prefix ({', '.join(WRAPPERS)})")
-    return {names[name]: value for name, value in state.items()}
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> Any:

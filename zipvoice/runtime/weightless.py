@@ -30,6 +30,7 @@ from zipvoice.config.vocoder import VocosConfig
 from zipvoice.pretrained import ModelDirectory, infer_variant
 from zipvoice.runtime.base import Floats
 from zipvoice.vocoder.vocos_files import read_config
+from zipvoice.weight_names import plain_names
 
 GRAPH_FORMAT = "1"
 """Of graphs: their arguments and what they give. Another number is another contract."""
@@ -164,10 +165,10 @@ def variant_of(directory: ModelDirectory, names: Container[str]) -> Variant:
 
 
 def names_of(path: Path) -> list[str]:
-    """The names of the weights of a safetensors file. Raises ValueError for a damaged one."""
+    """The plain names of the weights of a safetensors file. Raises ValueError for a damaged one."""
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            return list(file.keys())
+            return list(plain_names(dict.fromkeys(file.keys()), str(path)))
     except (safetensors.SafetensorError, OSError) as error:
         raise _damaged(path, error) from None
 
@@ -178,9 +179,10 @@ def _damaged(path: str | os.PathLike[str], error: Exception) -> ValueError:
 
 
 def read_floats(path: str | os.PathLike[str]) -> dict[str, Floats]:
-    """The float32 weights of a safetensors file; those that `zipvoice.weights.pack_int8` has packed are unpacked.
+    """The float32 weights of a safetensors file, by plain names as `zipvoice.weights.read_weights` has them.
 
-    Raises FileNotFoundError, or ValueError that names the file and the reason.
+    Those that `zipvoice.weights.pack_int8` has packed are unpacked. Raises FileNotFoundError, or ValueError that names
+    the file and the reason.
     """
     try:
         stored = safetensors.numpy.load_file(path)
@@ -188,12 +190,9 @@ def read_floats(path: str | os.PathLike[str]) -> dict[str, Floats]:
         raise
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, error) from None
+    stored = plain_names(stored, str(path))
     scales = {f"{name}_scale" for name, value in stored.items() if value.dtype == np.int8}
-    return {
-        name.removeprefix("module."): _floats(value, stored.get(f"{name}_scale"))
-        for name, value in stored.items()
-        if name not in scales
-    }
+    return {name: _floats(value, stored.get(f"{name}_scale")) for name, value in stored.items() if name not in scales}
 
 
 def _floats(value: NDArray[Any], scale: NDArray[Any] | None) -> Floats:

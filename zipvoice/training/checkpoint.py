@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from zipvoice.files import whole_file
-from zipvoice.weights import plain_names, read_torch_file
+from zipvoice.weight_names import plain_names
+from zipvoice.weights import read_torch_file
 
 NAME = re.compile(r"checkpoint-(\d+)\.pt")
 
