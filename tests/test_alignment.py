@@ -21,7 +21,7 @@ from zipvoice.evaluation.alignment import align, align_words, fit, text_words
 from zipvoice.evaluation.sounds import sounds
 from zipvoice.evaluation.word_files import WORD_JOINER, lines, srt, vtt, write_words
 from zipvoice.synthesis import crossfade
-from zipvoice.synthesis.crossfade import ChunkAudio, Crossfader, ExactJoiner
+from zipvoice.synthesis.crossfade import SHORTEST_FADE_SECONDS, ChunkAudio, Crossfader, ExactJoiner
 from zipvoice.synthesis.synthesizer import joined
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.words import SpokenWord, match_sounds, spoken_words, tokens_of_words
@@ -385,6 +385,12 @@ def test_words_of_exact_lengths_follow_each_other(tones):
         ExactJoiner(RATE, round(2.5 * RATE)).join([piece("a", 0.2, 0.8, 0.0, 0.5), piece("b", 0.4, 0.6, 0.0)])
     )
     assert [word.start for word in audio.words] == pytest.approx([0.2, 1.9], abs=0.01)
+
+
+def test_a_word_begins_when_the_one_before_has_ended_where_pieces_overlap(tones):
+    first, second = joined(Crossfader(RATE).join([piece("one", 0.1, 0.5, 0.0), piece("two", 0.0, 0.5, 0.1)])).words
+    assert first.end == second.start == pytest.approx(0.6, abs=0.001)
+    assert second.end == pytest.approx(0.6 + 0.5 - SHORTEST_FADE_SECONDS, abs=0.001)
 
 
 def test_parts_have_the_words_that_begin_in_them(tones):

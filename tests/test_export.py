@@ -22,6 +22,7 @@ from zipvoice import Audio, builtin
 from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions
 from zipvoice.export.int8 import OPSET, FrameProduct
+from zipvoice.export.network import _folded_swoosh
 from zipvoice.export.onnx import compared, export_onnx
 from zipvoice.export.weightless import write_model_graphs
 from zipvoice.pretrained import load_network, read_directory
@@ -107,6 +108,12 @@ def test_without_torch_a_seed_keeps_its_sound(tmp_path):
         log_mel = np.random.default_rng(frames).standard_normal((2, 100, frames), dtype=np.float32) - 3
         assert graph(log_mel).shape == (2, (frames - 1) * 256)
         np.testing.assert_allclose(graph(log_mel), network(log_mel), atol=2e-5)
+
+
+def test_folded_swoosh_is_finite_however_large_its_argument():
+    z = torch.tensor([-1e4, -100.0, -1.0, 0.0, 1.0, 59.0, 61.0, 88.0, 89.0, 1e4])
+    wanted = torch.nn.functional.softplus(z.double()) - 0.08 * z.double()
+    torch.testing.assert_close(_folded_swoosh(z).double(), wanted, rtol=1e-6, atol=1e-6)
 
 
 # ---------------------------------------------------------------- files that cannot be used

@@ -270,6 +270,8 @@ def test_without_keys_the_server_answers_to_its_own_names_alone(host, code, kind
 def test_with_a_key_or_for_anyone_the_name_does_not_matter():
     assert status(ServerOptions(), ("k",), host="evil.example", authorization="Bearer k") == 204
     assert status(ServerOptions(), ("ключ",), host="evil.example", authorization="Bearer ключ") == 204
+    assert status(ServerOptions(), ("k",), host="evil.example", authorization="bearer k") == 204
+    assert status(ServerOptions(), ("k",), host="evil.example", authorization="Basic k") == 401
     assert status(ServerOptions(), ("k",), host="evil.example") == 401
     assert status(ServerOptions(allow_anyone=True), host="evil.example") == 204
 

@@ -92,10 +92,11 @@ def test_a_tenth_of_a_second_is_left_at_the_edges():
 
 
 @pytest.mark.parametrize(("level", "left"), [(103, 200), (104, 1100)])
-def test_the_threshold_is_minus_fifty_decibels(level, left):
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_threshold_is_minus_fifty_decibels_in_the_mean_of_channels(level, left, channels):
     start, speech = square_wave(0, 1000, loud=level), square_wave(0, 100)
-    audio = Audio(np.concatenate([start.samples, speech.samples], axis=1), 1000)
-    assert edges_trimmed(audio).num_samples == left
+    samples = np.concatenate([start.samples, speech.samples], axis=1)
+    assert edges_trimmed(Audio(np.repeat(samples, channels, axis=0), 1000)).num_samples == left
 
 
 @pytest.mark.parametrize(("num_samples", "left"), [(24000, 24000), (24012, 24000), (24013, 24024)])

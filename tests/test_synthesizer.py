@@ -219,6 +219,7 @@ def test_there_are_frames_for_all_of_a_duration(synthesizer, prompt, duration):
     ):
         spare = (chunk.num_frames - 1) * HOP - chunk.num_samples
         assert 0 <= spare < HOP * synthesizer.model.description.frame_multiple
+        assert chunk.total_frames % synthesizer.model.description.frame_multiple == 0, "no neighbour in a batch is felt"
 
 
 def test_a_duration_without_time_to_speak_is_refused(synthesizer, prompt):
