@@ -3,9 +3,9 @@
 
     python benchmarks/serving.py --model zipvoice_small_distill --runtime torch
 
-Three servers on one synthesizer take turns with the same requests: texts of the recorded lengths, every other one
-streamed. One at a time and static batches speak through `Synthesizer`, as a server without a scheduler would; static
-batches take all that waits, up to the same number of frames, before anything else.
+Three servers take turns with the same requests: texts of the recorded lengths, every other one streamed. One at a time
+and static batches speak through `Synthesizer`, as a server without a scheduler would, with all cores for each
+evaluation; static batches take all that waits, up to the same number of frames, before anything else.
 
 The rate of one at a time is measured first. Then requests come by Poisson's law at half of that rate, and at four
 times of it, where all servers are saturated and nothing is refused. First sound counts from a request's arrival.
@@ -14,6 +14,7 @@ is what a server costs, sound per second of wall time what it made of the cores 
 """
 
 import argparse
+import copy
 import queue
 import threading
 import time
@@ -25,6 +26,8 @@ import numpy as np
 import zipvoice
 from zipvoice import Prompt, SynthesisOptions, Synthesizer, builtin
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
+from zipvoice.pretrained import read_directory
+from zipvoice.runtime import onnx
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.speech_job import SpeechRequest
@@ -148,7 +151,7 @@ def _speak_together(synthesizer: Synthesizer, waiting: list[Spoken], max_frames:
 
 
 def scheduled(max_frames: int) -> Server:
-    limits = SchedulerLimits(max_frames, queue_seconds=float("inf"), max_requests=10_000)
+    limits = SchedulerLimits(max_frames, queue_seconds=float("inf"), burst_seconds=0, max_requests=10_000)
 
     def serve(synthesizer: Synthesizer, coming: Coming) -> None:
         def listen(spoken: Spoken) -> None:
@@ -170,6 +173,15 @@ def scheduled(max_frames: int) -> Server:
     return serve
 
 
+def with_all_cores(synthesizer: Synthesizer, model: str) -> Synthesizer:
+    """One whose evaluations take all cores, where by default several go on at once."""
+    if synthesizer.model.evaluations_at_once == 1:
+        return synthesizer
+    undivided = copy.copy(synthesizer)
+    undivided.model = onnx.load_model(read_directory(model), num_threads=synthesizer.model.evaluations_at_once)
+    return undivided
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=builtin.MODELS[0])
@@ -183,6 +195,7 @@ def main() -> None:
     given = parser.parse_args()
 
     synthesizer = zipvoice.load(given.model, runtime=given.runtime, device=given.device, vocoder=given.vocoder)
+    undivided = with_all_cores(synthesizer, given.model)
     prompt, options = Prompt.load(builtin.voices()[builtin.VOICE]), SynthesisOptions(num_steps=given.num_steps)
     servers: dict[str, Server] = {"one at a time": one_at_a_time}
     for frames in given.batch_frames:
@@ -190,13 +203,14 @@ def main() -> None:
     warm = Totals()
     for _ in range(2):
         warm = Totals()
-        run(one_at_a_time, synthesizer, requests(8, 1e6, prompt, options, seed=1), warm)
+        run(one_at_a_time, undivided, requests(8, 1e6, prompt, options, seed=1), warm)
     rate = 8 / warm.wall
     print(f"one at a time: {rate:.3f} requests per second")
     totals = {(share, name): Totals() for share in (0.5, 4.0) for name in servers}
     for round_number in range(given.rounds):
         for (share, name), sums in totals.items():
-            run(servers[name], synthesizer, requests(given.requests, share * rate, prompt, options, round_number), sums)
+            speaker = synthesizer if name.startswith("steps") else undivided
+            run(servers[name], speaker, requests(given.requests, share * rate, prompt, options, round_number), sums)
     print("| rate | server | sound per s | sound per processor s | cores | first sound, median s | 95 % |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for (share, name), sums in totals.items():

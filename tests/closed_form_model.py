@@ -25,6 +25,7 @@ class ClosedFormModel:
     """Its flow is straight: v = (x_1 - x) / (1 - t) reaches x_1 from anywhere in any number of steps."""
 
     computed_by = ComputedBy("closed_form", "cpu")
+    num_threads = evaluations_at_once = 1
 
     def __init__(self, description: ModelDescription) -> None:
         self.description = description

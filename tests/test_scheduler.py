@@ -125,8 +125,10 @@ def until(condition):
 # ---------------------------------------------------------------- the same sound
 
 
-@pytest.mark.parametrize(("stream", "every"), [(False, 1), (True, 1), (False, 2)])
-def test_requests_spoken_together_sound_as_each_alone(synthesizer, prompt, stream, every, monkeypatch):
+@pytest.mark.parametrize(
+    ("stream", "every", "evaluators"), [(False, 1, 1), (True, 1, 1), (False, 2, 1), (False, 1, 2), (True, 1, 3)]
+)
+def test_requests_spoken_together_sound_as_each_alone(synthesizer, prompt, stream, every, evaluators, monkeypatch):
     advance, mismatched = Synthesizer.advance, []
 
     def watched(self, trajectories):
@@ -144,7 +146,7 @@ def test_requests_spoken_together_sound_as_each_alone(synthesizer, prompt, strea
         SpeechRequest(text, prompt, replace(options, num_steps=n, guidance_scale=w), name=text[:9], stream=stream)
         for text, n, w in varied
     ]
-    with Scheduler(synthesizer, SchedulerLimits(max_batch_frames=6000)) as scheduler:
+    with Scheduler(synthesizer, SchedulerLimits(max_batch_frames=6000, num_evaluators=evaluators)) as scheduler:
         together = [joined(job) for job in [scheduler.submit(each) for each in requests]]
         assert scheduler.metrics().batch_size.counts[0] < scheduler.metrics().steps
     assert not mismatched
@@ -250,6 +252,38 @@ def test_a_stream_is_sampled_chunk_by_chunk(make, model, prompt):
     assert len(list(job)) > 2
     assert all(len(step) == 1 for step in model.steps)
     assert model.steps[:4] == [[0.0], [0.25], [0.5], [0.75]]
+
+
+def test_several_evaluators_share_what_is_ready_and_none_takes_what_another_has(make, model, prompt):
+    scheduler = make(num_evaluators=2)
+    stream = scheduler.submit(request(LONG * 2, prompt, num_steps=2, stream=True))
+    model.wait_for_step()
+    others = [scheduler.submit(request(WORDS, prompt, num_steps=2)) for _ in range(3)]
+    until(lambda: all(job.num_frames for job in others))
+    model.wait_for_step()  # while the first has not ended
+    assert len(model.steps) == 2 and len(model.steps[0]) == 1
+    assert not model.asked.acquire(timeout=0.05)  # there is no third
+    model.run()
+    assert len({joined(job).num_samples for job in others}) == 1
+    assert joined(stream).seconds > 5
+    assert scheduler.metrics().completed == 4
+
+
+def test_what_is_ready_is_divided_among_evaluators():
+    works = [_Waiting(100, due) for due in range(5)]
+    sizes = [len(next_batch(works, 1000, 0.1, evaluators)) for evaluators in (1, 2, 3, 5, 9)]
+    assert sizes == [5, 3, 2, 1, 1]
+
+
+def test_two_evaluators_halve_the_time_in_line(make, model, prompt):
+    scheduler = make(num_evaluators=2)
+    scheduler.submit(request(WORDS, prompt))
+    model.wait_for_step()
+    scheduler._admission.steps.per_second = 1000.0
+    (task,) = scheduler._tasks.values()
+    line = scheduler._line("", task)
+    assert line.work == task.work_before(0.0) / 2 > 0 and line.own_work == task.predicted_work / 2 > 0
+    assert scheduler.metrics().predicted_wait_seconds == pytest.approx(line.work / 1000)
 
 
 def test_sound_is_vocoded_in_the_order_in_which_it_is_wanted(make, stepping, model, prompt):
@@ -403,11 +437,14 @@ def test_draining_speaks_what_was_admitted_and_admits_no_more(make, model, promp
     assert scheduler.state == "draining"
 
 
-def test_closing_cancels_and_ends_all_threads(stepping, model, prompt):
+@pytest.mark.parametrize("evaluators", [1, 3])
+def test_closing_cancels_and_ends_all_threads(stepping, model, prompt, evaluators):
     before = set(threading.enumerate())  # some of other tests may be about to end
+    model.evaluations_at_once = evaluators
     scheduler = Scheduler(stepping)
     its_own = set(threading.enumerate()) - before
-    assert len(its_own) == 1 + NUM_PLANNERS + scheduler.limits.vocoders  # but for texts being written, all it will have
+    # but for texts being written, all it will have
+    assert len(its_own) == evaluators + NUM_PLANNERS + scheduler.limits.vocoders
     feed = TextFeed()
     jobs = [scheduler.submit(request(text, prompt, num_steps=50)) for text in (WORDS, feed, iter([LONG]))]
     model.wait_for_step()
@@ -416,7 +453,7 @@ def test_closing_cancels_and_ends_all_threads(stepping, model, prompt):
     for job in jobs:
         with pytest.raises(Cancelled, match="shutting down"):
             joined(job)
-    assert len(model.steps) == 1
+    assert len(model.steps) <= evaluators
     model.run()
     closing.join(PATIENCE)
     until(lambda: not any(thread.is_alive() for thread in its_own))

@@ -28,8 +28,9 @@ from zipvoice.config.model_file import ModelFile
 from zipvoice.config.vocoder import VocosConfig
 from zipvoice.export.weightless import write_model_graphs
 from zipvoice.pretrained import RELEASED, load_network, read_directory
-from zipvoice.runtime import select
-from zipvoice.runtime.onnx import OnnxGraph
+from zipvoice.runtime import onnx, select
+from zipvoice.runtime.base import NARROW
+from zipvoice.runtime.onnx import KEPT_SIZES, OnnxGraph
 from zipvoice.runtime.select import load_model, load_vocoder
 from zipvoice.runtime.weightless import (
     Header,
@@ -292,7 +293,26 @@ def test_idle_threads_of_a_graph_leave_the_cores_to_others():
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
-def test_memory_is_given_back_after_a_run_of_other_sizes_and_kept_for_the_same():
+@pytest.mark.parametrize(("threads", "evaluations"), [(None, 4), (1, 4), (2, 2), (3, 1), (9, 1)])
+def test_as_many_evaluations_go_on_at_once_as_there_are_cores(monkeypatch, threads, evaluations):
+    monkeypatch.setattr(onnx, "available_threads", lambda: 4)
+    engine = onnx.OnnxEngine(threads)
+    assert (engine.num_threads, engine.evaluations_at_once) == (threads or 4, evaluations)
+
+
+@pytest.mark.parametrize(("width", "given", "threads"), [(NARROW - 12, None, 1), (NARROW, None, 4), (192, 3, 3)])
+def test_a_narrow_decoder_is_evaluated_in_one_thread_unless_more_are_asked_for(
+    tmp_path, monkeypatch, width, given, threads
+):
+    monkeypatch.setattr(onnx, "available_threads", lambda: 4)
+    monkeypatch.setattr(onnx.graphs, "load_model", lambda directory, engine, *more: engine)
+    make_model(tmp_path)
+    directory = read_directory(tmp_path)
+    file = replace(directory.file, model=replace(directory.file.model, fm_decoder_dim=width))
+    assert onnx.load_model(replace(directory, file=file), num_threads=given).num_threads == threads
+
+
+def test_memory_is_given_back_after_a_run_of_other_sizes_than_the_last_few():
     """Not after the first one: what that leaves behind the second needs. Seen from outside it is noise."""
     asked = []
 
@@ -304,6 +324,6 @@ def test_memory_is_given_back_after_a_run_of_other_sizes_and_kept_for_the_same()
         return [inputs["x"]]
 
     graph = OnnxGraph(SimpleNamespace(get_inputs=lambda: [SimpleNamespace(name="x")], run=run))
-    for length in (5, 5, 7, 7, 5, 5):
+    for length in (5, 5, 7, 7, 5, 7, 5, *[7] * KEPT_SIZES, 5, 5):
         graph({"x": np.zeros((1, length), np.float32)})
-    assert asked == [None, None, "cpu:0", None, "cpu:0", None]
+    assert asked == [None, None, "cpu:0", *[None] * (4 + KEPT_SIZES), "cpu:0", None]

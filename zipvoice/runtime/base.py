@@ -21,6 +21,10 @@ from zipvoice.model.condition import Condition
 DTYPES = ("float32", "bfloat16", "float16", "int8", "auto")
 """Arithmetic of a model; what each runtime has of it, it says."""
 
+NARROW = 384
+"""On a CPU the products of decoders of fewer channels are so short that other arithmetic than float32, or more threads
+than one, cost about as much as they save."""
+
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
@@ -86,6 +90,14 @@ class AcousticModel(Protocol):
     @property
     def description(self) -> ModelDescription:
         """What it is."""
+
+    @property
+    def num_threads(self) -> int:
+        """Threads that one evaluation takes on a CPU."""
+
+    @property
+    def evaluations_at_once(self) -> int:
+        """How many evaluations, each in a thread of its own, make the best of the machine when there is much to do."""
 
     def condition(self, tokens: Integers, num_tokens: Integers, num_frames: Integers, speech: Floats) -> Condition:
         """The condition of utterances, of the runtime's arrays; it depends on nothing but the arguments.

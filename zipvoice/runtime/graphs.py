@@ -58,6 +58,9 @@ class Engine(Protocol):
     name: str
     """As `zipvoice.load` takes it."""
     device: str
+    num_threads: int
+    evaluations_at_once: int
+    """These two as those of `zipvoice.runtime.base.AcousticModel`."""
 
     def open(self, path: Path, name: str) -> Graph:
         """A graph with weights; `name` is condition, velocity or vocoder, another graph in its place is refused.
@@ -118,6 +121,7 @@ class GraphModel:
         self._condition, self._velocity = condition, VelocityGraph(velocity)
         self.description = description
         self.computed_by = ComputedBy(engine.name, engine.device, velocity.precision)
+        self.num_threads, self.evaluations_at_once = engine.num_threads, engine.evaluations_at_once
 
     def condition(self, tokens: Integers, num_tokens: Integers, num_frames: Integers, speech: Floats) -> Condition:
         inputs = {"tokens": tokens, "num_tokens": num_tokens, "num_frames": num_frames}

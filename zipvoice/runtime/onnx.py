@@ -2,6 +2,7 @@
 """The ONNX Runtime: graphs on a CPU, without PyTorch. Shapes as in `zipvoice.runtime.base`."""
 
 import os
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from zipvoice.config.model import Variant
 from zipvoice.model.arrays import Array
 from zipvoice.pretrained import ModelDirectory
 from zipvoice.runtime import graphs
-from zipvoice.runtime.base import Floats, ModelDescription
+from zipvoice.runtime.base import NARROW, Floats, ModelDescription
 from zipvoice.runtime.graphs import GraphModel, GraphVocoder, available_threads, can_be_filled, has_graphs
 from zipvoice.runtime.released_onnx import ReleasedOnnxModel, released_graphs, variant_of_release
 from zipvoice.runtime.weightless import WeightlessGraph, check_marks, fitting
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
 PROVIDER = "CPUExecutionProvider"
+KEPT_SIZES = 8
+"""Runs that an arena is not emptied after if their sizes come again: two for each of the utterances in turn."""
 
 
 class OnnxEngine:
@@ -31,7 +34,9 @@ class OnnxEngine:
     device = PROVIDER
 
     def __init__(self, num_threads: int | None = None) -> None:
-        self.num_threads = num_threads
+        self.num_threads = num_threads or available_threads()
+        # one for each core: more threads in one evaluation save it little of its time
+        self.evaluations_at_once = max(1, available_threads() // (num_threads or 1))
 
     def open(self, path: Path, name: str) -> "OnnxGraph":
         session = _session(str(path), path, _options(self.num_threads))
@@ -52,30 +57,31 @@ class OnnxEngine:
 class OnnxGraph:
     """A session; see `zipvoice.runtime.graphs.Graph`.
 
-    Its arena, without which long texts take half as long again, is emptied after a run of other sizes than the last.
+    Its arena, without which long texts take half as long again, is emptied after a run of other sizes than the last
+    few: several utterances may take turns.
     """
 
     def __init__(self, session: "InferenceSession", precision: str = "float32") -> None:
         self.session, self.precision = session, precision
         self.inputs = frozenset(argument.name for argument in session.get_inputs())
-        self._sizes: list[tuple[int, ...]] = []
+        self._sizes: deque[list[tuple[int, ...]]] = deque(maxlen=KEPT_SIZES)
 
     def __call__(self, inputs: Mapping[str, Array]) -> Floats:
         from onnxruntime import RunOptions
 
         options, sizes = RunOptions(), [np.shape(value) for value in inputs.values()]
-        if self._sizes and sizes != self._sizes:  # a first run leaves behind what the second needs
+        if self._sizes and sizes not in self._sizes:  # a first run leaves behind what the second needs
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self._sizes = sizes
+        self._sizes.append(sizes)
         values: Floats = self.session.run(None, dict(inputs), options)[0]
         return values
 
 
-def _options(num_threads: int | None) -> "SessionOptions":
+def _options(num_threads: int) -> "SessionOptions":
     from onnxruntime import SessionOptions
 
     options = SessionOptions()
-    options.intra_op_num_threads = num_threads or available_threads()
+    options.intra_op_num_threads = num_threads
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # it takes memory in one block, for all layers, where a few buffers would do
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the cores to others
@@ -106,6 +112,7 @@ def load_model(
 ) -> GraphModel | ReleasedOnnxModel:
     """See `zipvoice.runtime.select.load_model`; for graphs with weights, these and the variant are what was exported.
 
+    `num_threads` is by default one for narrow decoders and as many as there are cores for others.
     Raises ValueError for what graphs cannot do, FileNotFoundError where there is no graph for the model.
     """
     if device not in (None, "cpu"):
@@ -114,7 +121,9 @@ def load_model(
         raise ValueError(f"the arithmetic of graphs is chosen when they are exported (--int8), not by dtype {dtype}")
     try:
         if weights is None and (paths := _published(directory, variant)):
-            return _released(directory, paths, variant, num_threads)
+            return _released(directory, paths, variant, num_threads or available_threads())
+        if num_threads is None and directory.file.model.fm_decoder_dim < NARROW:
+            num_threads = 1
         return graphs.load_model(directory, OnnxEngine(num_threads), weights, variant)
     finally:
         heap.give_back()  # what loading has freed, 20 MB for the models of the package
@@ -129,7 +138,7 @@ def _published(directory: ModelDirectory, variant: Variant | None) -> tuple[Path
 
 
 def _released(
-    directory: ModelDirectory, paths: tuple[Path, Path], variant: Variant | None, num_threads: int | None
+    directory: ModelDirectory, paths: tuple[Path, Path], variant: Variant | None, num_threads: int
 ) -> ReleasedOnnxModel:
     variant = variant_of_release(directory, variant)
     text, velocity = (_session(str(path), path, _options(num_threads)) for path in paths)

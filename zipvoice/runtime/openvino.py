@@ -35,6 +35,7 @@ class OpenVinoEngine:
 
     name = "openvino"
     device = DEVICE
+    evaluations_at_once = 1
 
     def __init__(self, dtype: str | None = None, num_threads: int | None = None) -> None:
         from openvino import Core
@@ -45,9 +46,10 @@ class OpenVinoEngine:
         self.dtype = dtype or native[0]
         if self.dtype not in native:
             raise ValueError(f"OpenVINO computes in {' or '.join(native)} on this processor, not in {self.dtype}")
+        self.num_threads = num_threads or available_threads()
         self._settings = {
             "INFERENCE_PRECISION_HINT": DTYPES[self.dtype],
-            "INFERENCE_NUM_THREADS": num_threads or available_threads(),
+            "INFERENCE_NUM_THREADS": self.num_threads,
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # other processes want the cores too
             "CPU_RUNTIME_CACHE_CAPACITY": 0,  # it keeps something for each new length, 8 MB and more, and saves no time

@@ -64,6 +64,7 @@ class ReleasedOnnxModel:
         self, text: "InferenceSession", velocity: "InferenceSession", description: ModelDescription, path: Path
     ) -> None:
         self.computed_by = ComputedBy("onnx", text.get_providers()[0])
+        self.num_threads, self.evaluations_at_once = text.get_session_options().intra_op_num_threads, 1
         self.description = description
         self._text, self._velocity, self._path = text, velocity, path
         _check(text, path / "text_encoder.onnx", TEXT_INPUTS)

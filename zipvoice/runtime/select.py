@@ -145,12 +145,6 @@ def best_device() -> str:
     return name
 
 
-def available_threads(runtime: str) -> int:
-    """Threads that a runtime computes with on a CPU."""
-    count: int = _module(runtime).available_threads()
-    return count
-
-
 def installed() -> list[str]:
     """The runtimes whose libraries are installed."""
     return [name for name, (_, library, _) in RUNTIMES.items() if find_spec(library) is not None]

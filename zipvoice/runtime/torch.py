@@ -19,11 +19,8 @@ from zipvoice.model.kernels.linear import replace_linear
 from zipvoice.model.layers import Convolution, FeedForward
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import ModelDirectory, load_network
-from zipvoice.runtime.base import DTYPES, ComputedBy, Floats, Integers, ModelDescription
+from zipvoice.runtime.base import DTYPES, NARROW, ComputedBy, Floats, Integers, ModelDescription
 from zipvoice.vocoder.other_vocos import load_any_vocos
-
-NARROW = 384
-"""Decoders of fewer channels lose to rounding on a CPU what they gain in products, on short texts more than that."""
 
 # On a CPU torch and oneDNN keep the code made for each new shape, 1024 pieces each, which grew to 700 MB over texts of
 # all lengths. The limits are read when the caches are first used.
@@ -48,6 +45,8 @@ class TorchModel:
         >>> model = TorchModel(load_network(read_directory("exp/run")), ModelFile(), device="cuda", dtype="bfloat16")
     """
 
+    evaluations_at_once = 1  # which has the whole device, or all cores
+
     def __init__(self, network: ZipVoice, file: ModelFile, device: str | None = None, dtype: str = "float32") -> None:
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r} is not known{suggestion(dtype, DTYPES)}")
@@ -69,6 +68,10 @@ class TorchModel:
         elif dtype != "float32":
             self._autocast_dtype = getattr(torch, dtype)
             round_weights(self.network, nn.Linear | nn.Conv1d, self._autocast_dtype)
+
+    @property
+    def num_threads(self) -> int:
+        return torch.get_num_threads()
 
     @torch.inference_mode()
     def condition(self, tokens: Integers, num_tokens: Integers, num_frames: Integers, speech: Floats) -> Condition:
@@ -104,11 +107,6 @@ class TorchModel:
         if self._autocast_dtype is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self._autocast_dtype)
-
-
-def available_threads() -> int:
-    """Threads that it computes with on a CPU."""
-    return torch.get_num_threads()
 
 
 class TorchVocoder:

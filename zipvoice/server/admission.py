@@ -36,6 +36,9 @@ class SchedulerLimits:
     """Of these, how many of one key; by default as many as all."""
     requests_per_minute: float | None = None
     """Requests of one key in a minute, on average; by default any number."""
+    num_evaluators: int | None = None
+    """Evaluations of the network at a time. By default one, which has the whole device or all cores; with ONNX Runtime
+    one for each core, as that makes more of several cores than threads in one evaluation do."""
     num_vocoders: int | None = None
     """Chunks vocoded at a time, beside the steps; by default one for every two cores, as much as Griffin-Lim needs."""
     unread_seconds: float = 60.0
@@ -52,6 +55,7 @@ class SchedulerLimits:
             "max_requests",
             "requests_per_key",
             "requests_per_minute",
+            "num_evaluators",
             "num_vocoders",
             "unread_seconds",
             "reader_seconds",

@@ -7,8 +7,9 @@ The path of a chunk, and the thread that takes it there:
 
 A flow-matching network takes the time per utterance, so that requests at different steps share one evaluation. Before
 each step the batch is chosen anew: the chunk whose sound is wanted first, and beside it, in order of urgency, what is
-of similar length. A new request joins at the next step and a cancelled one is gone. First chunks are wanted at once,
-later ones of a stream when its listener has heard what was made before, those of other requests in no hurry.
+of similar length. Where a runtime makes more of the cores so, several batches take their steps at the same time. A new
+request joins at the next step and a cancelled one is gone. First chunks are wanted at once, later ones of a stream when
+its listener has heard what was made before, those of other requests in no hurry.
 
     scheduler = Scheduler(zipvoice.load(), SchedulerLimits(max_requests=32))
     job = scheduler.submit(SpeechRequest("Hello.", prompt, stream=True))     # or Busy, with retry_after_seconds
@@ -28,6 +29,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from zipvoice.audio.files import Audio
@@ -69,8 +71,11 @@ class Scheduler:
         self._planners = filled_pool(NUM_PLANNERS, "zipvoice-plan")
         self._vocoders = filled_pool(self.limits.vocoders, "zipvoice-vocode")
         self._to_vocode: list[ChunkWork] = []
-        self._steps = threading.Thread(target=self._run, name="zipvoice-steps", daemon=True)
-        self._steps.start()
+        num_evaluators = self.limits.num_evaluators or synthesizer.model.evaluations_at_once
+        evaluator = partial(threading.Thread, target=self._run, name="zipvoice-steps", daemon=True)
+        self._steps = [evaluator() for _ in range(num_evaluators)]
+        for thread in self._steps:
+            thread.start()
 
     # ------------------------------------------------------------ for servers
 
@@ -132,7 +137,8 @@ class Scheduler:
             for task in list(self._tasks.values()):
                 self._end(task, Cancelled("the server is shutting down"))
             self._changed.notify_all()
-        self._steps.join()
+        for thread in self._steps:
+            thread.join()
         self._planners.shutdown(wait=False, cancel_futures=True)
         self._vocoders.shutdown(cancel_futures=True)
 
@@ -169,11 +175,11 @@ class Scheduler:
         soon = time.monotonic() + self.limits.queue_seconds
         tasks = self._tasks.values()
         return Line(
-            work=sum(task.work_before(soon) for task in tasks),
+            work=sum(task.work_before(soon) for task in tasks) / len(self._steps),
             frames=sum(task.frames_before(soon) for task in tasks) / self.limits.vocoders,
             num_requests=len(tasks),
             num_of_key=sum(task.request.key == key for task in tasks),
-            own_work=own.predicted_work if own else 0.0,
+            own_work=own.predicted_work / len(self._steps) if own else 0.0,
             own_frames=own.predicted_frames / self.limits.vocoders if own else 0.0,
         )
 
@@ -226,7 +232,10 @@ class Scheduler:
             while not self._is_closed:
                 patience = self._expire()
                 if ready := [work for task in self._tasks.values() for work in task.ready()]:
-                    return next_batch(ready, self._batch_frames, self.limits.max_padding_share)
+                    batch = next_batch(ready, self._batch_frames, self.limits.max_padding_share, len(self._steps))
+                    for work in batch:
+                        work.is_stepping = True
+                    return batch
                 self._changed.wait(patience)
             return []
 
@@ -241,19 +250,22 @@ class Scheduler:
                 next_time = min(next_time, when)
         return None if next_time == math.inf else next_time - now
 
-    def _step(self, batch: Sequence[ChunkWork]) -> None:
-        self._each_alone_if_they_fail([work for work in batch if work.trajectory is None], self._begin)
-        batch = [work for work in batch if work.trajectory and not work.task.is_over]
+    def _step(self, taken: Sequence[ChunkWork]) -> None:
+        self._each_alone_if_they_fail([work for work in taken if work.trajectory is None], self._begin)
+        batch = [work for work in taken if work.trajectory and not work.task.is_over]
         started = time.perf_counter()
         self._each_alone_if_they_fail(batch, self._advance)
         batch = [work for work in batch if not work.task.is_over]
         if batch:
             self._count(batch, time.perf_counter() - started)
         with self._changed:
+            for work in taken:
+                work.is_stepping = False
             for work in batch:
                 if work.trajectory and not work.trajectory.num_steps_left:
                     self._sampled(work)
                     self._plan_more(work.task)
+            self._changed.notify_all()  # the other threads may go on with what was taken
 
     def _begin(self, batch: Sequence[ChunkWork]) -> None:
         begun = self.synthesizer.begin([work.chunk for work in batch], [work.task.options.sampling for work in batch])

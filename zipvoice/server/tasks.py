@@ -33,6 +33,7 @@ class ChunkWork:
     """Of the network in each step: two under classifier-free guidance, twice as many with solvers that look ahead."""
     trajectory: Trajectory | None = None
     """None before its first step."""
+    is_stepping: bool = False
     is_sampled: bool = False
 
     @property
@@ -136,7 +137,7 @@ class Task:
     def ready(self) -> list[ChunkWork]:
         """What may take its next step: of a stream one chunk at a time."""
         waiting = [work for work in self.works if not work.is_sampled and work.chunk.ids]
-        return waiting[:1] if self.request.stream else waiting
+        return [work for work in (waiting[:1] if self.request.stream else waiting) if not work.is_stepping]
 
     def work_before(self, soon: float) -> float:
         """Frames to evaluate of what is planned, in a stream as far as it is due `soon`; first of what is predicted."""
@@ -175,11 +176,18 @@ class Task:
         return stalled, f"nobody has read the sound for {limits.reader_seconds:g} s"
 
 
-def next_batch(ready: Sequence[ChunkWork], max_frames: int, max_padding_share: float) -> list[ChunkWork]:
-    """What takes the next step together: the most urgent, and by urgency all that fit beside it."""
+def next_batch(
+    ready: Sequence[ChunkWork], max_frames: int, max_padding_share: float, num_evaluators: int = 1
+) -> list[ChunkWork]:
+    """What takes the next step together: the most urgent, and by urgency all that fit beside it.
+
+    Where there are several evaluators, each leaves the others their share.
+    """
     first, *others = sorted(ready, key=lambda work: work.due)
     batch, longest, total = [first], first.frames, first.frames
     for work in others:
+        if len(batch) >= len(ready) / num_evaluators:
+            break
         padded = max(longest, work.frames) * (len(batch) + 1)
         fits = padded <= max_frames and total + work.frames >= (1 - max_padding_share) * padded
         if fits and work.can_join(first):

@@ -18,7 +18,7 @@ import numpy as np
 from zipvoice import heap
 from zipvoice.model.condition import Condition
 from zipvoice.pretrained import WEIGHT_FILES, ModelDirectory, pytorch_arrays, read_directory
-from zipvoice.runtime.select import available_threads, installed
+from zipvoice.runtime.select import installed
 from zipvoice.synthesis.sampling import initial_noise
 from zipvoice.synthesis.synthesizer import Synthesizer, load
 from zipvoice.synthesis.voices import default
@@ -105,7 +105,7 @@ def measure(
     return Measurement(
         runtime,
         synthesizer.model.computed_by.dtype,
-        available_threads(runtime),
+        synthesizer.model.num_threads,
         frames,
         fastest(evaluate, repetitions),
         fastest(_products(shapes), repetitions) if shapes else None,
