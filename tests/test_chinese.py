@@ -97,6 +97,10 @@ def test_no_digit_is_left(text):
     assert not any(c.isdigit() for c in spoken(text))
 
 
+def test_two_before_a_large_unit():
+    assert [number(digits) for digits in ("200", "2000", "20000", "200000000")] == ["二百", "两千", "两万", "两亿"]
+
+
 def test_numbers_with_decimals():
     assert number("0.50") == "零点五零"
     assert number("007") == "零零七"

@@ -303,6 +303,7 @@ def test_emoji_without_a_name_are_errors_in_english_too():
         ("de", "Ludwig XIV. war im XX. Jahrhundert", "Ludwig der vierzehnte war im zwanzigsten Jahrhundert"),
         ("de", "Ich habe 3. Und du?", "Ich habe 3. Und du?"),
         ("fr", "au XIXe siècle, le 21e à 14h30", "au dix-neuvième siècle, le vingt et unième à 14 heures 30"),
+        ("fr", "à 1h15, 0h ou 2h00", "à 1 heure 15, 0 heure ou 2 heures"),
         ("en-us", "am 3. Oktober", "am 3. Oktober"),
     ],
 )

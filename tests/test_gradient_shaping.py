@@ -143,6 +143,14 @@ def test_other_channels_keep_their_gradient(channels):
     assert torch.equal(among.grad[:, others], 2 * x[:, others])
 
 
+def test_the_gradient_that_comes_in_is_left_as_it_is():
+    """What else was added to the same sum has it too."""
+    x = torch.randn(20, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    incoming = torch.ones(20, 8)
+    balance(x, Balance(0.8, 0.9, 2.0, 3.0), 0.1, slice(2, 5)).backward(incoming)
+    assert torch.equal(incoming, torch.ones(20, 8)) and not torch.equal(x.grad, incoming)
+
+
 # Our places by the reference's names for them.
 LAYER_SCHEDULES = {
     "attention_skip_rate": zipformer.ATTENTION_SKIP,

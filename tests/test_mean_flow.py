@@ -122,6 +122,14 @@ def test_the_loss_of_the_true_mean_velocity_is_zero(instant_ratio):
     assert min(off, instant) > 1e-3
 
 
+def test_the_teacher_is_copied_and_may_be_trained_further():
+    teacher = LinearFlow(1.1)
+    objective = MeanFlow(teacher)
+    assert teacher.training and teacher.factor.requires_grad
+    teacher.factor.data.fill_(2.0)
+    assert objective.teacher.factor.item() == pytest.approx(1.1) and not objective.teacher.factor.requires_grad
+
+
 def test_gradients_flow_through_the_prediction_alone():
     """Of u = f ū the loss is (f ū - y)², y fixed at f = 1.1, so that its derivative is 2 (f ū - y) ū."""
     objective, student = MeanFlow(LinearFlow()), LinearFlow(1.1)

@@ -33,9 +33,11 @@ def test_a_recording_is_trimmed_as_published(synthesizer):
 
 
 @pytest.mark.parametrize("level", [1.0, 0.01, 3e-4, 2e-5])
-def test_trimming_never_removes_the_voice_however_quiet(level):
+def test_trimming_never_removes_the_voice_however_quiet_nor_raises_it(level):
     recording = sequence(silence(0.5), tone(1.0, level), silence(0.5))
-    assert trimmed(recording).seconds == pytest.approx(0.1 + 1.0 + 0.1 + 0.2, abs=0.02)
+    kept = trimmed(recording)
+    assert kept.seconds == pytest.approx(0.1 + 1.0 + 0.1 + 0.2, abs=0.02)
+    assert kept.samples.max() == pytest.approx(recording.samples.max(), rel=0.01), "as loud as before"
 
 
 def test_a_quiet_recording_gives_the_voice_of_the_loud_one_and_remembers_its_level(synthesizer):

@@ -63,6 +63,11 @@ def test_time_grid_ends_are_exact(num_steps, t_shift):
     assert (times[0], times[-1], len(times)) == (0.0, 1.0, num_steps + 1)
 
 
+def test_equal_times_are_those_of_torch_to_the_last_bit():
+    for num_steps in range(1, 65):
+        assert time_grid(num_steps) == torch.linspace(0, 1, num_steps + 1).tolist()
+
+
 @pytest.mark.parametrize(("num_steps", "t_shift"), [(0, 0.5), (4, 0.0), (4, -1.0), (4, math.nan)])
 def test_impossible_time_grid(num_steps, t_shift):
     with pytest.raises(ValueError, match="must be"):

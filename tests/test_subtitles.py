@@ -444,6 +444,7 @@ NATURAL = 0.8 * 12 / 11
         (0.72 * NATURAL, 3.0, 0.72 * NATURAL, True),  # faster
         (0.5 * NATURAL, 3.0, NATURAL / 1.5, True),  # time from the silence behind it
         (0.5 * NATURAL, 0.15, 0.5 * NATURAL + 0.05, True),  # as much of it as there is
+        (0.5 * NATURAL, 0.0, 0.5 * NATURAL, True),  # where the next one follows at once, none
         (0.1 * NATURAL, 0.05, NATURAL / 2.5, True),  # into the next one
     ],
 )

@@ -120,6 +120,7 @@ def test_segments_of_reference_vectors():
         ("𠀀〇", [("zh", "𠀀〇")]),
         ("选 A B 3。", [("zh", "选 "), ("en", "A B "), ("zh", "三。")]),
         ("选 AB BC 3。", [("zh", "选 "), ("en", "AB BC 3。")]),
+        ("打开 Visual Studio 2", [("zh", "打开 "), ("en", "Visual Studio "), ("zh", "二")]),
     ],
 )
 def test_segments(text, expected):
@@ -180,6 +181,7 @@ def test_a_line_break_in_chinese_is_a_space():
         ("emilia", "ab\ud800", "half a character"),
         ("espeak", "hello 世界", "language 'en-us' cannot speak '世' .Cjk"),
         ("libritts", "hello 世界", "first at character 6"),
+        ("emilia", "Hello.[pause 1s]And ひ", "first at character 20: And >ひ<"),
         ("simple", "\udfff", "half a character"),
     ],
 )
