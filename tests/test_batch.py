@@ -414,6 +414,18 @@ def test_the_voice_of_the_command_is_made_at_the_level_that_is_asked_for(command
         lists.batch([*command[1:], *voice])
 
 
+def test_a_process_of_several_speaks_its_share(command, tmp_path, monkeypatch):
+    spoken = []
+    monkeypatch.setattr(lists, "_speak_list", lambda work, *others: spoken.append([u.id for u in work.utterances]))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        lists.batch(command[1:])
+    assert [len(ids) for ids in spoken] == [134, 133, 133]
+    assert {name for ids in spoken for name in ids} == {f"u{i}" for i in range(NUM_LISTED)}
+
+
 @pytest.mark.slow
 def test_a_kill_leaves_only_whole_files(tmp_path, command):
     process = subprocess.Popen([sys.executable, "-m", "zipvoice", *command, "-q"], cwd=tmp_path)

@@ -116,6 +116,12 @@ def test_all_linear_layers_are_rounded_but_those_of_positions_and_between_layers
     assert {name.rsplit(".", 2)[1] for name in rounded if decoder.get_submodule(name).positive} == AFTER_SWOOSH
 
 
+def test_without_folded_constants_inputs_below_zero_are_not_cut():
+    directory = read_directory("zipvoice_small_distill")
+    decoder = runtime.TorchModel(load_network(directory), directory.file, "cpu", "int8").network.fm_decoder
+    assert not any(layer.positive for layer in decoder.modules() if isinstance(layer, Int8Linear))
+
+
 @pytest.mark.skipif(not HAS_BF16, reason="oneDNN has no products in bfloat16 on this processor")
 def test_layers_in_bfloat16_keep_the_ends_of_the_network_exact():
     network = velocity_in("bfloat16")[0].network

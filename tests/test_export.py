@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from tiny_models import FIVE_STACKS, make_model, make_vocoder
+from tiny_models import FIVE_STACKS, make_model, make_vocoder, tiny_vocoder
 
 import zipvoice
 from zipvoice import Audio, builtin
@@ -24,9 +24,11 @@ from zipvoice.config.export import ExportOptions
 from zipvoice.export.int8 import OPSET, FrameProduct
 from zipvoice.export.network import _folded_swoosh
 from zipvoice.export.onnx import compared, export_onnx
+from zipvoice.export.vocoder import TracedVocos
 from zipvoice.export.weightless import write_model_graphs
 from zipvoice.pretrained import load_network, read_directory
 from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
+from zipvoice.vocoder.vocos import LARGEST_MAGNITUDE
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("zipvoice_distill", "zipvoice_dialog")]
 LENGTHS = (1, 2, 3, 4, 5, 37, 101)
@@ -108,6 +110,16 @@ def test_without_torch_a_seed_keeps_its_sound(tmp_path):
         log_mel = np.random.default_rng(frames).standard_normal((2, 100, frames), dtype=np.float32) - 3
         assert graph(log_mel).shape == (2, (frames - 1) * 256)
         np.testing.assert_allclose(graph(log_mel), network(log_mel), atol=2e-5)
+
+
+@torch.inference_mode()
+def test_a_vocoder_is_traced_with_its_largest_magnitude():
+    vocos = tiny_vocoder().eval()
+    vocos.head.out.bias[:513] += math.log(LARGEST_MAGNITUDE)
+    traced, mel = TracedVocos(vocos), torch.randn(1, 100, 7, generator=torch.Generator().manual_seed(0))
+    magnitude = traced.spectrum(mel)[0]
+    assert magnitude.max() == LARGEST_MAGNITUDE and magnitude.min() < LARGEST_MAGNITUDE
+    torch.testing.assert_close(traced(mel), vocos(mel), atol=1e-5, rtol=0)
 
 
 def test_folded_swoosh_is_finite_however_large_its_argument():

@@ -257,6 +257,7 @@ def test_steps_of_sherpa_are_those_of_the_model_or_as_many_as_asked_for():
     suits = SamplingConfig(num_steps=5, guidance_scale=1.5, t_shift=0.7, temperature=0.8)
     assert _plain_steps(suits, None) == suits
     assert _plain_steps(suits, 3) == replace(suits, num_steps=3)
+    assert _plain_steps(replace(suits, contrast=0.5), None) == suits, "which it has not"
     assert _plain_steps(replace(suits, guidance_interval=(0.0, 0.5)), 5) == suits
     told = "feat_scale 0.1, t_shift 0.7, guidance_scale 1.5,\nnum_steps 5. Its temperature of 0.8 is right for these"
     assert told in _settings(suits, 0.1) and "temperature" not in _settings(replace(suits, temperature=1.0), 0.1)
