@@ -21,6 +21,7 @@ from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.runtime.base import ModelDescription
 from zipvoice.server.admission import Admission, Busy, Line, Rate, SchedulerLimits
+from zipvoice.server.ray_app import RaySettings, limits
 from zipvoice.server.scheduler import NUM_PLANNERS, Scheduler
 from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, Failed, SpeechRequest
 from zipvoice.server.tasks import next_batch
@@ -284,6 +285,11 @@ def test_two_evaluators_halve_the_time_in_line(make, model, prompt):
     line = scheduler._line("", task)
     assert line.work == task.work_before(0.0) / 2 > 0 and line.own_work == task.predicted_work / 2 > 0
     assert scheduler.metrics().predicted_wait_seconds == pytest.approx(line.work / 1000)
+
+
+@pytest.mark.parametrize(("num_cpus", "evaluators"), [(0.5, 1), (1, 1), (2.5, 2), (16, 8)])
+def test_a_replica_evaluates_on_its_own_processors(num_cpus, evaluators):
+    assert limits(RaySettings(num_cpus=num_cpus, queue_seconds=7), evaluations_at_once=8).num_evaluators == evaluators
 
 
 def test_sound_is_vocoded_in_the_order_in_which_it_is_wanted(make, stepping, model, prompt):

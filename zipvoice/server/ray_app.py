@@ -102,10 +102,16 @@ def application(settings: RaySettings) -> "FastAPI":
     keys = Path(settings.api_key_file) if settings.api_key_file else None
     options = ServerOptions(host="0.0.0.0", api_key_file=keys, allow_anyone=keys is None)
     synthesizer = load(settings.model, runtime=settings.runtime, device=settings.device)
-    scheduler = Scheduler(synthesizer, SchedulerLimits(queue_seconds=settings.queue_seconds, burst_seconds=0))
+    scheduler = Scheduler(synthesizer, limits(settings, synthesizer.model.evaluations_at_once))
     store = VoiceStore(folder_at(settings.voices or voices.folder()))
     speaker = Speaker(synthesizer, scheduler, store, Path(settings.model).name, options)
     return build_app(speaker, options.keys(), tells_ids=False)
+
+
+def limits(settings: RaySettings, evaluations_at_once: int) -> SchedulerLimits:
+    """Of a replica, which leaves the processors that are not its own to others."""
+    evaluators = max(1, min(evaluations_at_once, int(settings.num_cpus)))
+    return SchedulerLimits(queue_seconds=settings.queue_seconds, burst_seconds=0, num_evaluators=evaluators)
 
 
 def _value(name: str, text: str) -> Any:
