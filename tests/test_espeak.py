@@ -289,6 +289,13 @@ def test_names_of_emoji_are_whole_beside_other_signs(text, words):
     assert speak(text, "en-us") == speak(words, "en-us")
 
 
+@pytest.mark.parametrize("language", ["cmn", "yue", "en-us", "de"])
+@pytest.mark.parametrize("accent", "¨¯´¸˘˜")
+def test_accents_beside_no_letter_are_not_said_and_take_no_number_with_them(language, accent):
+    for text, words in ((f"{accent}7", "7"), (f"5{accent}7", "5 7"), (f"goin{accent} on", "goin on")):
+        assert espeak.speak(text, language) == espeak.speak(words, language)
+
+
 def test_emoji_without_a_name_are_errors_in_english_too():
     tokenizer = build_tokenizer(TokenizerConfig("emilia"))
     assert tokenizer.tokens("Hi 😀") == tokenizer.tokens("Hi grinning face")

@@ -47,14 +47,20 @@ _ARROW = re.compile(r"(?<!\s)\s*(?:[-=]{1,2}>|<[-=]{1,2}(?=\s))\s*")
 _CELSIUS = re.compile(r"(?<=\d)\s?(?:°\s?C(?!\w)|℃)")
 _FAHRENHEIT = re.compile(r"(?<=\d)\s?(?:°\s?F(?!\w)|℉)")
 _NUMERAL = re.compile(r"(?<![\w'’.-])(?=[IVXLC]{2})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?![\w'’-]|\.\w)")
+_LETTER = r"[^\W\d_]"
+_ACCENT = "[¨¯´¸\u02d8-\u02dd\u1fbd\u1fbf-\u1fc1\u1fcd-\u1fcf\u1fdd-\u1fdf\u1fed-\u1fef\u1ffd\u1ffe]"
+_LOOSE_ACCENT = re.compile(rf"(?<!{_LETTER}){_ACCENT}|{_ACCENT}(?!{_LETTER})")
 _FORMS = re.compile("[\ufe0e\ufe0f]|(?<=\\S)[\U0001f3fb-\U0001f3ff]")
 
 
 def with_names(text: str, language: str, phonemes: Phonemes, is_latin: bool) -> str:
-    """`text` with such signs in words; emoji without their colour, of which the voice would name half."""
+    """`text` with such signs in words; emoji without their colour, of which the voice would name half.
+
+    Accents that do not stand between letters are left out: Chinese voices drop a number behind one.
+    """
     text = with_numerals(text, language)
     if not text.isascii():
-        text = _FORMS.sub("", text)
+        text = _LOOSE_ACCENT.sub(" ", _FORMS.sub("", text))
         if is_latin or "°C" in _names(language):
             text = _CELSIUS.sub(f" {_names(language).get('°C', '° Celsius')}", text)
         if is_latin:
