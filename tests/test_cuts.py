@@ -56,21 +56,22 @@ def write_manifest(cuts):
 def test_a_supervision_within_its_cut_is_what_is_learned(folder):
     soundfile.write("a.wav", np.random.default_rng(0).uniform(-0.3, 0.3, 38400), 24000)
     lines = []
-    for name, start, seconds in (("part", 0.4, 0.6), ("whole", 0.0, 1.6), ("rounded", 0.02, 1.55)):
+    for name, start, seconds in (("part", 0.4, 0.6), ("whole", 0.0, 1.6), ("rounded", 0.02, 1.55), ("early", -0.4, 1.0)):
         line = cut_of(folder / "a.wav", 1.6)
         line["id"] = line["supervisions"][0]["id"] = name
         line["supervisions"][0] |= {"start": start, "duration": seconds}
         lines.append(line)
     write_manifest(lines)
-    part, whole, rounded = (cut for _, cut in checked_cuts("cuts.jsonl").good)
+    part, whole, rounded, early = (cut for _, cut in checked_cuts("cuts.jsonl").good)
     assert (rounded.start, rounded.duration) == (0.0, 1.6)
+    assert (early.start, early.duration) == (0.0, pytest.approx(0.6))
     assert (part.start, part.duration, part.id) == (0.4, 0.6, "part")
     assert (whole.start, whole.duration) == (0.0, 1.6)
     expected = load_audio(whole).samples[:, 9600:24000]
     np.testing.assert_allclose(load_audio(part).samples, expected, atol=1e-6)
     manifests = [ManifestConfig("cuts.jsonl")]
     learned = list(TokenizedCuts(DataConfig(min_len=0.1), manifests, TABLE, TOKENIZER, report=False).epoch())
-    assert [one.duration for one in learned] == [0.6, 1.6, 1.6]
+    assert [one.duration for one in learned] == pytest.approx([0.6, 1.6, 1.6, 0.6])
 
 
 @pytest.mark.parametrize(("rate", "most"), [(16000, 1), (24000, 1), (48000, 2)])

@@ -158,7 +158,7 @@ def test_a_full_stop_before_a_small_letter_is_kept(text):
     assert ". " in "".join(build_tokenizer(TokenizerConfig("emilia")).tokens(text))
 
 
-@pytest.mark.parametrize("text", ["etc. and so on", "at 5 p.m. today", "e.g. this", "the U.S. army"])
+@pytest.mark.parametrize("text", ["etc. and so on", "at 5 p.m. today", "e.g. this", "the U.S. army", "on the 12. of may"])
 def test_abbreviations_end_no_sentence(text):
     assert "." not in spoken(text)
 
@@ -310,6 +310,7 @@ def test_emoji_without_a_name_are_errors_in_english_too():
         ("de", "Ludwig XIV. war im XX. Jahrhundert", "Ludwig der vierzehnte war im zwanzigsten Jahrhundert"),
         ("de", "Ich habe 3. Und du?", "Ich habe 3. Und du?"),
         ("fr", "au XIXe siècle, le 21e à 14h30", "au dix-neuvième siècle, le vingt et unième à 14 heures 30"),
+        ("fr", "du 21e au 22e siècle", "du vingt et unième au 22ème siècle"),
         ("fr", "à 1h15, 0h ou 2h00", "à 1 heure 15, 0 heure ou 2 heures"),
         ("en-us", "am 3. Oktober", "am 3. Oktober"),
     ],

@@ -74,6 +74,7 @@ def test_no_reference_word_has_no_rate():
         ("It’s  the\taurora -- borealis!", "it's the aurora borealis"),
         ("'Come here,' said the boys' aunt", "come here said the boys aunt"),
         ("twenty-seventh of 1837", "twenty seventh of eighteen thirty seven"),
+        ("IN THE 1990S", "in the nineteen nineties"),
         ("!?", ""),
     ],
 )

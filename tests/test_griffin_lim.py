@@ -6,7 +6,7 @@ import pytest
 
 from zipvoice.audio.files import read
 from zipvoice.audio.first_phase import first_phase
-from zipvoice.audio.griffin_lim import _stft, griffin_lim
+from zipvoice.audio.griffin_lim import LOUDEST, _stft, griffin_lim
 from zipvoice.audio.mel import N_FFT, frames_of, log_mel, stft, window
 
 RECORDING = Path(__file__).parent / "data/audio/recording.ogg"
@@ -93,6 +93,11 @@ def test_the_length_is_that_of_vocos(mel, num_frames):
 
 def test_ten_times_the_mel_is_ten_times_the_wave(mel):
     np.testing.assert_allclose(griffin_lim(mel - np.log(10)) * 10, griffin_lim(mel), atol=2e-2, rtol=0)
+
+
+def test_what_no_sound_can_be_is_as_the_loudest():
+    wave = griffin_lim(np.full((1, 100, 9), 1000.0, np.float32))
+    assert np.isfinite(wave).all() and np.array_equal(wave, griffin_lim(np.full((1, 100, 9), LOUDEST, np.float32)))
 
 
 def test_silence_stays_silent():

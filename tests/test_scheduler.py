@@ -556,6 +556,7 @@ def test_cancelling_closes_the_text(make, model, prompt):
         (["Hello to all of you. And wel", "come!"], ["Hello to all of you.", " And welcome!"]),
         (["It is 3.14 or so, I think"], ["It is 3.14 or so, I think"]),
         (["Yes. No. Perhaps we shall see."], ["Yes. No. Perhaps we shall see."]),
+        ([20 * "\n", "Well. We shall see."], [20 * "\n" + "Well. We shall see."]),
         (["今天天气很好我们出去走一走吧。明天再说"], ["今天天气很好我们出去走一走吧。", "明天再说"]),
         ([""], []),
         (["Hello to all of you! \ud83d", "\ude00\ud83d", "\ude01"], ["Hello to all of you!", " \U0001f600\U0001f601"]),
