@@ -44,8 +44,9 @@ SIGNS = frozenset("<>=|~+$#%&@^\\")
 _SIGN = re.compile(r"(?<![\w)])[-−](?=[.,]?\d)|(?<=\d)\s?[*/]\s?(?=\d)|[<>=|~+$#%&@^\\]")
 _BRACKETS = re.compile(r"(?<!\w)<(?=\S)([^<>\n]{1,60})(?<=\S)>(?!\w)")
 _ARROW = re.compile(r"(?<!\s)\s*(?:[-=]{1,2}>|<[-=]{1,2}(?=\s))\s*")
-_CELSIUS = re.compile(r"(?<=\d)\s?(?:°\s?C(?!\w)|℃)")
-_FAHRENHEIT = re.compile(r"(?<=\d)\s?(?:°\s?F(?!\w)|℉)")
+_CELSIUS = re.compile(r"(?<=\d)\s?(?:[°º]\s?C(?!\w)|℃)")
+_FAHRENHEIT = re.compile(r"(?<=\d)\s?(?:[°º]\s?F(?!\w)|℉)")
+_RING = re.compile(r"(?<=\d)(\s?)\u02da")  # an accent that is often typed for the sign of degrees
 _NUMERAL = re.compile(r"(?<![\w'’.-])(?=[IVXLC]{2})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?![\w'’-]|\.\w)")
 _LETTER = r"[^\W\d_]"
 _ACCENT = "[¨¯´¸\u02d8-\u02dd\u1fbd\u1fbf-\u1fc1\u1fcd-\u1fcf\u1fdd-\u1fdf\u1fed-\u1fef\u1ffd\u1ffe]"
@@ -60,7 +61,7 @@ def with_names(text: str, language: str, phonemes: Phonemes, is_latin: bool) -> 
     """
     text = with_numerals(text, language)
     if not text.isascii():
-        text = _LOOSE_ACCENT.sub(" ", _FORMS.sub("", text))
+        text = _LOOSE_ACCENT.sub(" ", _RING.sub(r"\1°", _FORMS.sub("", text)))
         if is_latin or "°C" in _names(language):
             text = _CELSIUS.sub(f" {_names(language).get('°C', '° Celsius')}", text)
         if is_latin:
