@@ -56,7 +56,12 @@ def write_manifest(cuts):
 def test_a_supervision_within_its_cut_is_what_is_learned(folder):
     soundfile.write("a.wav", np.random.default_rng(0).uniform(-0.3, 0.3, 38400), 24000)
     lines = []
-    for name, start, seconds in (("part", 0.4, 0.6), ("whole", 0.0, 1.6), ("rounded", 0.02, 1.55), ("early", -0.4, 1.0)):
+    for name, start, seconds in (
+        ("part", 0.4, 0.6),
+        ("whole", 0.0, 1.6),
+        ("rounded", 0.02, 1.55),
+        ("early", -0.4, 1.0),
+    ):
         line = cut_of(folder / "a.wav", 1.6)
         line["id"] = line["supervisions"][0]["id"] = name
         line["supervisions"][0] |= {"start": start, "duration": seconds}

@@ -158,7 +158,9 @@ def test_a_full_stop_before_a_small_letter_is_kept(text):
     assert ". " in "".join(build_tokenizer(TokenizerConfig("emilia")).tokens(text))
 
 
-@pytest.mark.parametrize("text", ["etc. and so on", "at 5 p.m. today", "e.g. this", "the U.S. army", "on the 12. of may"])
+@pytest.mark.parametrize(
+    "text", ["etc. and so on", "at 5 p.m. today", "e.g. this", "the U.S. army", "on the 12. of may"]
+)
 def test_abbreviations_end_no_sentence(text):
     assert "." not in spoken(text)
 
