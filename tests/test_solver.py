@@ -63,9 +63,15 @@ def test_time_grid_ends_are_exact(num_steps, t_shift):
     assert (times[0], times[-1], len(times)) == (0.0, 1.0, num_steps + 1)
 
 
-def test_equal_times_are_those_of_torch_to_the_last_bit():
-    for num_steps in range(1, 65):
-        assert time_grid(num_steps) == torch.linspace(0, 1, num_steps + 1).tolist()
+@pytest.mark.parametrize(
+    ("num_steps", "step", "time"),
+    [(3, 1, "0x1.555556p-2"), (3, 2, "0x1.555554p-1"), (5, 2, "0x1.99999ap-2"), (14, 7, "0x1.fffffep-2")],
+)
+def test_equal_times_are_those_of_torch_whose_second_half_counts_from_the_end(num_steps, step, time):
+    """To the last bit where the halves meet, which guidance asks for; by older instructions torch rounds otherwise."""
+    assert time_grid(num_steps)[step] == float.fromhex(time)
+    for count in range(1, 65):
+        np.testing.assert_allclose(time_grid(count), torch.linspace(0, 1, count + 1), rtol=1.2e-7)
 
 
 @pytest.mark.parametrize(("num_steps", "t_shift"), [(0, 0.5), (4, 0.0), (4, -1.0), (4, math.nan)])
