@@ -19,7 +19,7 @@ from zipvoice import builtin, load
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
-from zipvoice.runtime.base import ModelDescription
+from zipvoice.runtime.base import ComputedBy, ModelDescription
 from zipvoice.server.admission import Admission, Busy, Line, Rate, SchedulerLimits
 from zipvoice.server.ray_app import RaySettings, limits
 from zipvoice.server.scheduler import NUM_PLANNERS, Scheduler
@@ -285,6 +285,25 @@ def test_two_evaluators_halve_the_time_in_line(make, model, prompt):
     line = scheduler._line("", task)
     assert line.work == task.work_before(0.0) / 2 > 0 and line.own_work == task.predicted_work / 2 > 0
     assert scheduler.metrics().predicted_wait_seconds == pytest.approx(line.work / 1000)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "given", "together"),
+    [("cpu", "float32", None, 3), ("cpu", "int8", None, 1), ("cpu", "bfloat16", 2000, 3), ("cuda", "float16", None, 3)],
+)
+def test_what_would_be_rounded_by_its_neighbours_is_evaluated_alone(
+    stepping, model, prompt, device, dtype, given, together
+):
+    """One scale for all values of a product in 8 bits, for example."""
+    model.computed_by = ComputedBy("closed_form", device, dtype)
+    with Scheduler(stepping, SchedulerLimits(max_batch_frames=given)) as scheduler:
+        first = scheduler.submit(request("one two", prompt, num_steps=1))
+        model.wait_for_step()
+        others = [scheduler.submit(request("one two", prompt, num_steps=1)) for _ in range(3)]
+        until(lambda: all(job.num_frames for job in others))
+        model.run()
+        assert all(joined(job).seconds > 0 for job in (first, *others))
+    assert max(map(len, model.steps)) == together
 
 
 @pytest.mark.parametrize(("num_cpus", "evaluators"), [(0.5, 1), (1, 1), (2.5, 2), (16, 8)])

@@ -22,7 +22,8 @@ class SchedulerLimits:
     max_batch_frames: int | None = None
     """Utterances share an evaluation of the network up to so many frames together, prompts and padding included; a
     second of speech has 93.75, and one that is longer is evaluated alone. By default 800 on a CPU, where frames cost
-    the same in large batches and each waits for all, and 24000 on an accelerator."""
+    the same in large batches and each waits for all, and 24000 on an accelerator; each alone on a CPU that does not
+    compute in float32, as what is rounded there would depend on the others."""
     max_padding_share: float = 0.15
     """Utterances share an evaluation if at most this share of it is padding."""
     queue_seconds: float = 2.0
@@ -64,9 +65,9 @@ class SchedulerLimits:
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, not {value}")
 
-    def batch_frames(self, has_accelerator: bool) -> int:
-        """Frames of an evaluation at most."""
-        return self.max_batch_frames or (24_000 if has_accelerator else 800)
+    def batch_frames(self, has_accelerator: bool, dtype: str) -> int:
+        """Frames of an evaluation at most, where more than one utterance takes part."""
+        return self.max_batch_frames or (24_000 if has_accelerator else 800 if dtype == "float32" else 1)
 
     @property
     def vocoders(self) -> int:

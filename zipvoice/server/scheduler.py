@@ -7,9 +7,9 @@ The path of a chunk, and the thread that takes it there:
 
 A flow-matching network takes the time per utterance, so that requests at different steps share one evaluation. Before
 each step the batch is chosen anew: the chunk whose sound is wanted first, and beside it, in order of urgency, what is
-of similar length. Where a runtime makes more of the cores so, several batches take their steps at the same time. A new
-request joins at the next step and a cancelled one is gone. First chunks are wanted at once, later ones of a stream when
-its listener has heard what was made before, those of other requests in no hurry.
+of similar length. Where that makes more of the cores, several batches step at once. A new request joins at the next
+step and a cancelled one is gone. First chunks are wanted at once, later ones of a stream when its listener has heard
+what was made before, those of other requests in no hurry.
 
     scheduler = Scheduler(zipvoice.load(), SchedulerLimits(max_requests=32))
     job = scheduler.submit(SpeechRequest("Hello.", prompt, stream=True))     # or Busy, with retry_after_seconds
@@ -61,7 +61,8 @@ class Scheduler:
     def __init__(self, synthesizer: Synthesizer, limits: SchedulerLimits | None = None) -> None:
         self.synthesizer = synthesizer
         self.limits = limits or SchedulerLimits()
-        self._batch_frames = self.limits.batch_frames(synthesizer.model.computed_by.on_accelerator)
+        by = synthesizer.model.computed_by
+        self._batch_frames = self.limits.batch_frames(by.on_accelerator, by.dtype)
         self._changed = threading.Condition()
         self._tasks: dict[SpeechJob, Task] = {}
         self._admission = Admission(self.limits)
@@ -71,8 +72,8 @@ class Scheduler:
         self._planners = filled_pool(NUM_PLANNERS, "zipvoice-plan")
         self._vocoders = filled_pool(self.limits.vocoders, "zipvoice-vocode")
         self._to_vocode: list[ChunkWork] = []
-        num_evaluators = self.limits.num_evaluators or synthesizer.model.evaluations_at_once
         evaluator = partial(threading.Thread, target=self._run, name="zipvoice-steps", daemon=True)
+        num_evaluators = self.limits.num_evaluators or synthesizer.model.evaluations_at_once
         self._steps = [evaluator() for _ in range(num_evaluators)]
         for thread in self._steps:
             thread.start()
@@ -261,8 +262,7 @@ class Scheduler:
         with self._changed:
             for work in taken:
                 work.is_stepping = False
-            for work in batch:
-                if work.trajectory and not work.trajectory.num_steps_left:
+                if work in batch and work.trajectory and not work.trajectory.num_steps_left:
                     self._sampled(work)
                     self._plan_more(work.task)
             self._changed.notify_all()  # the other threads may go on with what was taken
