@@ -21,7 +21,8 @@ import zipvoice
 from zipvoice import Audio, builtin
 from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions
-from zipvoice.export.int8 import OPSET, FrameProduct
+from zipvoice.export.folding import OPSET
+from zipvoice.export.int8 import FrameProduct
 from zipvoice.export.network import _folded_swoosh
 from zipvoice.export.onnx import compared, export_onnx
 from zipvoice.export.vocoder import TracedVocos

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-OPSET = 17
-"""Of all graphs."""
+from zipvoice.export.folding import folded
+
 LARGEST_CODE, LARGEST_FRAME_CODE = 63, 255
 """Of the weights, which have a sign, and of a frame, which has none."""
 QUANTIZED = ["MatMul", "Gemm"]
@@ -78,8 +78,9 @@ def quantize(path: Path) -> None:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    _fold(path)
-    products = [node.name for node in onnx.load(str(path)).graph.node if node.op_type in QUANTIZED]
+    model = folded(path.read_bytes(), path)  # or the file would keep weights in float32 that others are made of
+    onnx.save(model, str(path))
+    products = [node.name for node in model.graph.node if node.op_type in QUANTIZED]
     with tempfile.TemporaryDirectory() as folder:
         quantized = Path(folder) / "int8.onnx"
         with _quiet():  # it recommends a step before it, which changes nothing here
@@ -93,22 +94,6 @@ def quantize(path: Path) -> None:
                 nodes_to_exclude=[name for name in products if EXACT.search(name)],
             )
         path.write_bytes(quantized.read_bytes())
-
-
-def _fold(path: Path) -> None:
-    """Compute what depends on weights alone, which would keep them in the file in float32."""
-    import onnx
-    from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
-
-    options = SessionOptions()
-    options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC  # standard operators only
-    options.optimized_model_filepath = str(path)
-    options.log_severity_level = 3
-    InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    model = onnx.load(str(path))
-    del model.opset_import[:]
-    model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
-    onnx.save(model, str(path))
 
 
 @contextmanager

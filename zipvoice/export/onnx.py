@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 import zipvoice
 from zipvoice.config.export import ExportOptions
-from zipvoice.export.int8 import OPSET, quantize
+from zipvoice.export.folding import OPSET
+from zipvoice.export.int8 import quantize
 from zipvoice.export.network import TracedTextCondition, TracedVelocity
 from zipvoice.export.vocoder import TracedVocos
 from zipvoice.files import whole_file, write_text

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from zipvoice.audio.mel import inverse_transform
 from zipvoice.config.model_file import ModelFile
+from zipvoice.export.folding import folded
 from zipvoice.export.onnx import (
-    OPSET,
     Source,
     compared,
     condition_source,
@@ -127,21 +127,14 @@ def _empty(tensor: Any) -> Any:
 def _simplified(model: Any, weights: Sequence[Any], path: Path) -> Any:
     """The model without weights, and without what does not depend on them: half of the nodes, half the time to load."""
     import onnx
-    from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
     del model.graph.initializer[:]
     inputs = list(model.graph.input)
     values = [onnx.helper.make_tensor_value_info(w.name, w.data_type, list(w.dims)) for w in weights]
     model.graph.input.extend(values)  # as arguments, they are left as they are
-    options = SessionOptions()
-    options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC  # standard operators only
-    options.optimized_model_filepath = str(path)
-    options.log_severity_level = 3
-    InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    model = onnx.load(str(path))
-    del model.graph.input[:], model.opset_import[:]
+    model = folded(model.SerializeToString(), path)
+    del model.graph.input[:]
     model.graph.input.extend(inputs)
-    model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
     return model
 
 
