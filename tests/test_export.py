@@ -23,7 +23,7 @@ from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions
 from zipvoice.export.folding import OPSET
 from zipvoice.export.int8 import FrameProduct
-from zipvoice.export.network import _folded_swoosh
+from zipvoice.export.layers import _folded_swoosh
 from zipvoice.export.onnx import compared, export_onnx
 from zipvoice.export.vocoder import TracedVocos
 from zipvoice.export.weightless import write_model_graphs
