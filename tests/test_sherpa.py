@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import combinations, product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -87,7 +88,7 @@ def spoken(speaker, texts, voice, tokens, speed=1.0, text="by tokens", num_steps
 
 def spoken_here(synthesizer, text, voice, speed=1.0, seed=1):
     """The bare sound of a text of one chunk, samples (N,)."""
-    options = synthesizer.resolved(SynthesisOptions(speed=speed, seed=seed))
+    options = synthesizer.resolved(SynthesisOptions(speed=speed, seed=seed, contrast=0.0))  # sherpa-onnx has none
     chunks = list(synthesizer.plan(text, voice.prompt, options))
     (mel,) = synthesizer.mels(chunks, options)
     assert len(mel) == chunks[0].num_frames
@@ -107,10 +108,12 @@ def test_sherpa_speaks_as_near_as_another_seed(package):
     assert 1 + len(voice.samples) // HOP == voice.prompt.num_frames
     synthesizer, speaker = zipvoice.load("zipvoice_small_distill", vocoder="vocos_small"), loaded(texts)
     for text, speed in ((SENTENCE, 1.0), ("Yes.", 0.7), ("Yes.", 1.0), (SENTENCE, 2.0)):
-        there = spoken(speaker, texts, voice, texts.tokens(text, voice, speed), speed)
-        here, other_seed = (spoken_here(synthesizer, text, voice, speed, seed) for seed in (1, 2))
-        assert len(there) == len(here)
-        assert distance(there, here) < distance(here, other_seed) + 1
+        tokens = texts.tokens(text, voice, speed)
+        there = [spoken(speaker, texts, voice, tokens, speed) for _ in range(3)]  # its noise is another each time
+        here = [spoken_here(synthesizer, text, voice, speed, seed) for seed in (1, 2, 3)]
+        assert {*map(len, there)} == {*map(len, here)}
+        of_seeds = np.mean([distance(one, other) for one, other in combinations(here, 2)])
+        assert np.mean([distance(one, other) for one, other in product(there, here)]) < of_seeds + 1
 
 
 @pytest.mark.slow
