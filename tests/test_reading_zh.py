@@ -2,9 +2,9 @@
 """The default reading of Chinese against the table tests/data/text/reading_zh.json, which says where it comes from."""
 
 import re
-import time
 
 import pytest
+from growth import grows_in_proportion
 from hypothesis import given
 from hypothesis import strategies as st
 from reading_table import rows, verdicts
@@ -79,12 +79,7 @@ def test_no_digit_is_left_and_nothing_else_lost(text):
     "unit", ["1-", "1:", "1/", "1.", "1,000,", "¥1", "5km-", "3^", "2×", "~1", "<", "A1", "第1", "1年"]
 )
 def test_time_is_linear(unit):
-    def seconds(size):
-        start = time.process_time()
-        spoken(unit * (size // len(unit)))
-        return time.process_time() - start
-
-    assert min(seconds(16_000) for _ in range(3)) < 9 * seconds(4_000) + 0.05  # other work makes one take longer
+    assert grows_in_proportion(lambda size: spoken(unit * (size // len(unit))), 3_000)
 
 
 def test_the_explanation_names_what_was_written():
