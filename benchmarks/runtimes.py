@@ -29,7 +29,7 @@ from zipvoice.export.onnx import export_onnx
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import ModelDirectory, read_directory, save_pretrained
 from zipvoice.runtime import onnx, openvino, torch
-from zipvoice.runtime.base import AcousticModel
+from zipvoice.runtime.base import NARROW, AcousticModel
 from zipvoice.text.token_table import TokenTable
 
 SENTENCE = "The quick brown fox jumps over the lazy dog."
@@ -122,7 +122,7 @@ print(f"{resident:.0f} MB resident when loaded, after {loaded:.2f} CPU s; first 
 def when_loaded(programs: Path, graphs: Path) -> None:
     """Resident memory of a process that has loaded the package's model, and what its first sound takes."""
     for name, model in (("onnx", []), ("onnx, int8", [str(graphs)])):
-        command = [programs.absolute() / "python", "-c", LOADED, *model]
+        command = [str(programs.absolute() / "python"), "-c", LOADED, *model]
         done = subprocess.run(command, cwd=programs, check=True, capture_output=True, text=True)
         print(f"{name}: {done.stdout.strip()}")
 
@@ -139,7 +139,7 @@ def velocities(name: str, weights: ModelDirectory, int8: ModelDirectory, frames:
         "onnx, int8": call(onnx.load_model(int8, num_threads=1), frames),
         "openvino": call(openvino.load_model(weights, dtype="float32", num_threads=1), frames),
     }
-    if torch.best_dtype(torch.find_device("cpu")) == "bfloat16":  # OpenVINO refuses what the processor lacks
+    if torch.best_dtype(torch.find_device("cpu"), NARROW) == "bfloat16":  # OpenVINO refuses what the processor lacks
         calls["torch, bfloat16"] = call(torch.load_model(weights, device="cpu", dtype="bfloat16"), frames)
         calls["openvino, bfloat16"] = call(openvino.load_model(weights, dtype="bfloat16", num_threads=1), frames)
     seconds: dict[str, list[float]] = {runtime: [] for runtime in calls}

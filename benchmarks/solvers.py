@@ -56,7 +56,8 @@ def measure(name: str, search: bool) -> None:
         row(flow, sampling, is_distilled)
     if search:
         own = Flow(synthesizer, TEXTS)
-        for num_steps, solver in ((3, "euler"), (3, "adams-bashforth"), (4, "adams-bashforth"), (6, "adams-bashforth")):
+        searched: list[tuple[int, SolverName]] = [(3, "euler"), *((n, "adams-bashforth") for n in (3, 4, 6))]
+        for num_steps, solver in searched:
             wanted = replace(flow.sampling, num_steps=num_steps, solver=solver)
             row(flow, search_grid(own.distance, wanted, lambda trial: None).sampling, is_distilled, "found")
 

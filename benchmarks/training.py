@@ -284,8 +284,8 @@ def profiled(training: Training) -> str:
     seconds = statistics.median(timed(step) for _ in range(3))
     for module in training.model.modules():
         if isinstance(module, EncoderLayer):
-            for part in module.children():
-                _record(part)
+            for child in module.children():
+                _record(child)
     on_gpu = training.device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as record:
         for name, part in training.parts(0).items():

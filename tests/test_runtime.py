@@ -201,3 +201,33 @@ def test_onnxruntime_keeps_no_record_of_its_use(tmp_path):
     environment.pop("ORT_DISABLE_TELEMETRY", None)
     subprocess.run([sys.executable, "-c", "import zipvoice, onnxruntime"], env=environment, check=True)
     assert not list(tmp_path.iterdir())
+
+
+STAND_IN = """
+import os
+imported_on = os.sched_getaffinity(0)
+class SessionOptions:
+    def add_session_config_entry(self, name, value): pass
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system confines no process to processors")
+@pytest.mark.parametrize("confined", [True, False])
+def test_onnxruntime_is_imported_where_it_finds_two_processors(tmp_path, confined):
+    """1.32.0 tries AMX out between two processors, and does without in a process that is confined to one."""
+    (tmp_path / "onnxruntime.py").write_text(STAND_IN)
+    allowed = sorted(os.sched_getaffinity(0))
+    mine = allowed[:1] if confined else allowed
+    code = f"""
+import os
+os.sched_setaffinity(0, {mine})
+from zipvoice.runtime import onnx
+onnx._options(1)
+import onnxruntime
+print(sorted(onnxruntime.imported_on), sorted(os.sched_getaffinity(0)), sep="\\n")
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    imported_on, afterwards = map(json.loads, done.stdout.splitlines())
+    assert set(imported_on) >= set(allowed)
+    assert afterwards == mine
