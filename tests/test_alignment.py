@@ -63,6 +63,12 @@ def test_words_are_as_written_and_what_is_read_as_a_whole_is_one():
     assert written == ["Dr", "Lee", "of", "the", "U.S.", "paid", "$1.5 million", "10%", "more", "no"]
 
 
+@pytest.mark.parametrize("word", ["$1.5 million", "$1.50", "3.5kg", "v2.0.1", "U.S.", "Ph.D.", "9 a.m.", "example.com"])
+def test_the_full_stop_of_a_sentence_is_not_in_its_last_word(word):
+    written = f"It was {word}" if word.endswith(".") else f"It was {word}."
+    assert [word for word, _ in words_of(written)] == ["It", "was", word]
+
+
 def test_tokens_of_expressions_are_those_of_their_words():
     spoken = dict(words_of("It cost $5 on Jan. 5th."))
     assert spoken["$5"] == "".join(build_tokenizer(TokenizerConfig()).tokens("five dollars")).replace(" ", "")

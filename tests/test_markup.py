@@ -36,8 +36,8 @@ def test_marks(text, expected):
 @pytest.mark.parametrize(
     "text",
     [
-    "a < b and c > d", "x[1]", "[1]", "names[index]", "[see page 3]", "[未闭合]", "[A] b", "<", "[", "<>", "[]",
-    "< >", "<b>bold</b>", "<br/>", "[unclosed", "<unclosed", "a\\b", "<5>", "//",
+    "a < b and c > d", "x[1]", "[1]", "see [12]", "[2024]", "names[index]", "[see page 3]", "[未闭合]", "[A] b", "<",
+    "[", "<>", "[]", "< >", "<b>bold</b>", "<br/>", "[unclosed", "<unclosed", "a\\b", "<5>", "//",
 ],
 )  # fmt: skip
 def test_what_is_not_markup_is_text(text):

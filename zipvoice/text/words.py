@@ -30,6 +30,8 @@ BAND = 256
 _STRESS = "ˈˌ"
 _MARKS = frozenset(" .,;:!?-\"'()[]…—–¿¡。，、")
 _WORD = re.compile(r"\S+")
+_ABBREVIATION = re.compile(r"(?<![^\W\d_])(?:[^\W\d_]{1,3}\.)+[^\W\d_]{1,3}\Z")
+"""Some letters, a full stop and some letters: U.S, Ph.D, 9 a.m, but neither 3.5kg nor example.com."""
 _OUTER = ".,;:!?…\"“”'‘’«»()[]{}—–-*_。，！？；：、《》「」（）"
 
 
@@ -199,7 +201,7 @@ def bare_word(written: str) -> str:
     """A word without the punctuation around it; an abbreviation such as U.S. keeps its last full stop."""
     bare = written.strip(_OUTER)
     end = written.find(bare) + len(bare)
-    return bare + "." if "." in bare and written[end : end + 1] == "." and not bare[-1].isdigit() else bare
+    return bare + "." if written[end : end + 1] == "." and _ABBREVIATION.search(bare) else bare
 
 
 # ---------------------------------------------------------------- sounds of the words, and of the text
