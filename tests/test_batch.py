@@ -317,6 +317,8 @@ def test_kept_files_tell_what_they_were_spoken_with(synthesizer, utterances, tmp
         assert {one.changed for one in work(utterances, options, model_name="m").kept()} == {(what,)}
     other = [replace(utterances[0], text="hello you"), replace(utterances[1], voice="kathleen", ref_audio=None)]
     assert [one.changed for one in work(other, model_name="n").kept()] == [("text", "model"), ("voice", "model")]
+    corrected = [replace(utterance, ref_text="what it says, really") for utterance in utterances[:1]]
+    assert [one.changed for one in work(corrected, model_name="m").kept()] == [("voice",)]
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     options = replace(OPTIONS, seed=1)
     assert len(list(work(utterances, options, overwrite=True).outcomes())) == len(utterances)

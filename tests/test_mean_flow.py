@@ -20,6 +20,7 @@ from zipvoice.config.training import ObjectiveConfig, OptimizerConfig, RunConfig
 from zipvoice.data.collate import Batch
 from zipvoice.export.onnx import export_onnx
 from zipvoice.model.condition import Condition, padding_mask
+from zipvoice.model.decoder import sinusoid
 from zipvoice.model.kernels import fusion
 from zipvoice.model.kernels.blocks import by_hand
 from zipvoice.model.solver import solve, time_grid
@@ -205,6 +206,14 @@ def test_the_network_knows_the_end_of_a_step(network):
     assert torch.equal(instant, same)
     assert not torch.allclose(mean, instant, atol=1e-3)
     torch.testing.assert_close(mean[:1], alone)
+
+
+def test_a_step_is_embedded_by_its_length(network):
+    decoder = network.fm_decoder
+    t, t_next = torch.tensor([[0.2], [0.5]]), torch.tensor([[0.9], [0.6]])
+    length = sinusoid(torch.tensor([[0.7], [0.1]]), 12)
+    expected = decoder.time_embed(sinusoid(t, decoder.time_embed_dim) + length @ decoder.step_embed.weight.T)
+    torch.testing.assert_close(decoder.embedding(t, None, t_next), expected)
 
 
 def test_a_model_without_a_step_refuses_one_and_has_the_published_names(network):

@@ -74,6 +74,7 @@ def test_the_last_round_is_divided_evenly():
     assert list(rounds([[1, 2, 3], [4, 5, 6, 7, 8, 9]], 1)) == [[[1, 2, 3]], [[4, 5, 6, 7, 8, 9]]]
     assert list(rounds([[1, 2, 3, 4, 5, 6]], 3)) == [[[1, 4], [2, 5], [3, 6]]]
     assert list(rounds([[0], [1], [2, 3], [4, 5, 6, 7]], 3)) == [[[0], [1], [2, 3]], [[4, 7], [5], [6]]]
+    assert list(rounds([[1, 2, 3, 4], [5, 6, 7]], 4)) == [[[1, 3], [2, 4], [5, 7], [6]]]
     assert list(rounds([[1, 2], [3]], 4)) == [[[1], [2], [3], [1]]]  # fewer than processes
 
 

@@ -399,6 +399,14 @@ def test_time_per_frame():
         torch.testing.assert_close(block(x, time, None), block(x, time.expand(-1, 9, -1), None))
 
 
+def test_at_a_lower_rate_each_group_has_the_time_of_its_first_frame():
+    block = DownsampledStack(Stack(WIDTHS, 3, [ScheduledFloat((0, 0))], 6, Progress()), 16, 2, Progress()).eval()
+    x, time, other = random(2, 9, 16), random(2, 9, 6, seed=1), random(2, 9, 6, seed=2)
+    is_first = (torch.arange(9) % 2 == 0)[:, None]
+    assert torch.equal(block(x, time, None), block(x, time.where(is_first, other), None))
+    assert not torch.allclose(block(x, time, None), block(x, other, None), atol=1e-3)
+
+
 def test_dropout_is_shared_over_time():
     mask, x = MODULES["shared_dropout.uniform_draws"] > 0.3, MODULES["shared_dropout.x"]
     torch.testing.assert_close(x * mask / 0.7, MODULES["shared_dropout.output"])
