@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zipvoice.model.arrays import running_sum
 from zipvoice.model.condition import pad_tokens, padding_mask
 from zipvoice.model.duration import (
     check_frames,
@@ -119,6 +120,12 @@ def test_arrays_of_both_kinds_share_out_the_same_frames(seed):
     found = timed_alignment(durations, *lengths, int(lengths[1][0]))
     tensors = timed_alignment(torch.from_numpy(durations), *map(torch.from_numpy, lengths), int(lengths[1][0]))
     np.testing.assert_array_equal(found, tensors.numpy())
+
+
+def test_many_small_durations_are_not_lost_beside_a_large_one():
+    small = torch.full((1, 2**17 + 1), 2.0**-24, dtype=torch.bfloat16)
+    small[0, 0] = 1
+    assert running_sum(small)[0, -1].item() == 1 + 2**-7  # in single precision it stays 1
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ class Affine:
 
 def test_guidance_between_its_evaluations_is_that_of_the_last():
     x, text, speech = np.random.default_rng(0).standard_normal((3, 1, 4, 3))
-    given, scale, times = Condition(text, speech), 1.5, (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.6, 0.65, 0.7, 0.8)
+    given, scale, times = Condition(text, speech), 1.5, (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8)
     reused = Affine()
     guided = under_guidance(reused, scale, SamplingConfig(4, scale, guidance_every=3))
     velocities = [guided(t, x, given) for t in times]

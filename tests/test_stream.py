@@ -234,6 +234,13 @@ def test_the_first_chunk_does_not_fall_under_the_floor_for_short_texts(synthesiz
     assert rest and first.num_frames * 256 / RATE >= 1.6
 
 
+def test_a_short_beginning_with_a_pause_behind_it_is_a_chunk_of_its_own(synthesizer, prompt):
+    options = resolved(replace(FAST, first_chunk_seconds=2.0, max_chunk_seconds=15.0))
+    first, second, *_ = synthesizer.planner.plan("no. [pause 0.5s] " + LONG * 3, synthesizer.voice(prompt), options)
+    assert (len(first.ids), first.pause) == (3, 0.5)
+    assert second.num_frames * 256 / RATE <= 4.1  # the second size, as without a pause
+
+
 def test_the_first_part_comes_before_the_text_is_read_to_its_end(synthesizer, prompt):
     read_lines = []
 

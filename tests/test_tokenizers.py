@@ -226,6 +226,7 @@ def test_given_phonemes_stand_in_the_sentence(kind):
     found = "".join(tokens("You say </təˈmeɪtoʊ/>, I don't. </ˈhɛloʊ/> </wɜːld/>!", kind))
     words = "".join(tokens("You say", kind)), "".join(tokens("I don't.", kind))
     assert found == f"{words[0]} təˈmeɪtoʊ, {words[1]} ˈhɛloʊ wɜːld!"
+    assert "".join(tokens("say</ɪŋ/> it", kind)) == "sˈeɪɪŋ ɪt"  # a part of a word
 
 
 def test_unknown_language_is_an_error_that_lists_near_ones():
