@@ -154,6 +154,7 @@ def test_libritts_characters():
         ("error 404 and HTTP 500", "error four oh four and HTTP five hundred"),
         ("on 7/4 we met", "on July fourth we met"),
         ("at 24:00", "at twenty-four hundred"),
+        ("the 1999/00 season, 2008/09", "the nineteen ninety-nine, two thousand season, two thousand eight, oh nine"),
         ('a 1/4"-20 screw', "a one quarter inch twenty screw"),
         ("a 50-50 chance, 40-50 of them", "a fifty fifty chance, forty to fifty of them"),
         ("$1 million-$2 million", "one to two million dollars"),

@@ -177,15 +177,16 @@ def _operator(match: re.Match[str]) -> str:
 
 
 def _coordinate(match: re.Match[str]) -> str:
-    names = {"N": "北纬", "S": "南纬", "E": "东经", "W": "西经"}
-    return f"{names[match[0][-1]]}{number(match[0][:-2])}度"
+    name = {"N": "北纬", "S": "南纬", "E": "东经", "W": "西经"}[match[0][-1]]
+    said_before = context.before(match).rstrip().endswith(name)
+    return f"{'' if said_before else name}{number(match[0][:-2])}度"
 
 
 # ---------------------------------------------------------------- quantities
 
 
 def _quantity(match: re.Match[str]) -> str:
-    quantity, _ = parsed(match[0])
+    quantity, _ = parsed(match.string, match.start())
     return said(quantity, context.before(match), context.after(match))
 
 
@@ -293,7 +294,8 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
         lambda match: "每" + unit_name(match[0][1:]),
     ),
     "operator": (
-        rf"(?<=[\w)）%°℃²³])\s*(?:[!=<>]=|[+=÷<>≤≥≈≠±&∶×]|(?<=\d)[*xX](?=\d))\s*(?={_OPERANDS})|(?<=[\d万千百亿])\+(?!\w)",
+        rf"(?<=[\w)）%°℃²³])\s*(?:[!=<>]=|[+=÷<>≤≥≈≠±&∶×]|(?<=\d)[*xX](?=\d))\s*(?={_OPERANDS})"
+        r"|(?:(?<=[\d万千百亿])|(?<=\d[wW]))\+(?!\w)",
         _operator,
     ),
     "symbol": (r"[π√∠∞∵∴%‰&@#℃°=→]|[↑↓](?=\s?\d)", lambda match: _SYMBOLS[match[0]]),

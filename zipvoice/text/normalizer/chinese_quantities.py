@@ -84,8 +84,8 @@ def said(quantity: ChineseQuantity, before: str, after: str) -> str:
 
 def range_said(match: re.Match[str], before: str, after: str) -> str:
     """The words of two quantities with a hyphen, dash or tilde between: a range, a score, a difference, two codes."""
-    text = match[0]
-    first, end = parsed(text)
+    text = match.string
+    first, end = parsed(text, match.start())
     separator = _SEPARATOR.match(text, end)
     assert separator
     last, _ = parsed(text, separator.end())

@@ -82,7 +82,11 @@ def season(text: str, start: int) -> Said | None:
     found = _SEASON.match(text, start)
     if not found or (int(found[1]) + 1) % 100 != int(found[2]):
         return None
-    return Said(found.end(), f"{year_like(found[1])}, {cardinal(found[2])}", "years")
+    if found[2] == "00":
+        last = year_like(str(int(found[1]) + 1))
+    else:
+        last = ("oh " if found[2][0] == "0" else "") + cardinal(found[2])
+    return Said(found.end(), f"{year_like(found[1])}, {last}", "years")
 
 
 def military(text: str, start: int) -> Said | None:
