@@ -99,6 +99,8 @@ def test_long_turns_keep_their_speaker():
 def test_a_pause_within_a_turn_keeps_the_speaker():
     tokens = ["[S1]", "a", "[S2]", "b", PAUSE, "c", "[S1]", "d", PAUSE, "[S2]", "e"]
     assert strings(chunks(tokens, 9, dialogue=True)) == ["[S1]a[S2]b", "[S1][S2]c[S1]d", "[S1][S2]e"]
+    again = ["[S1]", "a", "[S2]", "b", PAUSE, "[S2]", "c", PAUSE, "[S1]", "d"]
+    assert strings(chunks(again, 9, dialogue=True)) == ["[S1]a[S2]b", "[S1][S2]c", "[S1]d"]
 
 
 @pytest.mark.parametrize(("max_tokens", "dialogue"), [(0, False), (-3, False), (2, True)])

@@ -281,6 +281,11 @@ def test_the_unconditional_half_is_evaluated_anew_where_its_condition_changes():
     for t in (0.3, 0.4, 0.5, 0.51, 0.6):
         guided(t, one, Condition(one, one))
     assert reused.rows == [2, 2, 1, 2, 1]
+    at_the_change = Affine()
+    guided = under_guidance(at_the_change, 1.0, SamplingConfig(4, 1.0, guidance_every=4))
+    for t in (0.4, 0.5, 0.6):
+        guided(t, one, Condition(one, one))
+    assert at_the_change.rows == [2, 2, 2]  # t = 0.5 is before it
 
 
 def test_outside_the_interval_reused_guidance_is_none_and_is_not_evaluated():

@@ -147,6 +147,13 @@ def test_exact_pieces_have_their_pauses_and_the_whole_its_length():
     assert np.array_equal(audio.samples[:, 200 : RATE - 200], tone(1.0).samples[:, 200:-200])
 
 
+def test_rounded_pauses_make_exact_speech_no_longer():
+    pieces = [ChunkAudio(tone(0.1).samples, 0.7 / RATE), ChunkAudio(tone(0.1).samples, 0.7 / RATE)]
+    length = round((0.2 + 1.4 / RATE) * RATE)
+    assert length == 2 * pieces[0].samples.shape[1] + 1  # the pauses alone would be two samples
+    assert joined(ExactJoiner(RATE, length).join(pieces)).num_samples == length
+
+
 def test_exact_speech_rises_from_and_falls_to_nothing_within_5_ms():
     first, second = 0.5 * np.ones((2, 1000), np.float32), 0.25 * np.ones((2, 500), np.float32)
     audio = joined(ExactJoiner(RATE, 1500).join([ChunkAudio(first), ChunkAudio(second)]))

@@ -121,6 +121,7 @@ def test_segments_of_reference_vectors():
         ("选 A B 3。", [("zh", "选 "), ("en", "A B "), ("zh", "三。")]),
         ("选 AB BC 3。", [("zh", "选 "), ("en", "AB BC 3。")]),
         ("打开 Visual Studio 2", [("zh", "打开 "), ("en", "Visual Studio "), ("zh", "二")]),
+        ("我们喜欢看Big Bang Theory Season 2", [("zh", "我们喜欢看"), ("en", "Big Bang Theory Season 2")]),
     ],
 )
 def test_segments(text, expected):

@@ -341,6 +341,10 @@ def zipformer(factors=(1, 2, 1), num_layers=(1, 1, 1), kernels=(3, 3, 3)):
         ({"kernels": (3, -1, 3)}, "odd, not -1"),
         ({"factors": (1, 2)}, "each stack needs one of each"),
         ({"factors": (1, 2), "num_layers": (1, 1), "kernels": (3, 3)}, "double up to the middle"),
+        (
+            {"factors": (1, 2, 2, 1), "num_layers": (1, 1, 1, 1), "kernels": (3, 3, 3, 3)},
+            r"downsampling factors \[1, 2, 2, 1\]: they must start at 1",
+        ),
         ({"num_layers": (1, 0, 1)}, "at least one layer"),
     ],
 )
