@@ -460,6 +460,12 @@ def test_a_cue_is_spoken_faster_only_where_it_must(synthesizer, voices, seconds,
     np.testing.assert_allclose(made.audio.samples, samples, atol=1e-6)
 
 
+def test_the_times_of_cues_count_and_not_a_speed_or_a_duration(synthesizer, voices):
+    expected = plan_cues(synthesizer, CUES_OF_TWO, voices, FAST)
+    for options in (replace(FAST, speed=2.0), replace(FAST, speed=0.5), replace(FAST, duration=3.0)):
+        assert plan_cues(synthesizer, CUES_OF_TWO, voices, options) == expected
+
+
 def test_the_last_cue_may_go_on_after_its_end(synthesizer, voices):
     made = dub(synthesizer, [Cue(7, 0, 0.05, "much too long")], voices, FAST)
     assert made.fits[0].is_too_long
