@@ -59,7 +59,8 @@ def test_without_punctuation_words_stay_whole():
 
 
 def test_other_marks_come_before_words():
-    assert strings(chunks(list("ab cd) ef gh"), 8)) == ["ab cd) ", "ef gh"]
+    for max_tokens in (8, 10):  # in ten there is room for the next word too
+        assert strings(chunks(list("ab cd) ef gh"), max_tokens)) == ["ab cd) ", "ef gh"]
 
 
 @pytest.mark.parametrize("mark", '([{“«‹„¿¡"')
@@ -94,6 +95,11 @@ def test_whole_exchanges_stay_together(max_tokens):
 def test_long_turns_keep_their_speaker():
     tokens = ["[S1]", *"aa. bb.", "[S2]", *"cc. dd."]
     assert strings(chunks(tokens, 6, dialogue=True)) == ["[S1]aa. ", "[S1]bb.", "[S1][S2]cc. ", "[S1][S2]dd."]
+
+
+def test_a_long_exchange_keeps_words_before_its_tags_and_turns_without_words():
+    assert strings(chunks(list("aa. bb."), 4, dialogue=True)) == ["aa. ", "bb."]
+    assert strings(chunks(["[S1]", *"aa. bb.", "[S2]"], 5, dialogue=True)) == ["[S1]aa. ", "[S1]bb.", "[S1][S2]"]
 
 
 def test_a_pause_within_a_turn_keeps_the_speaker():

@@ -70,6 +70,17 @@ def test_a_bucket_is_drawn_as_often_as_it_has_seconds():
     assert first.count(1.0) / len(first) == pytest.approx(0.2, abs=0.06)  # three deviations
 
 
+def test_what_is_left_at_the_end_is_shuffled_too():
+    """A sound of 0.1 s keeps 38 others from filling a batch for certain; two long ones are a batch of their own."""
+    stream = sounds(0.1, *[1.0] * 38, 2.0, 2.0)
+    buckets = BucketSampler([0.1, 1.5], 4.0, 100)
+    plain = names(buckets.batches(stream))
+    drawn = [names(buckets.batches(stream, rng=Random(seed))) for seed in range(8)]
+    assert [batch[0] for batch in plain] == [0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 39]
+    assert all(set(map(tuple, batches)).isdisjoint(map(tuple, plain[:-2])) for batches in drawn)
+    assert len({next(i for i, batch in enumerate(batches) if 39 in batch) for batches in drawn}) > 3
+
+
 def test_the_last_round_is_divided_evenly():
     assert list(rounds([[1, 2, 3], [4, 5, 6, 7, 8, 9]], 1)) == [[[1, 2, 3]], [[4, 5, 6, 7, 8, 9]]]
     assert list(rounds([[1, 2, 3, 4, 5, 6]], 3)) == [[[1, 4], [2, 5], [3, 6]]]
