@@ -159,6 +159,7 @@ def test_libritts_characters():
         ("a 50-50 chance, 40-50 of them", "a fifty fifty chance, forty to fifty of them"),
         ("$1 million-$2 million", "one to two million dollars"),
         ("5 million-6 million people", "five to six million people"),
+        ("5 km - 8 by foot, 20°-30", "five to eight kilometers by foot, twenty to thirty degrees"),
         ("5 kg-10 kg and $10-$20", "five to ten kilograms and ten to twenty dollars"),
         ("a $5-million or 5-million deal", "a five million dollar or five-million deal"),
         ("$5b, $5 b and 5b", "five billion dollars, five dollars b and five b"),

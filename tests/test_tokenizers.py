@@ -144,6 +144,7 @@ def tokens(text, kind="emilia", tags=None, **options):
         ("１２３", "123"),
         ("٣ cats", "3 cats"),
         ("½ cup", "one half cup"),
+        ("Part Ⅳ and Chapter ⅸ, step ②", "Part IV and Chapter ix, step 2"),
         ("𝐁old", "Bold"),
         ("ﬁne", "fine"),
         (r"\<ni3>", "ni three"),

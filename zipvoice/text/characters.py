@@ -29,7 +29,7 @@ def fold(text: str) -> str:
         return text
     text = _EXPONENT.sub(lambda match: "^" + match[0].translate(_RAISED), text).translate(_LOWERED)
     text = _MICRO.sub("\u00b5", unicodedata.normalize("NFC", text))
-    return _NOT_ASCII.sub(lambda match: _folded(match[0]), text)
+    return _NOT_ASCII.sub(_folded, text)
 
 
 def greek_by_name(text: str) -> str:
@@ -132,8 +132,11 @@ def _greek_name(letter: str) -> str:
     return unicodedata.name(letter).rsplit(" ", 1)[-1].lower().replace("lamda", "lambda")
 
 
-def _folded(run: str) -> str:
-    return "".join(map(_folded_character, run))
+def _folded(run: re.Match[str]) -> str:
+    folded = "".join(map(_folded_character, run[0]))
+    if run.string[run.start() - 1 : run.start()] == " ":  # one space is enough
+        folded = folded.removeprefix(" ")
+    return folded.removesuffix(" ") if run.string[run.end() : run.end() + 1] == " " else folded
 
 
 @lru_cache(maxsize=4096)
