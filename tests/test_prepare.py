@@ -378,6 +378,23 @@ def test_a_changed_row_file_or_option_is_seen(corpus, tmp_path):
     assert cuts_of(fourth)[0].has_features
 
 
+def test_each_option_that_shapes_the_result_is_seen(corpus, tmp_path):
+    tone(tmp_path / "two.wav", channels=2)
+    plain = corpus("a\tab\ttwo.wav", features=True, storage="numpy_files")
+    tokenizer = TokenizerConfig("simple")
+    TokenTable(("_", "a", "b")).write(tmp_path / "tokens.txt")
+    shaped = [
+        {"stereo": True},
+        {"tokenizer": tokenizer},
+        {"tokenizer": tokenizer, "tokens": str(tmp_path / "tokens.txt")},
+        {"shar": True},
+        {"shar": True, "shard_size": 2},
+    ]
+    made = [prepare(replace(plain, **change)) for change in [{}, *shaped]]
+    assert len({prepared.fingerprint for prepared in made}) == len(made)
+    assert [cuts_of(prepare(replace(plain, stereo=stereo)))[0].num_features for stereo in (False, True)] == [100, 300]
+
+
 def test_features_that_were_removed_are_made_again(corpus, tmp_path):
     options = corpus("a\tone\ta.wav", features=True)
     first = prepare(options)
