@@ -153,6 +153,8 @@ def test_libritts_characters():
         ("room 302 and 302 rooms", "room three oh two and three hundred two rooms"),
         ("error 404 and HTTP 500", "error four oh four and HTTP five hundred"),
         ("on 7/4 we met", "on July fourth we met"),
+        ("Call 555-0199 ext. 123", "Call five five five, zero one nine nine, extension one two three"),
+        ("4.5K people, a 4K screen", "four point five thousand people, a four K screen"),
         ("at 24:00", "at twenty-four hundred"),
         ("the 1999/00 season, 2008/09", "the nineteen ninety-nine, two thousand season, two thousand eight, oh nine"),
         ('a 1/4"-20 screw', "a one quarter inch twenty screw"),

@@ -90,6 +90,7 @@ def test_markdown_leaves_out_what_could_be_meant_otherwise():
 def test_a_whole_markdown_file():
     """Paragraphs keep their ends; a block that is left out leaves no longer pause behind."""
     assert plain("# A\n\nSee [b](c).\n\n```\n\nx\n```\n\n**d**\r\n\n<!--\n\n-->e") == "A\n\nSee b.\n\nd\n\ne"
+    assert plain("| a | b |\n|---|:-:|\n| 1 | 2 |").split("\n") == [" a , b ", "", " 1 , 2 "]
 
 
 def test_errors_show_positions_of_the_text_as_written():
