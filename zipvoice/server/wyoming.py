@@ -88,9 +88,12 @@ class WyomingServer:
         finally:
             await client.cancel()
             del self._clients[task]
-            writer.transport.abort() if client.is_stuck else writer.close()
-            loop = asyncio.get_running_loop()  # what the client does not take in would keep it open for good
-            loop.call_later(self.speaker.options.send_seconds, writer.transport.abort)
+            if client.is_stuck:
+                writer.transport.abort()
+            else:
+                writer.close()
+                loop = asyncio.get_running_loop()  # what the client does not take in would keep it open for good
+                loop.call_later(self.speaker.options.send_seconds, writer.transport.abort)
 
     async def drain(self, seconds: float) -> None:
         """Let what is being spoken end, for at most so long, and then end all connections."""
