@@ -126,6 +126,16 @@ def until(condition):
 # ---------------------------------------------------------------- the same sound
 
 
+class Waits(Scheduler):
+    """Takes no step before it may, so that the first one finds all requests planned, however long that takes."""
+
+    may_step = threading.Event()
+
+    def _next_batch(self):
+        assert self.may_step.wait(PATIENCE)
+        return super()._next_batch()
+
+
 @pytest.mark.parametrize(
     ("stream", "every", "evaluators"), [(False, 1, 1), (True, 1, 1), (False, 2, 1), (False, 1, 2), (True, 1, 3)]
 )
@@ -147,8 +157,12 @@ def test_requests_spoken_together_sound_as_each_alone(synthesizer, prompt, strea
         SpeechRequest(text, prompt, replace(options, num_steps=n, guidance_scale=w), name=text[:9], stream=stream)
         for text, n, w in varied
     ]
-    with Scheduler(synthesizer, SchedulerLimits(max_batch_frames=6000, num_evaluators=evaluators)) as scheduler:
-        together = [joined(job) for job in [scheduler.submit(each) for each in requests]]
+    monkeypatch.setattr(Waits, "may_step", threading.Event())
+    with Waits(synthesizer, SchedulerLimits(max_batch_frames=6000, num_evaluators=evaluators)) as scheduler:
+        jobs = [scheduler.submit(each) for each in requests]
+        until(lambda: all(task.works for task in scheduler._tasks.values()))
+        Waits.may_step.set()
+        together = [joined(job) for job in jobs]
         assert scheduler.metrics().batch_size.counts[0] < scheduler.metrics().steps
     assert not mismatched
     for each, sound in zip(requests, together, strict=True):
