@@ -24,7 +24,7 @@ _COMPARISONS = {
     "⩽": "小于等于", "⩾": "大于等于", "<": "小于", ">": "大于", "≈": "约等于", "~": "约", "～": "约",
 }  # fmt: skip
 _PARTS_OF_WHOLES = {"%": "百分之", "‰": "千分之", "‱": "万分之"}
-_MAGNITUDE = r"(?:[十百千万亿]+(?![克米瓦赫卡焦帕伏货姓合])|w(?![A-Za-z])|W(?=[粉人播点阅+]))"
+_MAGNITUDE = r"(?:[十百千万亿]+(?![克米瓦赫卡焦帕伏货姓合])|w(?![A-Za-z])|W(?=(?:[-–~～到至][\d.]+W)?[粉人播点阅+]))"
 
 
 def _pattern(*names: str) -> str:
@@ -75,11 +75,14 @@ def parsed(text: str, position: int = 0) -> tuple[ChineseQuantity, int]:
 
 def said(quantity: ChineseQuantity, before: str, after: str) -> str:
     """The words of a quantity between the texts `before` and `after`."""
-    words = _number_words(quantity, before, after) + quantity.magnitude.replace("w", "万").replace("W", "万")
+    words = _number_words(quantity, before, after) + _in_characters(quantity.magnitude)
     if quantity.unit in _PARTS_OF_WHOLES:
         words = _PARTS_OF_WHOLES[quantity.unit] + ("百" if words == "一百" else words)
     sign = _sign_words(quantity, before)
-    return _COMPARISONS.get(quantity.comparison, "") + sign + words + _name_behind(quantity, before, after)
+    comparison = _COMPARISONS.get(quantity.comparison, "")
+    if comparison and before.rstrip().endswith(comparison):
+        comparison = ""  # 约~5
+    return comparison + sign + words + _name_behind(quantity, before, after)
 
 
 def range_said(match: re.Match[str], before: str, after: str) -> str:
@@ -101,7 +104,7 @@ def range_said(match: re.Match[str], before: str, after: str) -> str:
         first, last = replace(first, currency=""), replace(last, currency=first.currency)
     if not first.is_bare:
         return said(first, before, "") + word + said(last, "", after)
-    following = _name_behind(last, before, after) or last.magnitude or after
+    following = _in_characters(last.magnitude) or _name_behind(last, before, after) or after
     return said(first, before, following) + word + said(last, before, after)
 
 
@@ -133,8 +136,8 @@ def _number_words(quantity: ChineseQuantity, before: str, after: str) -> str:
     if "." in digits and context.is_event(after):
         return digit_by_digit(digits)  # 11.11大促
     if digits == "2" and not quantity.sign and not _names_one_of_a_series(before):
-        following = quantity.magnitude or _name_behind(quantity, before, after) or after
-        return "两" if wants_liang(following) or quantity.magnitude[:1] in tuple("百千万亿wW") else "二"
+        following = _in_characters(quantity.magnitude) or _name_behind(quantity, before, after) or after
+        return "两" if wants_liang(following) or following[0:1] in tuple("百千万亿") else "二"
     if not quantity.is_bare:
         return number(digits)
     if context.is_telephone(digits, before, after) or context.is_line(digits, before, after):
@@ -177,6 +180,10 @@ def _is_model(digits: str, before: str, after: str) -> bool:
     """True for three digits and more after Latin letters or the name of a maker: C919, RTX 4090, 波音747."""
     named = re.search(r"(?:[A-Za-z][- ]?|波音|空客|奔驰|宝马|标致|歼|轰)\Z", before)
     return bool(named) and len(digits) >= 3 and not digits.endswith("00") and after[:1] not in tuple("个元万次")
+
+
+def _in_characters(magnitude: str) -> str:
+    return magnitude.replace("w", "万").replace("W", "万")
 
 
 def _sign_words(quantity: ChineseQuantity, before: str) -> str:
