@@ -67,6 +67,8 @@ def parse(text: str, start: int) -> tuple[Expression, int] | None:
     comparison = ""
     if found := _COMPARISON.match(text, position):
         comparison, position = _COMPARISONS[found[0].strip()], found.end()
+        if comparison == "about" and _ABOUT.search(text[max(0, start - 20) : start]):
+            comparison = ""  # approx. ~5
     one = _quantity(text, position)
     if one is None:
         return None
@@ -93,6 +95,7 @@ _COMPARISONS = {
     "<~": "less than about", ">~": "greater than about",
 }  # fmt: skip
 _COMPARISON = re.compile(r"[<>]~|<=|>=|[<>≤≥~≈≃]\s?")
+_ABOUT = re.compile(r"\b(?:about|around|approx\.?|approximately|roughly|ca\.|circa|nearly|almost)\s?\Z", re.IGNORECASE)
 _DASH = re.compile(r"-to-(?=\d)|~(?=\d)|\s?[-–—−]\s?")
 _SPACED_HYPHEN_AS_MINUS = re.compile(r"\s*(?:[=)\],;.!?]|\Z|[-+*/]\s?\d)")
 _BY = re.compile(r"\s?[x×]\s?(?=\d)")
