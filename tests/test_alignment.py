@@ -3,6 +3,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from zipvoice.evaluation.word_files import WORD_JOINER, lines, srt, vtt, write_w
 from zipvoice.synthesis import crossfade
 from zipvoice.synthesis.crossfade import SHORTEST_FADE_SECONDS, ChunkAudio, Crossfader, ExactJoiner
 from zipvoice.synthesis.synthesizer import joined
+from zipvoice.synthesis.word_times import with_words_beside
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.words import SpokenWord, match_sounds, spoken_words, tokens_of_words
 
@@ -56,6 +58,10 @@ def words_of(text, **config):
 
 def test_words_that_are_spoken_as_one_are_told_apart():
     assert words_of("One of the days.") == [("One", "wˈʌn"), ("of", "ʌv"), ("the", "ðə"), ("days", "dˈeɪz")]
+
+
+def test_a_stress_belongs_to_the_sound_behind_it():
+    assert words_of("une eau est là", type="espeak", language="fr")[1:] == [("eau", "ˈo"), ("est", "ɛ"), ("là", "lˈa")]
 
 
 def test_words_are_as_written_and_what_is_read_as_a_whole_is_one():
@@ -404,6 +410,17 @@ def test_parts_have_the_words_that_begin_in_them(tones):
     parts = list(Crossfader(RATE).join(pieces))
     assert [[word.word for word in part.words] for part in parts] == [["one"], ["two"], []]
     assert parts[1].words[0].moved(parts[0].seconds) == joined(parts).words[1]
+
+
+def test_words_beside_a_sound_have_their_times_in_the_whole_and_its_length(tmp_path):
+    parts = [
+        replace(tone(0.5), words=(Word("one", 0.1, 0.4),)),
+        silence(0.25),
+        replace(tone(1.0), words=(Word("two", 0.2, 0.9),)),
+    ]
+    assert list(with_words_beside(iter(parts), tmp_path / "a.TextGrid")) == parts
+    write_words(tmp_path / "expected.TextGrid", [Word("one", 0.1, 0.4), Word("two", 0.95, 1.65)], 1.75)
+    assert (tmp_path / "a.TextGrid").read_text() == (tmp_path / "expected.TextGrid").read_text()
 
 
 @pytest.mark.parametrize("options", [{}, {"duration": 3.0}, {"raw": True}, {"first_chunk_seconds": 1.0}])

@@ -219,9 +219,13 @@ def test_utterances_keep_their_own_length_speed_and_seed(synthesizer, utterances
     assert not np.array_equal(changed["u2"], plain["u2"])
 
 
-def test_raw_lists_are_spoken_one_by_one(synthesizer, utterances, tmp_path):
+def test_lists_are_spoken_in_batches_and_raw_ones_one_by_one(synthesizer, utterances, tmp_path, monkeypatch):
+    sizes, pieces = [], Synthesizer.pieces
+    monkeypatch.setattr(Synthesizer, "pieces", lambda *given: sizes.append(len(given[1])) or pieces(*given))
+    speak(synthesizer, utterances[:2], tmp_path / "together")
     raw = replace(FAST, raw=True)
     speak(synthesizer, utterances[:2], tmp_path, raw)
+    assert sizes == [2, 1, 1]
     prompt = synthesizer.prompt(utterances[0].ref_audio, utterances[0].ref_text, raw=True)
     alone = synthesizer.synthesize(utterances[0].text, prompt, raw, name="u0")
     torch.testing.assert_close(sounds(tmp_path)["u0"], alone.samples, atol=1 / 32768, rtol=0)

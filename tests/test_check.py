@@ -307,8 +307,9 @@ def test_outliers_are_far_from_the_others_of_their_language():
     generator = np.random.default_rng(0)
     english = [utterance(f"en-{i}", 2.0, "a" * round(x), "en") for i, x in enumerate(generator.normal(26, 1.5, 100))]
     chinese = [utterance(f"zh-{i}", 2.0, "中" * round(x)) for i, x in enumerate(generator.normal(8, 0.4, 100))]
+    german = [utterance(f"de-{i}", 2.0, "a" * round(x), "de") for i, x in enumerate(generator.normal(8, 0.4, 100))]
     odd = [utterance("slow", 6.0, "a" * 26, "en"), utterance("fast", 1.0, "中" * 9)]
-    corpus = CorpusStats("list", (*english, *chinese, *odd), ())
+    corpus = CorpusStats("list", (*english, *german, *chinese, *odd), ())
     found = {finding.name: finding for finding in run_checks(corpus, CheckOptions("list"))}
     assert ids(found["unusual characters per second"]) == ["slow", "fast"]
     assert found["unusual characters per second"].examples[0].detail.startswith("4.33, usually 13: 'aaa")
@@ -432,6 +433,8 @@ def test_the_picture_has_four_distributions(folder, monkeypatch):
     assert [axes.get_xlabel() for axes in figure.axes] == labels
     assert all(sum(bar.get_height() for bar in axes.patches) == 12 for axes in figure.axes)
     assert figure.axes[0].lines[0].get_xdata()[0] == 2.0  # min_len lies within the durations
+    main(["check", "corpus.tsv", "--tokenizer", "simple", "--plot", "picture.png"])
+    assert len(drawn) == 2
 
 
 def test_a_picture_that_cannot_be_drawn_is_refused_before_the_work(capsys):

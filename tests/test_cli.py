@@ -340,6 +340,8 @@ def test_a_batch_with_failures_lists_them_and_ends_with_3(folder, capsys):
     }
     assert "bad: there are more tokens" in err and "1 of 2 utterances are spoken, 1 failed" in err
     assert [path.name for path in (folder / "results").iterdir()] == ["good.wav"]
+    assert main(["batch", "list.jsonl", *MACHINE, *QUICK]) == 3
+    assert capsys.readouterr().out == ""
 
 
 def test_a_dry_run_checks_and_writes_nothing(folder, capsys):

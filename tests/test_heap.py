@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import asyncio
 import subprocess
 import sys
 
 import pytest
+
+from zipvoice.server import memory
 
 PROGRAM = """
 import resource, torch
@@ -78,3 +81,16 @@ def test_freed_memory_is_used_again():
     assert faults[0] >= 8  # pages of at most 2 MiB
     assert sum(faults) < 20 * faults[0]
     assert faults[-1] == 0
+
+
+def test_a_server_gives_back_at_rest_and_once_for_what_was_done(monkeypatch):
+    looks, now, given = [(0, True), (1, False), (2, True), (2, True), (3, True)], [0, True], []
+
+    async def sleep(seconds):
+        now[:] = looks.pop(0)
+
+    monkeypatch.setattr(memory.asyncio, "sleep", sleep)
+    monkeypatch.setattr(memory, "give_back", lambda: given.append(now[0]))
+    with pytest.raises(IndexError):  # there is nothing more to see
+        asyncio.run(memory.give_back_at_rest(lambda: now[0], lambda: now[1]))
+    assert given == [2, 3]

@@ -51,6 +51,16 @@ def test_nothing_is_measured_without_a_repetition():
         measurement.measure("zipvoice_small", "onnx", repetitions=0)
 
 
+def test_what_is_measured_is_loaded_as_is_asked_for(monkeypatch):
+    def load(*arguments, **options):
+        raise LookupError(arguments, options)
+
+    monkeypatch.setattr(measurement, "load", load)
+    with pytest.raises(LookupError) as loaded:
+        measurement.measure("mine", "torch", dtype="bfloat16", device="cuda:1")
+    assert loaded.value.args == (("mine",), {"runtime": "torch", "dtype": "bfloat16", "device": "cuda:1"})
+
+
 def test_rows_are_shown_in_columns():
     head, row = bench.table([ROW]).splitlines()
     assert head.split() == [each.name for each in fields(Measurement)]

@@ -437,7 +437,7 @@ def test_broken_off_it_goes_on_with_the_same_result(tmp_path, monkeypatch, stora
     assert everything(tmp_path) == whole
 
 
-def test_features_of_a_piece_that_were_removed_before_the_end_are_made_again(tmp_path, monkeypatch):
+def test_features_of_a_piece_that_were_removed_before_or_after_the_end_are_made_again(tmp_path, monkeypatch):
     options = PrepareOptions(str(CORPUS / "utterances.tsv"), str(tmp_path), features=True, storage="numpy_files")
     monkeypatch.setattr(preparation, "PIECE", 3)
     prepared = prepare(options)
@@ -447,9 +447,10 @@ def test_features_of_a_piece_that_were_removed_before_the_end_are_made_again(tmp
         patch.setattr(preparation, "_join", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             prepare(options)
-    shutil.rmtree(next((tmp_path / "custom_feats_train").iterdir()))
-    assert prepare(options) == prepared
-    assert everything(tmp_path) == whole
+    for _ in ("before", "after"):
+        shutil.rmtree(next((tmp_path / "custom_feats_train").iterdir()))
+        assert prepare(options) == prepared
+        assert everything(tmp_path) == whole
 
 
 def test_pieces_make_no_difference(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import socket
 import httpx
 import pytest
 from server_process import HELLO
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import connect
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncTcpClient
@@ -117,6 +117,8 @@ def test_utterances_come_in_order_and_a_file_each(live):
     second, two = until(live, "session.done")
     assert [messages[-1]["utterance_index"] for messages in (first, second)] == [0, 1]
     assert one[:4] == two[:4] == b"RIFF" and len(one) > 24000
+    with pytest.raises(ConnectionClosedOK):
+        live.recv(timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,14 @@ def test_the_routes_of_the_page_are_routes_of_the_server(server):
     assert not {*PAGE_FILES, "/docs"} & set(paths)  # for people, not for programs
 
 
+def test_the_page_of_routes_tells_types_limits_and_defaults(server):
+    rows = re.findall(r"<tr><td><code>(\w+)</code><td>([^<]*)<td>([^<]*)<td>", httpx.get(f"{server.url}/docs").text)
+    told = {name: (kind, default) for name, kind, default in rows}
+    assert told["stream_format"] == ("audio, sse", "audio")
+    assert told["input"] == ("string", "required")
+    assert told["num_steps"] == ("integer ≥ 1 ≤ 64", "")
+
+
 def test_the_page_is_served_with_a_policy_that_keeps_it_to_itself(server):
     for path, name in PAGE_FILES.items():
         answer = httpx.get(f"{server.url}{path}")

@@ -39,6 +39,14 @@ def test_the_work_left_is_that_of_the_steps_to_come():
     assert spoken.ready() == [begun, waiting]
 
 
+def test_a_job_counts_the_tokens_and_frames_that_were_planned():
+    spoken = task()
+    assert (spoken.job.num_tokens, spoken.job.num_frames) == (0, 0)
+    for planned in (chunk(20, ids=(1, 2, 3)), chunk(30, ids=())):
+        spoken.add(planned, 10.0)
+    assert (spoken.job.num_tokens, spoken.job.num_frames) == (3, 50)
+
+
 def test_the_chunks_of_a_stream_are_wanted_one_after_the_other():
     """The first at once, the others when what is before them has been heard; only those that are due soon count."""
     stream = task(stream=True)
@@ -46,6 +54,7 @@ def test_the_chunks_of_a_stream_are_wanted_one_after_the_other():
     first, next_one = stream.add(chunk(80), 12.0), stream.add(chunk(40), 12.0)
     assert (first.due, next_one.due) == (10.0, pytest.approx(12.0 + 80 * second))
     assert stream.ready() == [first]
+    assert (stream.frames_before(10.0), stream.frames_before(10.5)) == (0, 80)
     stream.first_sound, stream.made_seconds = 13.0, 7.0
     stream.works.remove(first)
     assert stream.add(chunk(20), 14.0).due == pytest.approx(13.0 + 7.0 + 40 * second)
