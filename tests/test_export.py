@@ -22,13 +22,14 @@ from zipvoice import Audio, builtin
 from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions
 from zipvoice.export.folding import OPSET
-from zipvoice.export.int8 import FrameProduct
+from zipvoice.export.int8 import ByteWeight, byte_product, byte_product_by_frame
 from zipvoice.export.layers import _folded_swoosh
 from zipvoice.export.onnx import compared, export_onnx
 from zipvoice.export.vocoder import TracedVocos
 from zipvoice.export.weightless import write_model_graphs
 from zipvoice.pretrained import load_network, read_directory
 from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
+from zipvoice.runtime.weightless import rounded
 from zipvoice.vocoder.vocos import LARGEST_MAGNITUDE
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("zipvoice_distill", "zipvoice_dialog")]
@@ -41,7 +42,7 @@ def folder(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     make_model(folder / "model", request.param, FIVE_STACKS)
     directory = read_directory(folder / "model")
-    write_model_graphs(load_network(directory), directory.file, folder / "model")
+    write_model_graphs(load_network(directory), directory.file, folder / "model", ["float32"])
     export_onnx(ExportOptions(str(folder / "model"), str(folder / "graphs")))
     return folder
 
@@ -186,7 +187,8 @@ def test_what_graphs_cannot_do_is_refused(folder):
     directory = read_directory(folder / "graphs")
     for change, message in (
         ({"device": "cuda"}, "on the CPU: --device cpu"),
-        ({"dtype": "bfloat16"}, "not by dtype bfloat16"),
+        ({"dtype": "bfloat16"}, "in float32 or int8, not in bfloat16"),
+        ({"dtype": "int8"}, "are in float32, not in int8: take dtype float32, or export the model with --int8"),
         ({"weights": "epoch-3.pt"}, "hold their weights"),
         ({"variant": "zipvoice_distill"}, "hold their weights and variant"),
     ):
@@ -241,16 +243,43 @@ def test_frames_are_rounded_in_steps_of_their_own(tmp_path):
     frames = 10 ** random.uniform(-1, 3, (50, 1)) * random.uniform(0.1, 1, (50, 16))
     x = torch.tensor(frames, dtype=torch.float32)
     weight = torch.tensor(5.0 ** np.arange(24)[:, None] * random.standard_normal((24, 16)), dtype=torch.float32)
-    layer = FrameProduct(weight)
-    exact, rounded = x @ weight.T, layer(x)
-    assert layer.codes.shape == (16, 24) and layer.codes.abs().max() == 63
+    bias = torch.tensor(random.standard_normal(24), dtype=torch.float32)
+    exact, found = x @ weight.T + bias, byte_product_by_frame(x, in_bytes(weight), bias)
     sizes = x.norm(dim=1, keepdim=True) * weight.norm(dim=1)
-    assert 1e-3 < ((rounded - exact).abs() / sizes).max() < 0.01  # of small frames and columns as of large ones
+    assert 1e-3 < ((found - exact).abs() / sizes).max() < 0.01  # of small frames and columns as of large ones
+    assert ((in_a_graph(byte_product_by_frame, x, in_bytes(weight), bias, tmp_path) - found).abs() / sizes).max() < 1e-6
 
-    path, options = tmp_path / "layer.onnx", {"input_names": ["x"], "dynamic_axes": {"x": {0: "N"}}}
-    torch.onnx.export(layer, (x[:3],), str(path), dynamo=False, opset_version=OPSET, **options)
-    (given,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x.numpy()})
-    assert ((torch.from_numpy(given) - rounded).abs() / sizes).max() < 1e-6
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_frames_are_rounded_in_steps_of_all(tmp_path):
+    random = torch.Generator().manual_seed(0)
+    x, bias = torch.randn(2, 7, 16, generator=random), torch.randn(24, generator=random)
+    weight = 5.0 ** torch.arange(24)[:, None] * torch.randn(24, 16, generator=random)
+    in_codes = in_bytes(weight)
+    codes, scale = in_codes.codes, in_codes.scale
+    assert codes.dtype == torch.int8 and codes.shape == (16, 24) and codes.abs().amax(dim=0).eq(63).all()
+    assert (codes.T * scale[:, None] - weight).abs().le(0.5001 * scale[:, None]).all()
+    torch.testing.assert_close(in_codes.sums(), (codes * scale).sum(dim=0))
+    found, step = byte_product(x, in_codes, bias), (x.max() - x.min()) / 255
+    multiplied = (found - bias) @ torch.linalg.pinv((codes * scale).double()).float()  # what stood for x
+    assert ((multiplied - x).abs() < 0.51 * step + 1e-4).all()
+    given = in_a_graph(byte_product, x, in_codes, bias, tmp_path)
+    assert ((given - found).abs() / scale).max() < 1e-2  # of one step of both
+
+
+def in_bytes(weight):
+    return ByteWeight(*map(torch.from_numpy, rounded(weight.numpy())))
+
+
+def in_a_graph(layer, x, weight, bias, tmp_path):
+    class Layer(torch.nn.Module):
+        def forward(self, x):
+            return layer(x, weight, bias)
+
+    path, options = tmp_path / "layer.onnx", {"input_names": ["x"], "dynamic_axes": {"x": {x.ndim - 2: "N"}}}
+    torch.onnx.export(Layer(), (x[..., :3, :],), str(path), dynamo=False, opset_version=OPSET, **options)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {"x": x.numpy()})[0])
 
 
 @pytest.mark.parametrize(("precision", "most"), [("float32", 1e-3), ("int8", 0.1)])

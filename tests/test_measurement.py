@@ -75,15 +75,17 @@ def test_each_runtime_and_dtype_is_measured_in_a_process_of_its_own(monkeypatch,
         return subprocess.CompletedProcess(line, 0, json.dumps([vars(ROW)]), "")
 
     monkeypatch.setattr(bench.subprocess, "run", run)
-    assert main(["bench", "m", "--runtime", "onnx", "torch", "--dtype", "float32", "bfloat16", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == 3 * [vars(ROW)]
+    assert main(["bench", "m", "--runtime", "onnx", "torch", "--dtype", "float32", "bfloat16", "int8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == 5 * [vars(ROW)]
     assert [(line[3], line[5]) for line in lines] == [
         ("onnx", "float32"),
+        ("onnx", "int8"),
         ("torch", "float32"),
         ("torch", "bfloat16"),
+        ("torch", "int8"),
     ]
     assert main(["bench", "--runtime", "onnx", "--dtype", "bfloat16"]) == 1
-    assert "graphs have float32 only" in capsys.readouterr().err
+    assert "graphs have no bfloat16 (onnx: float32, int8;" in capsys.readouterr().err
 
 
 def test_a_measurement_that_fails_is_told_with_what_was_measured(monkeypatch, capsys):

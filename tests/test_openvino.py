@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     make_model(folder, "zipvoice_distill")
     make_vocoder(folder / "vocos")
     directory = read_directory(folder)
-    write_model_graphs(load_network(directory), directory.file, folder)
+    write_model_graphs(load_network(directory), directory.file, folder, ["float32"])
     export_openvino(ExportOptions(str(folder), str(folder / "exported"), vocoder=str(folder / "vocos")))
     return folder
 

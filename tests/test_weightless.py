@@ -23,9 +23,11 @@ from zipvoice import builtin
 from zipvoice.audio.files import read as read_sound
 from zipvoice.audio.mel import inverse_transform
 from zipvoice.cli import main
+from zipvoice.config.export import ExportOptions
 from zipvoice.config.model import Vocabulary
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.vocoder import VocosConfig
+from zipvoice.export.onnx import export_onnx
 from zipvoice.export.weightless import write_model_graphs
 from zipvoice.pretrained import RELEASED, load_network, read_directory
 from zipvoice.runtime import onnx, select
@@ -87,6 +89,22 @@ def test_other_weights_need_no_other_graph(model):
     assert np.abs(after - before).max() > 0.1
 
 
+def test_in_8_bits_weights_are_rounded_as_the_graph_is_opened(folder, tmp_path):
+    """The sound is that of a graph that was exported so; its rounding is what the two differ from the network by."""
+    directory = read_directory(folder)
+    export_onnx(ExportOptions(str(folder), str(tmp_path), int8=True))
+    loaded = [load_model(directory, "onnx", dtype="int8"), load_model(read_directory(tmp_path), "onnx")]
+    assert [model.computed_by.dtype for model in loaded] == ["int8", "int8"]
+    x = np.random.default_rng(0).standard_normal((1, 20, 100), dtype=np.float32)
+    filled, opened = (
+        model.velocity(0.3, x, model.condition(np.array([[5, 9, 7, 0]]), np.array([3]), np.array([20]), 0.1 * x), 1.0)
+        for model in loaded
+    )
+    size = np.abs(opened).mean()
+    assert np.abs(filled - opened).max() < 1e-4 * size
+    assert 1e-4 * size < np.abs(filled - velocity(folder, "onnx")).mean() < 0.05 * size
+
+
 def test_without_a_mask_no_frame_is_padding(folder):
     loaded = load_model(read_directory(folder), "onnx")
     x = np.random.default_rng(0).standard_normal((1, 20, 100), dtype=np.float32)
@@ -110,7 +128,7 @@ def test_weights_in_a_byte_each_are_the_same_numbers_without_pytorch(model):
 def test_weights_have_their_plain_names_whichever_program_saved_them(model, prefix, form):
     """As for PyTorch; the variant is told by names, too."""
     make_model(model, "zipvoice_distill")
-    write_model_graphs(load_network(read_directory(model)), read_directory(model).file, model)
+    write_model_graphs(load_network(read_directory(model)), read_directory(model).file, model, ["float32"])
     weights = form(load_network(read_directory(model)).state_dict())
     write_weights({f"{prefix}{name}": value for name, value in weights.items()}, model / "model.safetensors")
     wanted = read_weights(model / "model.safetensors")
@@ -216,6 +234,8 @@ def test_the_same_graph_has_the_same_file():
         ({"dtype": "bfloat16"}, False, "torch"),
         ({"dtype": "float32"}, False, "onnx"),
         ({"dtype": "auto"}, False, "onnx"),
+        ({"dtype": "int8"}, False, "onnx"),
+        ({"dtype": "int8", "weights": "model.safetensors"}, False, "torch"),
         ({"weights": "model.safetensors"}, False, "torch"),
     ],
 )
@@ -230,8 +250,10 @@ def test_auto_takes_what_suits_the_device(folder, monkeypatch, options, accelera
 @pytest.mark.parametrize("name", builtin.MODELS)
 def test_the_models_of_the_package_have_graphs_that_fit(name):
     directory = read_directory(name)
-    condition, decoder = find_graphs(directory, directory.file.variant)
-    assert condition.path.parent == decoder.path.parent == directory.path
+    for precision in ("float32", "int8"):
+        condition, decoder = find_graphs(directory, directory.file.variant, precision)
+        assert condition.path.parent == decoder.path.parent == directory.path
+        assert (condition.header.precision, decoder.header.precision) == ("float32", precision)
     assert find_vocoder_graph(builtin.folder(builtin.VOCODER)) is not None
 
 
@@ -239,9 +261,10 @@ def test_the_models_of_the_package_have_graphs_that_fit(name):
 def test_there_are_graphs_for_the_released_models(variant):
     vocabulary = Vocabulary(388, 0, 360, 361) if "dialog" in variant else Vocabulary(360)
     folder = builtin.folder(builtin.GRAPHS) / variant
-    for name in ("condition", "velocity"):
-        header = read(folder / f"{name}.graph.gz", name).header
+    for file, precision in (("condition", "float32"), ("velocity", "float32"), ("velocity.int8", "int8")):
+        header = read(folder / f"{file}.graph.gz", file.partition(".")[0]).header
         assert header.network == network_key(ModelFile(), variant, vocabulary)
+        assert header.precision == precision
     shapes = {parameter.name: parameter.shape for parameter in header.parameters}
     assert shapes["fm_decoder.encoders.4.layers.3.feed_forward3.in_proj.weight"] == (1920, 512)
     assert ("fm_decoder.guidance_scale_embed.weight" in shapes) == (variant == "zipvoice_distill")

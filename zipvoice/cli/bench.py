@@ -31,8 +31,8 @@ class Bench:
     runtime: tuple[str, ...] = ()
     """What computes: torch, onnx, openvino; by default all that are installed."""
     dtype: tuple[str, ...] = ("float32",)
-    """Arithmetic of the model: float32, bfloat16, float16, int8, or auto, which the row tells; graphs have float32
-    only, but for openvino's bfloat16."""
+    """Arithmetic of the model: float32, bfloat16, float16, int8, or auto, which the row tells; onnx has float32 and
+    int8, openvino float32 and bfloat16."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; by default the best there is."""
     text: str | None = None

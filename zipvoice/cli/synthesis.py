@@ -48,7 +48,7 @@ class Machine:
     device: str | None = None
     """cpu, cuda, cuda:1, mps; by default the best there is, and under torchrun a GPU for each process."""
     dtype: str | None = None
-    """Arithmetic of the model: float32, bfloat16, float16, int8 (torch on a CPU), or auto: what the device computes
+    """Arithmetic of the model: float32, bfloat16, float16, int8 (on a CPU), or auto: what the device computes
     fastest; by default the first, but for openvino auto. --json tells which it was."""
     skip_unknown: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Leave out what the model cannot speak, with a warning, rather than refuse the text."""

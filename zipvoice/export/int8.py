@@ -1,52 +1,101 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights in 8 bits, a scale for each column: matrix products of a graph, and those after a Swoosh frame by frame.
+"""Matrix products in 8 bits, in the form that graphs are traced from.
 
-The weights have 7 of the bits: processors without VNNI add two products in 16 bits, which 8 of them overflow.
-Shapes: N frames of all utterances, I and O channels in and out.
+Weights are whole numbers, of 7 of the bits, and a scale for each column: see `zipvoice.runtime.weightless.rounded`.
+Traced only, no gradients. Shapes: N frames, I and O channels in and out.
 """
 
-import logging
-import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from zipvoice.export.folding import folded
+from zipvoice.runtime.weightless import rounded
 
-LARGEST_CODE, LARGEST_FRAME_CODE = 63, 255
-"""Of the weights, which have a sign, and of a frame, which has none."""
-QUANTIZED = ["MatMul", "Gemm"]
-EXACT = re.compile(r"/network/(in|out)_proj/|/(time|guidance_scale|step)_embed/")
-"""Products that stay in float32, by their names: few of the weights, at the ends of the network, that make most of the
-rounding of all."""
+LARGEST_CODE = 255
+"""Of frames, which have no sign."""
 
 
-class FrameProduct(nn.Module):
-    """The product of frames (N, I), whose values are above zero, with a weight (O, I): (N, O), in 8 bits.
-
-    Each frame is rounded to 255 steps of its own: values in a few frames are a hundred times those in most. What is
-    multiplied are whole numbers, so that no frame has to be brought to one size before. Traced only, no gradients.
-    """
+@dataclass(frozen=True)
+class ByteWeight:
+    """A weight in whole numbers (I, O), which times the scale of their column (O) are about what it was."""
 
     codes: Tensor
     scale: Tensor
 
-    def __init__(self, weight: Tensor) -> None:
+    def chunk(self, count: int) -> list["ByteWeight"]:
+        """Equal parts of the columns."""
+        return list(map(ByteWeight, self.codes.chunk(count, dim=1), self.scale.chunk(count)))
+
+    def sums(self) -> Tensor:
+        """Of each column (O)."""
+        ones = torch.ones_like(self.codes[:, :1].T, dtype=torch.uint8)
+        return _IntegerProduct.apply(ones, self.codes)[0].float() * self.scale
+
+
+def byte_product(x: Tensor, weight: ByteWeight, bias: Tensor | None = None) -> Tensor:
+    """Of x (..., I), rounded to 255 steps that are the same for all frames, with a weight: (..., O)."""
+    frames, step, zero = _Rounded.apply(x)
+    whole: Tensor = _IntegerProduct.apply(frames, weight.codes, zero)
+    y = whole.float() * (step * weight.scale)
+    return y if bias is None else y + bias
+
+
+def byte_product_by_frame(x: Tensor, weight: ByteWeight, bias: Tensor) -> Tensor:
+    """As `byte_product`, of frames (N, I) whose values are above zero, each rounded to 255 steps of its own.
+
+    Values in a few frames after a Swoosh are a hundred times those in most. What is multiplied are whole numbers, so
+    that no frame has to be brought to one size before.
+    """
+    step = x.amax(dim=-1, keepdim=True) * (1 / LARGEST_CODE)
+    largest = step.amax()  # one number for all: ONNX Runtime multiplies by it and the columns' scale in the product
+    whole: Tensor = _IntegerProduct.apply(_Codes.apply(x, step.squeeze(1)), weight.codes)
+    return whole.float() * (largest * weight.scale) * (step / largest) + bias
+
+
+class ByteLinear(nn.Module):
+    """A linear layer by `byte_product`, with the weight of another one."""
+
+    def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        scale = weight.abs().amax(dim=1).clamp(min=1e-12) / LARGEST_CODE
-        self.register_buffer("codes", (weight / scale[:, None]).round().T.to(torch.int8))
-        self.register_buffer("scale", scale)
+        self.out_features, self.bias = layer.out_features, layer.bias
+        codes, scale = map(torch.from_numpy, rounded(layer.weight.numpy()))
+        self.codes, self.scale = (nn.Parameter(value, requires_grad=False) for value in (codes, scale))
+
+    @property
+    def weight(self) -> ByteWeight:
+        return ByteWeight(self.codes, self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        step = x.amax(dim=-1, keepdim=True) * (1 / LARGEST_FRAME_CODE)
-        largest = step.amax()  # one number for all: ONNX Runtime multiplies by it and the columns' scale in the product
-        product = _IntegerProduct.apply(_Codes.apply(x, step.squeeze(1)), self.codes)
-        return product.float() * (largest * self.scale) * (step / largest)
+        return byte_product(x, self.weight, self.bias)
+
+
+def in_bytes(stacks: nn.Module) -> None:
+    """Replace the linear layers of a network's stacks by `ByteLinear`, in place.
+
+    Those before and after all stacks stay as they are: few of the weights, and most of the rounding.
+    """
+    for module in list(stacks.modules()):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, nn.Linear):
+                setattr(module, name, ByteLinear(layer))
+
+
+class _Rounded(torch.autograd.Function):
+    """Values (...) as unsigned numbers of 8 bits, the step between these and the number that stands for zero."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        least, most = x.amin().clamp(max=0.0), x.amax().clamp(min=0.0)
+        step = (most - least) / LARGEST_CODE
+        zero = (-least / step).round()
+        codes = ((x / step).round() + zero).clamp(0, LARGEST_CODE)
+        return codes.to(torch.uint8), step, zero.to(torch.uint8)
+
+    @staticmethod
+    def symbolic(g: Any, x: Any) -> Any:
+        return g.op("DynamicQuantizeLinear", x, outputs=3)
 
 
 class _Codes(torch.autograd.Function):
@@ -62,47 +111,15 @@ class _Codes(torch.autograd.Function):
 
 
 class _IntegerProduct(torch.autograd.Function):
-    """Codes of frames (N, I) by those of weights (I, O), in 32 bits."""
+    """Codes of frames (..., I), less that of zero, by those of weights (I, O), in 32 bits."""
 
     @staticmethod
-    def forward(ctx: Any, frames: Tensor, weights: Tensor) -> Tensor:
-        return frames.int() @ weights.int()
+    def forward(ctx: Any, frames: Tensor, weights: Tensor, *zero: Tensor) -> Tensor:
+        whole = frames.int()
+        for code in zero:
+            whole = whole - code.int()
+        return whole @ weights.int()
 
     @staticmethod
-    def symbolic(g: Any, frames: Any, weights: Any) -> Any:
-        return g.op("MatMulInteger", frames, weights)
-
-
-def quantize(path: Path) -> None:
-    """Weights of the other matrix products of a file in 8 bits; what they multiply is quantised as it comes."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    model = folded(path.read_bytes(), path)  # or the file would keep weights in float32 that others are made of
-    onnx.save(model, str(path))
-    products = [node.name for node in model.graph.node if node.op_type in QUANTIZED]
-    with tempfile.TemporaryDirectory() as folder:
-        quantized = Path(folder) / "int8.onnx"
-        with _quiet():  # it recommends a step before it, which changes nothing here
-            quantize_dynamic(
-                path,
-                quantized,
-                op_types_to_quantize=QUANTIZED,
-                weight_type=QuantType.QInt8,
-                per_channel=True,
-                reduce_range=True,
-                nodes_to_exclude=[name for name in products if EXACT.search(name)],
-            )
-        path.write_bytes(quantized.read_bytes())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without warnings on the root logger, which is where the quantiser writes."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
+    def symbolic(g: Any, frames: Any, weights: Any, *zero: Any) -> Any:
+        return g.op("MatMulInteger", frames, weights, *zero)

@@ -4,14 +4,14 @@
 Shapes: B batch, T frames, D width, H heads.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zipvoice.export.int8 import FrameProduct
+from zipvoice.export.int8 import ByteLinear, ByteWeight, byte_product, byte_product_by_frame
 from zipvoice.model.activations import SLOPE, Swoosh, swoosh_l, swoosh_r
 from zipvoice.model.attention import AttentionWeights, NonlinAttention, SelfAttention
 from zipvoice.model.layers import BiasNorm, Bypass, Convolution, FeedForward
@@ -189,21 +189,17 @@ class TracedNonlinAttention(nn.Module):
 class TracedFeedForward(nn.Module):
     """As `FeedForward`."""
 
-    by_frame = False
-
     def __init__(self, module: FeedForward) -> None:
         super().__init__()
         self.in_proj, self.out_proj = module.in_proj, module.out_proj
 
     def forward(self, x: Tensor) -> Tensor:
-        z = F.linear(x, self.in_proj.weight, _before_swoosh(swoosh_l, self.in_proj))
-        return _after_swoosh(swoosh_l, z, self.out_proj, self.by_frame)
+        z = _product(x, self.in_proj.weight, _before_swoosh(swoosh_l, self.in_proj))
+        return _after_swoosh(swoosh_l, z, self.out_proj)
 
 
 class TracedConvolution(nn.Module):
     """As `Convolution`."""
-
-    by_frame = False
 
     def __init__(self, module: Convolution) -> None:
         super().__init__()
@@ -217,13 +213,18 @@ class TracedConvolution(nn.Module):
         # of two dimensions, one of them of size 1: ONNX Runtime's convolution of one is four times as slow
         planes = x[:, None].permute(0, 3, 1, 2)
         z = F.conv2d(planes, conv.weight[:, :, None], bias, padding=(0, around), groups=conv.groups)
-        return _after_swoosh(swoosh_r, z.permute(0, 2, 3, 1).flatten(0, 2), self.out_proj, self.by_frame)
+        return _after_swoosh(swoosh_r, z.permute(0, 2, 3, 1).flatten(0, 2), self.out_proj)
 
 
 def _parts(layer: nn.Module, x: Tensor, count: int) -> list[Tensor]:
     """The output of a linear layer in equal parts, each by a product of its own, which copies nothing."""
-    assert isinstance(layer.weight, Tensor) and isinstance(layer.bias, Tensor)
-    return list(map(partial(F.linear, x), layer.weight.chunk(count), layer.bias.chunk(count)))
+    assert isinstance(layer, nn.Linear | ByteLinear) and layer.bias is not None
+    weights: Sequence[Tensor | ByteWeight] = layer.weight.chunk(count)
+    return [_product(x, weight, bias) for weight, bias in zip(weights, layer.bias.chunk(count), strict=True)]
+
+
+def _product(x: Tensor, weight: Tensor | ByteWeight, bias: Tensor) -> Tensor:
+    return byte_product(x, weight, bias) if isinstance(weight, ByteWeight) else F.linear(x, weight, bias)
 
 
 def _before_swoosh(swoosh: Swoosh, layer: nn.Module) -> Tensor:
@@ -232,12 +233,14 @@ def _before_swoosh(swoosh: Swoosh, layer: nn.Module) -> Tensor:
     return layer.bias - swoosh.shift
 
 
-def _after_swoosh(swoosh: Swoosh, z: Tensor, after: nn.Module, by_frame: bool) -> Tensor:
+def _after_swoosh(swoosh: Swoosh, z: Tensor, after: nn.Module) -> Tensor:
     """A linear layer of the Swoosh of z plus its shift; the constants of Swoosh go into the bias, once."""
-    assert isinstance(after.bias, Tensor) and isinstance(after.weight, Tensor)
-    bias = after.bias - after.weight.sum(dim=1) * (swoosh.offset + SLOPE * swoosh.shift)
-    x = _folded_swoosh(z)  # all of it is above 0.27
-    return FrameProduct(after.weight)(x) + bias if by_frame else F.linear(x, after.weight, bias)
+    assert isinstance(after, nn.Linear | ByteLinear)
+    x, weight = _folded_swoosh(z), after.weight  # all of x is above 0.27
+    constants = swoosh.offset + SLOPE * swoosh.shift
+    if isinstance(weight, ByteWeight):
+        return byte_product_by_frame(x, weight, after.bias - weight.sums() * constants)
+    return F.linear(x, weight, after.bias - weight.sum(dim=1) * constants)
 
 
 def _folded_swoosh(z: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zipvoice.export.layers import TracedConvolution, TracedFeedForward, TracedSwooshR, traced
+from zipvoice.export.int8 import in_bytes
+from zipvoice.export.layers import TracedSwooshR, traced
 from zipvoice.model.activations import SwooshR
 from zipvoice.model.decoder import VelocityDecoder
 from zipvoice.model.duration import upsample
@@ -27,19 +28,17 @@ class TracedVelocity(nn.Module):
     """The velocity of any variant, of (t, x, text, speech, padding_mask), if distilled the guidance scale, and t_next.
 
     t, guidance_scale and t_next: (B); x and speech: (B, T, C); text: (B, T, F); padding_mask: (B, T), True at padding.
-    Gives (B, T, C). `by_frame` is for graphs whose products are quantised: frames that come from a Swoosh, whose values
-    in a few are a hundred times those in most, are rounded each in steps of its own.
+    Gives (B, T, C). With `int8` the products of all stacks are in 8 bits: see `zipvoice.export.int8`.
     """
 
-    def __init__(self, model: ZipVoice, channels: int = 1, by_frame: bool = False) -> None:
+    def __init__(self, model: ZipVoice, channels: int = 1, int8: bool = False) -> None:
         super().__init__()
         decoder = _plain_copy(model.fm_decoder)
         assert isinstance(decoder, VelocityDecoder)
         self.decoder = decoder
+        if int8:
+            in_bytes(decoder.encoders)
         self.network = TracedZipformer(decoder, (2 * channels + 1) * model.config.feat_dim)
-        for part in self.network.modules():
-            if isinstance(part, TracedFeedForward | TracedConvolution):
-                part.by_frame = by_frame
 
     def forward(
         self,

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 import zipvoice
 from zipvoice.config.export import ExportOptions
-from zipvoice.export.folding import OPSET
-from zipvoice.export.int8 import quantize
+from zipvoice.export.folding import OPSET, folded
 from zipvoice.export.network import TracedTextCondition, TracedVelocity
 from zipvoice.export.vocoder import TracedVocos
 from zipvoice.files import whole_file, write_text
@@ -188,12 +187,14 @@ def generator(frames: int) -> torch.Generator:
 
 def write_graph(source: Source, output: Path) -> ExportedGraph:
     """Write a graph into a folder, once it is compared with its network. Raises ValueError if it differs from it."""
+    import onnx
+
     target = output / graph_file(source.name)
     with whole_file(target) as path:
         logger.info("tracing %s", source.name)
         trace(source, path)
         if source.int8:
-            quantize(path)
+            onnx.save(folded(path.read_bytes(), path), str(path))  # parts and sums of whole numbers, which torch leaves
         _mark(path, marks(source) | dict(source.metadata))
         session = OnnxEngine(num_threads=1).open(path, source.name).session
         difference = compared(source, lambda inputs: session.run(None, inputs))

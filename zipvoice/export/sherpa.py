@@ -230,9 +230,9 @@ class SherpaDecoder(nn.Module):
     the features, below which sherpa-onnx puts silence.
     """
 
-    def __init__(self, model: ZipVoice, sampling: SamplingConfig, feature_scale: float, by_frame: bool = False) -> None:
+    def __init__(self, model: ZipVoice, sampling: SamplingConfig, feature_scale: float, int8: bool = False) -> None:
         super().__init__()
-        self.velocity = TracedVelocity(model, by_frame=by_frame)
+        self.velocity = TracedVelocity(model, int8=int8)
         self.is_distilled = model.is_distilled
         self.lowest = math.log(FLOOR) * feature_scale
         self.excess = 1 - sampling.temperature
@@ -258,7 +258,7 @@ class SherpaDecoder(nn.Module):
 
 def decoder_source(model: ZipVoice, sampling: SamplingConfig, feature_scale: float, int8: bool = False) -> Source:
     """The decoder; it is compared behind its first step, where temperature has no part."""
-    traced = SherpaDecoder(model, sampling, feature_scale, by_frame=int8)
+    traced = SherpaDecoder(model, sampling, feature_scale, int8)
 
     def example(frames: int) -> Tensors:
         random = generator(frames)

@@ -5,11 +5,13 @@ import copy
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zipvoice.audio.mel import inverse_transform
@@ -34,6 +36,7 @@ from zipvoice.runtime.weightless import (
     WeightlessGraph,
     network_key,
     pack,
+    rounded,
     vocoder_key,
     weightless_file,
 )
@@ -42,14 +45,19 @@ from zipvoice.vocoder.vocos import Vocos
 logger = logging.getLogger(__name__)
 
 
-def write_model_graphs(network: ZipVoice, file: ModelFile, output: Path) -> None:
-    """Write condition and velocity graph of a network's sizes; its weights are what they are compared with it by.
+def write_model_graphs(
+    network: ZipVoice, file: ModelFile, output: Path, precisions: Sequence[str] = ("float32", "int8")
+) -> None:
+    """Write the condition graph and, for each precision, the velocity graph of a network's sizes.
+
+    Its weights are what they are compared with it by.
 
     Raises ValueError where a graph differs from the network, ImportError where onnx is missing.
     """
     key = network_key(file, network.variant, network.vocabulary)
-    for source in (condition_source, velocity_source):
-        _write(source, network, {}, key, output)
+    _write(condition_source, network, {}, key, output)
+    for precision in precisions:
+        _write(partial(velocity_source, int8=precision == "int8"), network, {}, key, output)
 
 
 def write_vocoder_graph(vocos: Vocos, output: Path) -> None:
@@ -62,10 +70,10 @@ def _write(
 ) -> None:
     require_onnx()
     source = source_of(network)
-    logger.info("tracing %s", source.name)
+    logger.info("tracing %s, %s", source.name, source.precision)
     model, parameters = _traced(source_of, network, constants)
-    target = output / weightless_file(source.name)
-    header = Header(source.name, GRAPH_FORMAT, key, parameters)
+    target = output / weightless_file(source.name, source.precision)
+    header = Header(source.name, GRAPH_FORMAT, key, parameters, source.precision)
     weights = {name: value.float().numpy() for name, value in network.state_dict().items()}
     graph = WeightlessGraph(target, header, model)
     session = OnnxEngine(num_threads=1).fill(graph, {**weights, **constants}, "the network").session
@@ -84,24 +92,35 @@ def _traced(
     import onnx
 
     network = _randomised(network)
-    names = {value.numpy().tobytes(): name for name, value in network.state_dict().items()}
-    names |= {np.ascontiguousarray(value).tobytes(): name for name, value in constants.items()}
+    known = _parameters({name: value.numpy() for name, value in network.state_dict().items()} | dict(constants))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "traced.onnx"
         trace(source_of(network), path, fold=False)
         model = onnx.load(str(path))
-        renamed = {
-            tensor.name: names[onnx.numpy_helper.to_array(tensor).tobytes()] for tensor in model.graph.initializer
-        }
+        found = {tensor.name: known[onnx.numpy_helper.to_array(tensor).tobytes()] for tensor in model.graph.initializer}
         weights = [_empty(tensor) for tensor in model.graph.initializer]
         model = _simplified(model, weights, path)
+    renamed = {name: parameter.in_graph for name, parameter in found.items()}
+    parameters = tuple(found[tensor.name] for tensor in weights)
     for tensor in weights:
         tensor.name = renamed[tensor.name]
     renamed |= {value.name: value.name for value in (*model.graph.input, *model.graph.output)}
     _shorten(model.graph, renamed)
     model.graph.initializer.extend(weights)
-    parameters = tuple(Parameter(tensor.name, tuple(tensor.dims)) for tensor in weights)
     return model.SerializeToString(deterministic=True), parameters
+
+
+def _parameters(values: Mapping[str, NDArray[Any]]) -> dict[bytes, Parameter]:
+    """What a graph may ask for, by its values: a weight, or what it is rounded to."""
+    known: dict[bytes, Parameter] = {}
+    for name, value in values.items():
+        forms = {"": value}
+        if value.ndim == 2 and value.dtype == np.float32:
+            forms["codes"], forms["scale"] = rounded(value)
+        known |= {
+            np.ascontiguousarray(each).tobytes(): Parameter(name, value.shape, form) for form, each in forms.items()
+        }
+    return known
 
 
 @torch.no_grad()

@@ -95,10 +95,12 @@ def _find(directory: Path, name: str, engine: Engine) -> Path:
     raise FileNotFoundError(f"there is no {paths[-1]}: zipvoice export MODEL --output-dir DIR{more}")
 
 
-def can_be_filled(directory: ModelDirectory, variant: Variant | None) -> bool:
+def can_be_filled(directory: ModelDirectory, variant: Variant | None, precision: str = "float32") -> bool:
     """Whether a directory has safetensors weights, and there are graphs for them."""
     path = directory.path / SAFETENSORS
-    return path.is_file() and find_graphs(directory, variant or variant_of(directory, names_of(path))) is not None
+    if not path.is_file():
+        return False
+    return find_graphs(directory, variant or variant_of(directory, names_of(path)), precision) is not None
 
 
 # ---------------------------------------------------------------- model and vocoder
@@ -201,8 +203,11 @@ def load_model(
     engine: Engine,
     weights: str | os.PathLike[str] | None = None,
     variant: Variant | None = None,
+    precision: str | None = None,
 ) -> GraphModel:
     """The graphs of a directory with weights, else weightless ones filled with the weights that it has.
+
+    The precision, float32 or int8, is by default that of graphs with weights, and float32 for others.
 
     Raises ValueError for what graphs cannot do, FileNotFoundError where there is no graph for the model.
     """
@@ -211,16 +216,24 @@ def load_model(
         for name in ("condition", "velocity")
         for suffix in SUFFIXES[engine.name]
     ):
-        return _with_weights(directory, engine, weights, variant)
-    return _weightless(directory, engine, weights, variant)
+        return _with_weights(directory, engine, weights, variant, precision)
+    return _weightless(directory, engine, weights, variant, precision or "float32")
 
 
-def _with_weights(directory: ModelDirectory, engine: Engine, weights: object, variant: Variant | None) -> GraphModel:
+def _with_weights(
+    directory: ModelDirectory, engine: Engine, weights: object, variant: Variant | None, precision: str | None
+) -> GraphModel:
     if weights is not None or variant not in (None, directory.file.variant):
         raise ValueError(
             "graphs hold their weights and variant; export others with zipvoice export MODEL --weights FILE"
         )
     condition, velocity = (engine.open(_find(directory.path, name, engine), name) for name in ("condition", "velocity"))
+    if precision not in (None, velocity.precision):
+        option = "with --int8" if precision == "int8" else "without --int8"
+        raise ValueError(
+            f"the graphs of {directory.path} are in {velocity.precision}, not in {precision}: "
+            f"take dtype {velocity.precision}, or export the model {option}"
+        )
     if directory.file.variant is None:
         raise ValueError(f"{directory.path / 'model.json'} does not tell the variant: export the model again")
     description = ModelDescription.of(directory.file, directory.file.variant, directory.table.vocabulary)
@@ -228,16 +241,21 @@ def _with_weights(directory: ModelDirectory, engine: Engine, weights: object, va
 
 
 def _weightless(
-    directory: ModelDirectory, engine: Engine, weights: str | os.PathLike[str] | None, variant: Variant | None
+    directory: ModelDirectory,
+    engine: Engine,
+    weights: str | os.PathLike[str] | None,
+    variant: Variant | None,
+    precision: str,
 ) -> GraphModel:
     path = weights_path(directory.path, weights)
     floats = _weights(path)
     variant = variant or variant_of(directory, floats)
-    graphs = find_graphs(directory, variant)
+    graphs = find_graphs(directory, variant, precision)
     if graphs is None:
+        kind, option = ("graph in 8 bits", " --int8") if precision == "int8" else ("graph", "")
         raise FileNotFoundError(
-            f"there is no graph for {directory.path}: zipvoice export {directory.path} --output-dir DIR writes some, "
-            "where PyTorch is installed; or install that here: pip install 'zipvoice-tts[torch]'"
+            f"there is no {kind} for {directory.path}: zipvoice export {directory.path} --output-dir DIR{option} "
+            "writes some, where PyTorch is installed; or install that here: pip install 'zipvoice-tts[torch]'"
         )
     condition, velocity = (engine.fill(graph, floats, str(path)) for graph in graphs)
     description = ModelDescription.of(directory.file, variant, directory.table.vocabulary)

@@ -53,7 +53,7 @@ class OnnxEngine:
         wanted = fitting(graph, weights, origin)
         values = [OrtValue.ortvalue_from_numpy(value) for value in wanted.values()]
         options.add_external_initializers(list(wanted), values)
-        return OnnxGraph(_session(graph.model, graph.path, options))
+        return OnnxGraph(_session(graph.model, graph.path, options), graph.header.precision)
 
 
 class OnnxGraph:
@@ -140,14 +140,14 @@ def load_model(
     """
     if device not in (None, "cpu"):
         raise ValueError(f"the ONNX runtime computes on the CPU: --device cpu, or --runtime torch for {device}")
-    if dtype not in (None, "float32"):
-        raise ValueError(f"the arithmetic of graphs is chosen when they are exported (--int8), not by dtype {dtype}")
+    if dtype not in (None, "float32", "int8"):
+        raise ValueError(f"graphs compute in float32 or int8, not in {dtype}; take --runtime torch for it")
     try:
-        if weights is None and (paths := _published(directory, variant)):
+        if weights is None and dtype != "int8" and (paths := _published(directory, variant)):
             return _released(directory, paths, variant, num_threads or available_threads())
         if num_threads is None and directory.file.model.fm_decoder_dim < NARROW:
             num_threads = 1
-        return graphs.load_model(directory, OnnxEngine(num_threads), weights, variant)
+        return graphs.load_model(directory, OnnxEngine(num_threads), weights, variant, dtype)
     finally:
         heap.give_back()  # what loading has freed, 20 MB for the models of the package
 

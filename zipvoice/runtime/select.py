@@ -57,7 +57,7 @@ def load_model(
     if runtime == "auto":
         runtime = _best(directory, device, None if dtype == "auto" else dtype, weights, variant)
     if runtime != "torch" and dtype == "auto":
-        dtype = None  # graphs have little choice, and make it themselves
+        dtype = None  # OpenVINO makes the choice itself; ONNX Runtime's 8 bits are heard in guided speech
     module = _module(runtime)
     model: AcousticModel = module.load_model(directory, device=device, dtype=dtype, weights=weights, variant=variant)
     return model
@@ -67,6 +67,8 @@ def _best(directory: ModelDirectory, device: str | None, dtype: str | None, weig
     names = "condition", "velocity"
     if has_graphs(directory.path, *names, suffix=".xml") and not has_graphs(directory.path, *names):
         return "openvino"
+    if dtype == "int8" and weights is None and _for_graphs(device) and _has_int8(directory, variant):
+        return "onnx"
     if dtype not in (None, "float32"):
         return "torch"
     if not _has_pytorch():
@@ -117,6 +119,11 @@ def _has_graphs(directory: ModelDirectory, variant: Variant | None) -> bool:
     if can_be_filled(directory, variant):
         return True
     return released_graphs(directory.path) is not None and not (has_weights(directory.path) and _has_pytorch())
+
+
+def _has_int8(directory: ModelDirectory, variant: Variant | None) -> bool:
+    """Whether the ONNX runtime can compute a model in 8 bits, or has to say why not."""
+    return has_graphs(directory.path, "condition", "velocity") or can_be_filled(directory, variant, "int8")
 
 
 def _for_graphs(device: str | None) -> bool:

@@ -35,6 +35,8 @@ from zipvoice.weight_names import plain_names
 GRAPH_FORMAT = "1"
 """Of graphs: their arguments and what they give. Another number is another contract."""
 SUFFIX = ".graph.gz"
+LARGEST_CODE = 63
+"""Of a weight in 8 bits."""
 ADDED_LATER = (("step_embed_dim", None),)
 """Settings that networks had before they could be stated; so graphs from then still fit."""
 
@@ -45,6 +47,13 @@ class Parameter:
 
     name: str
     shape: tuple[int, ...]
+    form: str = ""
+    """As it is there, or what it is `rounded` to: codes or scale."""
+
+    @property
+    def in_graph(self) -> str:
+        """The name that the graph has for it."""
+        return f"{self.name}:{self.form}" if self.form else self.name
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,8 @@ class Header:
     """`network_key` of the networks that it fits."""
     parameters: tuple[Parameter, ...]
     """Under the names that they have in the weight file."""
+    precision: str = "float32"
+    """Of its matrix products: float32 or int8."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +82,9 @@ class WeightlessGraph:
     """The ONNX model."""
 
 
-def weightless_file(name: str) -> str:
+def weightless_file(name: str, precision: str = "float32") -> str:
     """The file of a weightless graph in a folder."""
-    return f"{name}{SUFFIX}"
+    return f"{name}{SUFFIX}" if precision == "float32" else f"{name}.{precision}{SUFFIX}"
 
 
 def pack(header: Header, model: bytes) -> bytes:
@@ -129,11 +140,16 @@ def _digest(kind: str, *parts: ModelConfig | Vocabulary | VocosConfig) -> str:
 # ---------------------------------------------------------------- finding
 
 
-def find_graphs(directory: ModelDirectory, variant: Variant) -> tuple[WeightlessGraph, WeightlessGraph] | None:
-    """Condition and velocity graph for a model: its own, else those for models of the released sizes."""
+def find_graphs(
+    directory: ModelDirectory, variant: Variant, precision: str = "float32"
+) -> tuple[WeightlessGraph, WeightlessGraph] | None:
+    """Condition and velocity graph for a model: its own, else those for models of the released sizes.
+
+    The precision is that of the velocity.
+    """
     key = network_key(directory.file, variant, directory.table.vocabulary)
     for folder in (directory.path, builtin.folder(builtin.GRAPHS) / variant):
-        found = [_fitting_graph(folder, name, key) for name in ("condition", "velocity")]
+        found = _fitting_graph(folder, "condition", key), _fitting_graph(folder, "velocity", key, precision)
         if found[0] is not None and found[1] is not None:
             return found[0], found[1]
     return None
@@ -149,9 +165,9 @@ def find_vocoder_graph(folder: Path) -> WeightlessGraph | None:
     return next(filter(None, (_fitting_graph(path, "vocoder", key) for path in folders)), None)
 
 
-def _fitting_graph(folder: Path, name: str, key: str) -> WeightlessGraph | None:
+def _fitting_graph(folder: Path, name: str, key: str, precision: str = "float32") -> WeightlessGraph | None:
     """The graph of a folder, if there is one for these networks."""
-    path = folder / weightless_file(name)
+    path = folder / weightless_file(name, precision)
     graph = read(path, name) if path.is_file() else None
     return graph if graph is not None and graph.header.network == key else None
 
@@ -202,7 +218,7 @@ def _floats(value: NDArray[Any], scale: NDArray[Any] | None) -> Floats:
     return floats
 
 
-def fitting(graph: WeightlessGraph, weights: Mapping[str, Floats], origin: str) -> dict[str, Floats]:
+def fitting(graph: WeightlessGraph, weights: Mapping[str, Floats], origin: str) -> dict[str, NDArray[Any]]:
     """The weights that a graph asks for. Raises ValueError naming the first few that are missing or of other shapes."""
     parameters = graph.header.parameters
     differences = [
@@ -215,4 +231,14 @@ def fitting(graph: WeightlessGraph, weights: Mapping[str, Floats], origin: str) 
     if differences:
         more = f"; and {len(differences) - 4} more differences" if len(differences) > 4 else ""
         raise ValueError(f"{origin} does not fit the graph {graph.path}: {'; '.join(differences[:4])}{more}")
-    return {p.name: weights[p.name] for p in parameters}
+    in_bytes = {p.name: rounded(weights[p.name]) for p in parameters if p.form == "codes"}
+    return {p.in_graph: in_bytes[p.name][p.form == "scale"] if p.form else weights[p.name] for p in parameters}
+
+
+def rounded(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """A weight (O, I) in whole numbers (I, O), and the step of each column (O).
+
+    They have 7 of the 8 bits: processors without VNNI add two products in 16 bits, which all 8 overflow.
+    """
+    scale: Floats = np.maximum(np.abs(weight).max(axis=1), np.float32(1e-12)) / np.float32(LARGEST_CODE)
+    return np.ascontiguousarray(np.round(weight / scale[:, None]).T.astype(np.int8)), scale

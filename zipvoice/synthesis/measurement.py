@@ -24,7 +24,7 @@ from zipvoice.synthesis.synthesizer import Synthesizer, load
 from zipvoice.synthesis.voices import default
 
 TEXT = "The museum opens at nine, but the garden behind it never closes. Come and see the roses while they last."
-DTYPES_OF_GRAPHS = {"onnx": ("float32",), "openvino": ("float32", "bfloat16")}
+DTYPES_OF_GRAPHS = {"onnx": ("float32", "int8"), "openvino": ("float32", "bfloat16")}
 NOT_PER_FRAME = ("time_emb", "linear_pos")
 """In the names of weights that are multiplied once for an utterance."""
 
@@ -54,7 +54,7 @@ def combinations(runtimes: Sequence[str], dtypes: Sequence[str]) -> list[tuple[s
     """What can be measured: each runtime, by default all that are installed, with each dtype that it has.
 
     Raises:
-        ValueError: there is none, for graphs have float32 only.
+        ValueError: there is none.
 
     Example:
         >>> combinations(["onnx", "torch"], ["float32", "bfloat16"])
@@ -67,7 +67,8 @@ def combinations(runtimes: Sequence[str], dtypes: Sequence[str]) -> list[tuple[s
         if dtype in ("auto", *DTYPES_OF_GRAPHS.get(runtime, (dtype,)))
     ]
     if not pairs:
-        raise ValueError("graphs have float32 only; --runtime torch computes in other dtypes")
+        told = "; ".join(f"{runtime}: {', '.join(has)}" for runtime, has in DTYPES_OF_GRAPHS.items())
+        raise ValueError(f"graphs have no {', '.join(dtypes)} ({told}); --runtime torch computes in it")
     return pairs
 
 
