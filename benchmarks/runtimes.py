@@ -21,11 +21,9 @@ from types import ModuleType
 
 import numpy as np
 
-from zipvoice.config.export import ExportOptions
 from zipvoice.config.model import FeatureConfig, ModelConfig
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.text import TokenizerConfig
-from zipvoice.export.onnx import export_onnx
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import ModelDirectory, read_directory, save_pretrained
 from zipvoice.runtime import onnx, openvino, torch
@@ -45,32 +43,26 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="checkout of an older commit")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        graphs = Path(folder) / "int8"
-        if {"sentence", "small"} & {*arguments.parts}:
-            export_onnx(ExportOptions(SMALL, str(graphs), int8=True))
         if "sentence" in arguments.parts:
             programs = arguments.fresh or Path(sys.executable).parent
-            one_sentence(programs, arguments.before, graphs, arguments.repetitions)
-            when_loaded(programs, graphs)
+            one_sentence(programs, arguments.before, arguments.repetitions)
+            when_loaded(programs)
         for frames in (300, 1218) if "small" in arguments.parts else ():
-            small = read_directory(SMALL)
-            velocities(f"{SMALL}, {frames} frames", small, read_directory(graphs), frames, arguments.repetitions)
+            velocities(f"{SMALL}, {frames} frames", read_directory(SMALL), frames, arguments.repetitions)
         for runtime in ("onnx", "openvino") if "memory" in arguments.parts else ():
             subprocess.run([sys.executable, __file__, "memory-of", runtime], check=True)
         if "memory-of" in arguments.parts:
             changing_lengths({"onnx": onnx, "openvino": openvino}[arguments.parts[1]])
         if "full" in arguments.parts:
-            random_model(Path(folder) / "full")
-            int8 = export_onnx(ExportOptions(str(Path(folder) / "full"), str(Path(folder) / "full8"), int8=True))
-            print(f"\n{int8[1].file} in 8 bits: {int8[1].megabytes:.1f} MB")
-            full, full8 = (read_directory(Path(folder) / name) for name in ("full", "full8"))
-            velocities("released size, random weights, 1218 frames", full, full8, 1218, arguments.repetitions)
+            random_model(Path(folder))
+            full = read_directory(Path(folder))
+            velocities("released size, random weights, 1218 frames", full, 1218, arguments.repetitions)
 
 
 # ---------------------------------------------------------------- one sentence
 
 
-def one_sentence(programs: Path, before: Path | None, graphs: Path, repetitions: int) -> None:
+def one_sentence(programs: Path, before: Path | None, repetitions: int) -> None:
     """Processor time and peak memory of `zipvoice say`, the first command standing for 100 %."""
     with tempfile.TemporaryDirectory() as folder:
         say = ["say", SENTENCE, "-o", str(Path(folder) / "out.wav")]
@@ -80,7 +72,7 @@ def one_sentence(programs: Path, before: Path | None, graphs: Path, repetitions:
         commands = (old if before else {}) | {
             "torch": [here, *say, "--runtime", "torch"],
             "onnx": [there, *say, "--runtime", "onnx"],
-            "onnx, int8": [there, *say, "--model", str(graphs), "--vocoder", "griffin-lim"],
+            "onnx, int8": [there, *say, "--dtype", "int8"],
         }
         measured: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _ in range(repetitions):
@@ -111,7 +103,7 @@ LOADED = """
 import sys, time
 from pathlib import Path
 import zipvoice
-synthesizer = zipvoice.load(*sys.argv[1:], vocoder="griffin-lim", runtime="onnx")
+synthesizer = zipvoice.load(runtime="onnx", dtype=sys.argv[1])
 resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 loaded = time.process_time()
 next(synthesizer.stream("Hello there. This is what comes after it."))
@@ -119,10 +111,10 @@ print(f"{resident:.0f} MB resident when loaded, after {loaded:.2f} CPU s; first 
 """
 
 
-def when_loaded(programs: Path, graphs: Path) -> None:
+def when_loaded(programs: Path) -> None:
     """Resident memory of a process that has loaded the package's model, and what its first sound takes."""
-    for name, model in (("onnx", []), ("onnx, int8", [str(graphs)])):
-        command = [str(programs.absolute() / "python"), "-c", LOADED, *model]
+    for name, dtype in (("onnx", "float32"), ("onnx, int8", "int8")):
+        command = [str(programs.absolute() / "python"), "-c", LOADED, dtype]
         done = subprocess.run(command, cwd=programs, check=True, capture_output=True, text=True)
         print(f"{name}: {done.stdout.strip()}")
 
@@ -130,13 +122,13 @@ def when_loaded(programs: Path, graphs: Path) -> None:
 # ---------------------------------------------------------------- velocity
 
 
-def velocities(name: str, weights: ModelDirectory, int8: ModelDirectory, frames: int, repetitions: int) -> None:
+def velocities(name: str, weights: ModelDirectory, frames: int, repetitions: int) -> None:
     """Processor time of one velocity, without guidance."""
     calls = {
         "torch": call(torch.load_model(weights, device="cpu"), frames),
         "torch, int8": call(torch.load_model(weights, device="cpu", dtype="int8"), frames),
         "onnx": call(onnx.load_model(weights, num_threads=1), frames),
-        "onnx, int8": call(onnx.load_model(int8, num_threads=1), frames),
+        "onnx, int8": call(onnx.load_model(weights, dtype="int8", num_threads=1), frames),
         "openvino": call(openvino.load_model(weights, dtype="float32", num_threads=1), frames),
     }
     if torch.best_dtype(torch.find_device("cpu"), NARROW) == "bfloat16":  # OpenVINO refuses what the processor lacks
