@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from zipvoice.text import reference_compat
 from zipvoice.text.g2p import pinyin
+from zipvoice.text.g2p.syllables import syllable_tokens
 from zipvoice.text.normalizer.chinese import spoken
 from zipvoice.text.normalizer.chinese_numbers import cardinal, number
 from zipvoice.text.punctuation import ascii_marks
@@ -134,6 +135,7 @@ def test_spoken(text, expected):
         ("1.5W-2W粉丝，50W-100W的灯泡", "一点五万到两万粉丝，五十瓦到一百瓦的灯泡"),
         ("2-3万，2～3百人，2-3w人，2-3月", "两到三万，两到三百人，两到三万人，二到三月"),
         ("大约~5人，约 ~5人，~5人", "大约五人，约 五人，约五人"),
+        ("3栋1203，3栋13579，H7N9，5kmA", "三栋一二零三，三栋一万三千五百七十九，H 七 N 九，五kmA"),
         ("iPhone 5s，5s，座位12A，12A", "iPhone 五s，五秒，座位十二A，十二安"),
         ("5g/cm³，5N·m，美元/人民币", "五克每立方厘米，五牛米，美元兑人民币"),
     ],
@@ -151,6 +153,11 @@ def test_cardinals_can_be_read_back(n):
 @given(st.text(alphabet=st.sampled_from(list("0123456789.,:/-%￥$°年月日点到kgm")), max_size=40))
 def test_no_digit_is_left(text):
     assert not any(c.isdigit() for c in spoken(text))
+
+
+def test_a_syllable_without_a_tone_has_the_neutral_one():
+    assert syllable_tokens("ma") == syllable_tokens("ma5") == ["m0", "a5"]
+    assert syllable_tokens("lü4") == ["l0", "v4"] and syllable_tokens("r") == ["r0", "r5"]
 
 
 def test_two_before_a_large_unit():

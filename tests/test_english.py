@@ -141,6 +141,7 @@ def test_no_digit_is_left(text):
 def test_libritts_characters():
     assert libritts.spoken("Dr. Müller’s café – 3.5 km²") == "DOCTOR MULLER'S CAFE THREE POINT FIVE SQUARE KILOMETERS"
     assert libritts.spoken("line one\nline £2") == "LINE ONE LINE TWO POUNDS"
+    assert libritts.spoken("B-b-but shh, CEOs!") == "B B BUT SHH, CEOS!"  # not as an engine has to be told
     assert libritts.spoken("straße, Łódź & Æther; ¿qué?") == "STRASSE, LODZ AND AETHER, ?QUE?"
 
 
@@ -171,10 +172,38 @@ def test_libritts_characters():
         ("12/80 and 40/60", "twelve out of eighty and forty sixty"),
         ("It pays $20/h or $60,000/yr.", "It pays twenty dollars per hour or sixty thousand dollars per year."),
         ("3/day, 12 oz/can, 3/d", "three per day, twelve ounces per can, three/d"),
+        ("option B. Smith said, with B. Smith", "option B. Smith said, with B Smith"),
+        ("St-Denis, vs-- Mr.--whom", "St-Denis, versus-- mister--whom"),
+        ("3.30-4.30, 3:30-4:30", "three point three zero to four point three zero, three thirty to four thirty"),
+        ("page.htm, page.html, page.hum", "page dot htm, page dot html, page.hum"),
+        ("5/128 and 5/129", "five one hundred and twenty-eighths and five out of one hundred twenty-nine"),
     ],
 )
 def test_rare_rules(text, expected):
     assert spoken(text) == expected
+
+
+BOOKS = """
+Gen Genesis Ex Exodus Exod Exodus Lev Leviticus Num Numbers Deut Deuteronomy Josh Joshua Judg Judges Neh Nehemiah
+Esth Esther Ps Psalm Prov Proverbs Eccl Ecclesiastes Isa Isaiah Jer Jeremiah Lam Lamentations Ezek Ezekiel Dan Daniel
+Hos Hosea Mic Micah Hab Habakkuk Zech Zechariah Mal Malachi Matt Matthew Mt Matthew Mk Mark Lk Luke Jn John Rom Romans
+Gal Galatians Eph Ephesians Phil Philippians Col Colossians Heb Hebrews Jas James Rev Revelation
+"""
+
+
+def test_words_of_lists():
+    """Rules that hang on a list of words hold for each of them, and not for others."""
+    names = BOOKS.split()
+    verses = [spoken(f"See {short} 5:3.") for short in names[::2]]
+    assert verses == [f"See {name} five three." for name in names[1::2]]
+    beats = ["time", "meter", "metre", "signature", "beat", "groove", "rhythm", "waltz", "march"]
+    assert [spoken(f"in 6/8 {word}") for word in beats] == [f"in six eight {word}" for word in beats]
+    assert spoken("in 6/8 cases") == "in six eighths cases"
+    angles = ["angle", "turn", "view", "bend", "rotation", "day", "slope", "lens"]
+    assert [spoken(f"90° {word}") for word in angles] == [f"ninety degree {word}" for word in angles]
+    assert spoken("90° north") == "ninety degrees north"
+    letters = ["PhD", "IoT", "YMCA", "IMHO", "BYOB", "ETA", "AKA", "EHR", "IAQ"]
+    assert [spoken(word) for word in letters] == [" ".join(word.upper()) for word in letters]
 
 
 def test_numbers_have_names_up_to_36_digits():

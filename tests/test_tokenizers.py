@@ -288,6 +288,7 @@ def test_imports_are_lazy():
 def test_messages_show_ten_characters_and_twenty_on_either_side():
     assert shown("abcdefghijba") == ", ".join(f"'{letter}' (Latin)" for letter in "abcdefghij")
     assert shown("abcdefghijkl").endswith("'j' (Latin) and 2 more")
+    assert shown(["ni3", "b"]) == "'ni3', 'b' (Latin)"
     assert excerpt("x" * 21 + "AB" + "y" * 21, 21, 23) == f"…{'x' * 20}>AB<{'y' * 20}…"
     assert excerpt("x" * 20 + "AB" + "y" * 20, 20, 22) == f"{'x' * 20}>AB<{'y' * 20}"
     assert excerpt("a\tb", 1, 2) == "a>␣<b"
