@@ -325,6 +325,11 @@ def test_an_unknown_format_names_the_known_ones(tmp_path):
         write_words(tmp_path / "out.doc", WORDS, 63.0)
 
 
+def test_an_unknown_format_is_told_before_any_work(tmp_path, capsys):
+    assert main(["align", str(tmp_path / "none.wav"), "hello", "-o", str(tmp_path / "out.doc")]) == 1
+    assert "not as '.doc'" in capsys.readouterr().err
+
+
 def test_lines_of_subtitles_end_at_silences_and_are_not_too_long():
     words = [Word("word", i, i + 0.9) for i in range(20)] + [Word("end", 25, 26)]
     assert [len(line) for line in lines(words)] == [8, 8, 4, 1]

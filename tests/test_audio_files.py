@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from zipvoice.audio import files
 from zipvoice.audio.files import ENCODINGS, Audio, decode, encode, pcm16, read, resample, write
-from zipvoice.synthesis.output import write_parts
+from zipvoice.synthesis.output import _Written, write_parts
 
 RECORDING = Path(__file__).parent / "data/audio/recording.ogg"
 LOSSLESS = (".wav", ".flac")
@@ -160,6 +160,19 @@ def test_more_channels_than_a_codec_has_never_reach_it(tmp_path, monkeypatch):
     write(tmp_path / "a.ogg", Audio(np.zeros((2, 100), np.float32), 24000))
 
 
+def test_a_file_that_takes_a_part_at_a_time_gets_all(tmp_path):
+    class Slow(io.FileIO):
+        def write(self, data):
+            return super().write(bytes(data)[:7])
+
+    class SlowlyWritten(_Written, Slow):
+        pass
+
+    with SlowlyWritten(tmp_path / "a") as file:
+        assert file.write(bytes(range(100))) == 100
+    assert (tmp_path / "a").read_bytes() == bytes(range(100))
+
+
 @pytest.mark.parametrize("writer", [write, lambda path, audio: audio.save(path), lambda *a: write_parts(a[0], [a[1]])])
 def test_a_recording_is_replaced_by_a_new_file(tmp_path, writer):
     path = tmp_path / "a.wav"
@@ -201,6 +214,11 @@ def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch):
 def test_malformed_audio_is_refused(samples, rate, message):
     with pytest.raises(ValueError, match=message):
         Audio(samples, rate)
+
+
+def test_a_sound_is_equal_to_itself_alone():
+    first, second = tone(8000), tone(8000)
+    assert first == first and first != second and len({first, second, first}) == 2
 
 
 def test_mono_is_the_average():

@@ -197,6 +197,8 @@ def test_a_language_is_spoken_whatever_its_region(language, tokenizer, is_spoken
 
 
 def test_a_list_is_spoken_as_its_members_are_alone(synthesizer, utterances, tmp_path):
+    pauses = "[pause 0.5s] one. [pause 0.3s] [pause 0.4s] two"
+    utterances = [*utterances, replace(utterances[0], id="pauses", text=pauses)]
     outcomes = speak(synthesizer, utterances, tmp_path)
     assert {outcome.error for outcome in outcomes.values()} == {None}
     for utterance in utterances:

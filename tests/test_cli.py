@@ -399,6 +399,13 @@ def test_the_word_none_is_a_text(folder):
     same("out.wav", synthesizer.synthesize("None", synthesizer.prompt("me.wav", "a low tone"), FAST).samples)
 
 
+def test_the_word_none_leaves_out_what_a_run_has(monkeypatch):
+    runs = []
+    monkeypatch.setattr("zipvoice.training.run.train_vocoder", lambda run: runs.append(run) or "finished")
+    assert main(["train-vocoder", "--init-from", "None", "--device", "None"]) == 0
+    assert (runs[0].init_from, runs[0].device) == (None, None)
+
+
 def test_speech_is_played_where_it_can_be(folder, monkeypatch, capsys):
     run = ["say", "hello", *VOICE, *MACHINE, *QUICK, "-q", "--play"]
     keep = "import sys, shutil; shutil.copy(sys.argv[1], 'heard.wav')"

@@ -17,6 +17,7 @@ from zipvoice.config.synthesis import PUBLISHED_SAMPLING, SamplingConfig, Synthe
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.config.training import LoopConfig, LoraConfig, ObjectiveConfig, OptimizerConfig, RunConfig
 from zipvoice.config.vocoder import DiscriminatorConfig, VocoderRunConfig, VocosConfig
+from zipvoice.server.admission import SchedulerLimits
 
 RELEASED = {
     "model": {
@@ -47,6 +48,76 @@ def test_a_released_model_file_equals_the_defaults(tmp_path):
     path = tmp_path / "model.json"
     path.write_text(json.dumps(RELEASED))
     assert read_json(ModelFile, path) == ModelFile()
+
+
+DEFAULTS = {
+    PrepareOptions: {
+        "output_dir": "data/manifests", "prefix": "custom", "subset": "train", "features": False, "stereo": False,
+        "shar": False, "shard_size": 1000, "skip_bad_rows": False, "num_workers": 0,
+    },
+    ManifestConfig: {"weight": 1.0, "repeat": 1},
+    DataConfig: {
+        "train": (), "dev": (), "max_duration": 200.0, "min_len": 1.0, "max_len": 30.0, "num_buckets": 30,
+        "shuffle": True, "buffer_size": 100_000, "on_the_fly": False, "stereo": False, "unknown_tokens": "error",
+        "num_workers": 8,
+    },
+    CheckOptions: {"min_len": 1.0, "max_len": 30.0, "audio": True, "num_workers": 0},
+    ServerOptions: {
+        "host": "127.0.0.1", "port": 8000, "allow_anyone": False, "allow_origin": (), "allow_host": (),
+        "voice_alias": (), "max_characters": 10_000, "max_upload_bytes": 10_000_000, "max_recording_seconds": 60.0,
+        "max_voices": 1000, "max_connections": 1000, "receive_seconds": 60.0, "send_seconds": 60.0,
+        "request_seconds": 300.0, "drain_seconds": 30.0, "log_requests": False, "log_texts": False,
+    },
+    SchedulerLimits: {
+        "max_padding_share": 0.15, "queue_seconds": 2.0, "burst_seconds": 5.0, "max_requests": 64,
+        "unread_seconds": 60.0, "reader_seconds": 120.0,
+    },
+    SamplingConfig: {"t_shift": 0.5, "temperature": 1.0, "solver": "euler", "guidance_every": 1, "contrast": 0.0},
+    SynthesisOptions: {
+        "fast": False, "speed": 1.0, "target_rms": 0.1, "loudness": -20.0, "keep_level": False, "seed": 666,
+        "short_text_floor": True, "remove_long_silence": False, "word_times": False, "raw": False,
+    },
+    TokenizerConfig: {
+        "type": "emilia", "language": "en-us", "skip_unknown": False, "compatible": False, "markdown": False,
+    },
+    OptimizerConfig: {
+        "base_lr": 0.02, "schedule": "eden", "lr_batches": 7500.0, "lr_epochs": 10.0, "lr_hours": 30000.0,
+        "clipping_scale": 2.0, "freeze": (),
+    },
+    ObjectiveConfig: {
+        "condition_drop_ratio": 0.2, "time_power": 1.0, "exclusive_weight": 1.0, "ema_decay": 0.9999,
+        "instant_ratio": 0.5,
+    },
+    LoraConfig: {"rank": 0, "alpha": 16.0, "dropout": 0.0, "targets": ("*",)},
+    LoopConfig: {
+        "exp_dir": "exp", "resume": "auto", "seed": 42, "precision": "fp32", "log_every": 50, "valid_every": 5000,
+        "save_every": 5000, "keep_last": 30, "max_bad_batches": 10,
+    },
+    RunConfig: {
+        "exp_dir": "exp/zipvoice", "variant": "zipvoice", "precision": "bf16", "num_epochs": 11, "accumulate": 1,
+        "activation_checkpointing": False, "compile": False, "ref_duration": 50.0, "average_period": 200,
+        "sample_every": 0, "vocoder": "griffin-lim",
+    },
+    VocosConfig: {"dim": 512, "intermediate_dim": 1536, "num_layers": 8},
+    DiscriminatorConfig: {
+        "periods": (2, 3, 5, 7, 11), "period_channels": (32, 128, 512, 1024, 1024), "period_weight": 1.0,
+        "windows": (2048, 1024, 512), "window_channels": 64, "window_weight": 0.1,
+    },
+    VocoderRunConfig: {
+        "exp_dir": "exp/vocos", "train": (), "dev": (), "num_steps": 1_000_000, "precision": "fp32", "keep_last": 2,
+        "in_memory": False, "num_workers": 4, "crop_samples": 16384, "batch_size": 16, "gain_db": (-12.0, 6.0),
+        "mel_weight": 45.0, "stft_weight": 0.0, "stft_windows": (2048, 1024, 512, 256, 128), "adversarial_from": 0,
+        "lr": 5e-4, "warmup_steps": 0, "betas": (0.8, 0.9), "ema_decay": 0.999,
+    },
+}  # fmt: skip
+"""What a setting is that nobody sets: whoever relies on one hears, learns or serves otherwise when it changes."""
+
+
+@pytest.mark.parametrize("kind", DEFAULTS, ids=lambda kind: kind.__name__)
+def test_what_is_not_set_is_known(kind):
+    own = [field for field in dataclasses.fields(kind) if field.name in kind.__annotations__]
+    known = {field.name: field.default for field in own if field.default not in (None, dataclasses.MISSING)}
+    assert known == DEFAULTS[kind]
 
 
 def test_json_round_trip(tmp_path):
@@ -328,6 +399,8 @@ def test_settings_that_exclude_each_other_are_refused():
         ObjectiveConfig(kind="flow-matching", teacher="a")
     with pytest.raises(ValueError, match="leave out duration or raw"):
         SynthesisOptions(raw=True, duration=1.0)
+    with pytest.raises(ValueError, match="the language 'de' is for the tokenizer espeak, not emilia"):
+        TokenizerConfig(language="de")
     with pytest.raises(ValueError, match="leave out fast or raw"):
         SynthesisOptions(raw=True, fast=True)
     with pytest.raises(ValueError, match="time_grid has 2 steps and num_steps is 3; leave it out"):

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The container, read as Docker would: what it names is there, and its commands are commands of this package."""
+"""The container, read as Docker would: what it names is there, and its commands are commands of this package.
+
+And what Ray is asked for; tests/test_ray.py has it run.
+"""
 
 import re
 import subprocess
 import sys
 from importlib.metadata import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from zipvoice.cli.parsing import parse
 from zipvoice.cli.serve import Serve
+from zipvoice.server.ray_app import RaySettings, build, limits
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -54,3 +59,44 @@ def test_the_health_check_tells_a_server_that_is_ready_from_none(server):
     for port, code in ((server.port, 0), (1, 1)):
         asked = [argument.replace("8000", str(port)) for argument in arguments]
         assert subprocess.run([sys.executable, *asked], capture_output=True).returncode == code
+
+
+# ---------------------------------------------------------------- Ray
+
+
+def test_ray_is_asked_for_the_replicas_of_the_settings(monkeypatch):
+    asked = {}
+
+    def deployment(**options):
+        asked.update(options)
+        return lambda replica: SimpleNamespace(bind=lambda: "bound")
+
+    serve = SimpleNamespace(deployment=deployment, ingress=lambda app: lambda replica: replica)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(serve=serve))
+    numbers = {"min_replicas": "2", "max_replicas": "5", "requests_per_replica": "3.5", "upscale_seconds": "4"}
+    assert build({**numbers, "downscale_seconds": "60", "num_cpus": "3", "num_gpus": "0.5"}) == "bound"
+    assert asked == {
+        "name": "zipvoice",
+        "autoscaling_config": {
+            "min_replicas": 2,
+            "max_replicas": 5,
+            "target_ongoing_requests": 3.5,
+            "upscale_delay_s": 4.0,
+            "downscale_delay_s": 60.0,
+            "metrics_interval_s": 2.0,  # half of what is averaged over
+            "look_back_period_s": 4.0,
+        },
+        "max_ongoing_requests": 64,
+        "graceful_shutdown_timeout_s": 30.0,
+        "ray_actor_options": {"num_cpus": 3.0, "num_gpus": 0.5},
+    }
+    build({"upscale_seconds": "20"})
+    assert asked["autoscaling_config"]["metrics_interval_s"] == 5.0
+    assert asked["autoscaling_config"]["look_back_period_s"] == 10.0
+
+
+def test_a_replica_computes_on_its_own_processors():
+    """With evaluators for all of them, as far as the runtime has several, and one for a part of a processor."""
+    for num_cpus, at_once, evaluators in ((3, 8, 3), (3, 2, 2), (0.5, 8, 1)):
+        made = limits(RaySettings(num_cpus=num_cpus, queue_seconds=7.0), at_once)
+        assert (made.num_evaluators, made.queue_seconds, made.burst_seconds) == (evaluators, 7.0, 0)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zipvoice.audio.files import Audio, read
+from zipvoice.cli import evaluation as command
 from zipvoice.evaluation.mel_distance import mel_distance, warped_distance
 from zipvoice.evaluation.word_errors import WordErrors, normalize, word_error_rate, word_errors
 
@@ -264,3 +265,10 @@ def test_missing_recogniser_names_the_install_command(recognition, monkeypatch):
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     with pytest.raises(ImportError, match=r"pip install 'zipvoice-tts\[evaluation\]'"):
         recognition.known_sentences(["hello"])
+
+
+def test_one_process_scores_without_pytorch(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setitem(sys.modules, "zipvoice.training.distributed", None)
+    with command._team("cpu") as (team, device):
+        assert (team.rank, device) == (0, "cpu")

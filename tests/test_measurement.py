@@ -72,6 +72,7 @@ def test_each_runtime_and_dtype_is_measured_in_a_process_of_its_own(monkeypatch,
 
     def run(line, **settings):
         lines.append(line[3:])
+        assert settings == {"capture_output": True, "text": True}
         return subprocess.CompletedProcess(line, 0, json.dumps([vars(ROW)]), "")
 
     monkeypatch.setattr(bench.subprocess, "run", run)

@@ -6,21 +6,25 @@ import base64
 import json
 import logging
 import re
-from dataclasses import replace
+import socket
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import httpx
 import pytest
+import uvicorn
 from pydantic import ValidationError
 from tiny_models import make_synthesizer, tone
+from uvicorn.server import ServerState
 
 from zipvoice.audio.words import Word
 from zipvoice.config.server import ServerOptions
 from zipvoice.config.strict_json import DoubledKeyError, unique_keys
-from zipvoice.server import recordings, speech_routes, wyoming
+from zipvoice.server import recordings, run, speech_routes, wyoming
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.answers import MAX_HEADER_BYTES, heard, shown_words, whole_answer
 from zipvoice.server.app import build_app
+from zipvoice.server.connections import connection_class
 from zipvoice.server.counters import SchedulerMetrics
 from zipvoice.server.errors import ApiError, busy
 from zipvoice.server.guard import Guard
@@ -31,7 +35,7 @@ from zipvoice.server.run import listening
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.schemas import Dialogue, LiveSettings, Speech
 from zipvoice.server.speaker import Speaker
-from zipvoice.server.speech_job import SpeechRequest
+from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechRequest
 from zipvoice.server.text_feed import TextFeed
 from zipvoice.server.voice_folders import folder_at
 from zipvoice.server.voice_store import CACHED_PROMPTS, VoiceStore, details_of
@@ -271,6 +275,7 @@ def test_with_a_key_or_for_anyone_the_name_does_not_matter():
     assert status(ServerOptions(), ("k",), host="evil.example", authorization="Bearer k") == 204
     assert status(ServerOptions(), ("ключ",), host="evil.example", authorization="Bearer ключ") == 204
     assert status(ServerOptions(), ("k",), host="evil.example", authorization="bearer k") == 204
+    assert [status(ServerOptions(), ("a", "b"), authorization=f"Bearer {key}") for key in "abc"] == [204, 204, 401]
     assert status(ServerOptions(), ("k",), host="evil.example", authorization="Basic k") == 401
     assert status(ServerOptions(), ("k",), host="evil.example") == 401
     assert status(ServerOptions(allow_anyone=True), host="evil.example") == 204
@@ -360,6 +365,22 @@ def test_a_histogram_counts_what_is_at_most_each_bound():
     assert {"zipvoice_batch_size_sum 113.0", "zipvoice_batch_size_count 5.0", "zipvoice_tasks 7.0"} <= set(lines)
 
 
+def test_each_end_of_a_request_has_a_count_of_its_own():
+    metrics = SchedulerMetrics()
+    ends = {"completed": None, "failed": ValueError(), "cancelled": Cancelled(), "expired": DeadlineExceeded()}
+    for times, error in enumerate(ends.values(), 1):
+        for _ in range(times):
+            metrics.end(error, 0.5)
+    counts = {name: value for name, value in asdict(metrics).items() if type(value) is int and value}
+    assert counts == {"completed": 1, "failed": 2, "cancelled": 3, "expired": 4}
+    assert (metrics.request_seconds.num, metrics.request_seconds.total) == (1, 0.5)
+    assert {f"zipvoice_{name}_total {count}.0" for name, count in counts.items()} <= set(
+        exposition(metrics, 0).decode().splitlines()
+    )
+    metrics.frames, metrics.padding_frames = 60, 20
+    assert (metrics.padding_share, SchedulerMetrics().padding_share) == (0.25, 0)
+
+
 # ---------------------------------------------------------------- a full server
 
 
@@ -442,7 +463,8 @@ def test_recordings_that_wait_to_be_decoded_are_bounded(monkeypatch):
     monkeypatch.setattr(recordings, "decode", slow)
     outcomes = asyncio.run(ask_all())
     assert outcomes[: recordings.MOST_WAITING] == [b""] * recordings.MOST_WAITING
-    assert {error.status_code for error in outcomes[recordings.MOST_WAITING :]} == {429}
+    refused = outcomes[recordings.MOST_WAITING :]
+    assert {(error.status_code, error.headers["Retry-After"]) for error in refused} == {(429, "16")}  # two at a time
 
 
 def test_a_server_that_ends_says_so(speaker):
@@ -494,6 +516,55 @@ def test_an_address_that_is_taken_or_not_there_is_told_with_what_helps():
         listening("127.0.0.1", taken.getsockname()[1], "--wyoming")
     with pytest.raises(OSError, match="choose another with --host"):
         listening("192.0.2.1", 0)
+
+
+def test_a_server_listens_at_addresses_of_either_version(monkeypatch):
+    monkeypatch.setattr(run.socket, "create_server", lambda where, **options: (where, options["family"]))
+    assert listening("::1", 80) == (("::1", 80), socket.AF_INET6)
+    assert listening("127.0.0.1", 80) == (("127.0.0.1", 80), socket.AF_INET)
+
+
+@pytest.mark.parametrize(
+    ("asked", "levels"),
+    [
+        ({}, (logging.WARNING, logging.ERROR)),
+        ({"log_requests": True}, (logging.INFO, logging.ERROR)),
+        ({"log_texts": True}, (logging.INFO, logging.WARNING)),
+    ],
+)
+def test_a_server_logs_what_is_asked_for_and_no_text_else(monkeypatch, asked, levels):
+    def listening(*_):
+        raise OSError("taken")
+
+    loggers = [logging.getLogger(f"zipvoice.{name}") for name in ("server", "text")]
+    before = [logger.level for logger in loggers]
+    monkeypatch.setattr(run, "listening", listening)
+    monkeypatch.setattr(run.memory, "bound_heaps", lambda: None)
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        with pytest.raises(OSError, match="taken"):
+            run.serve(None, "mine", ServerOptions(**asked), SchedulerLimits(), print)
+        assert tuple(logger.level for logger in loggers) == levels
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def test_connections_beyond_the_limit_are_cut_off():
+    kept = connection_class(2, 10.0)
+    config = uvicorn.Config(lambda *_: None, lifespan="off", log_config=None)
+    config.load()
+    transports = [SimpleNamespace(get_extra_info=lambda name: None, cut=False) for _ in range(3)]
+
+    async def connect():
+        state = ServerState()
+        for transport in transports:
+            transport.abort = lambda transport=transport: setattr(transport, "cut", True)
+            kept(config, state, app_state={}).connection_made(transport)
+
+    asyncio.run(connect())
+    assert [transport.cut for transport in transports] == [False, False, True]
 
 
 def _endless(speaker):

@@ -294,3 +294,22 @@ def test_a_client_that_takes_nothing_in_is_cut_off(speaker):
 
     asyncio.run(asyncio.wait_for(serve(), 60))
     assert ended == ["abort"]
+
+
+def test_a_server_that_ends_waits_a_second_for_the_connections_it_closed(speaker, monkeypatch):
+    waited, closed = [], []
+
+    async def wait(tasks, timeout=None):
+        waited.append((len(tasks), timeout))
+
+    async def drain():
+        server = WyomingServer(speaker)
+        for job in (None, object()):
+            writer = SimpleNamespace(close=lambda: closed.append(len(waited)))
+            server._clients[object()] = SimpleNamespace(job=job, writer=writer)
+        await server.drain(7.0)
+
+    monkeypatch.setattr(wyoming.asyncio, "wait", wait)
+    asyncio.run(drain())
+    assert waited == [(1, 7.0), (2, 1.0)]  # the one that speaks, then both
+    assert closed == [1, 1]
