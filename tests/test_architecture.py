@@ -172,6 +172,11 @@ def test_no_room_is_called_utils():
     assert not [path for path in ROOT.rglob("*") if path.stem in {"utils", "util", "helpers", "common", "misc"}]
 
 
+def test_no_file_is_longer_than_one_reads_at_a_sitting():
+    long = [path for path in SOURCES if len(path.read_text(encoding="utf-8").splitlines()) > 400]
+    assert not long, "split what has more than one purpose"
+
+
 def test_the_picture_is_drawn_from_the_imports():
     drawing = runpy.run_path(str(ROOT.parent / "docs" / "draw_architecture.py"))
     stored = (ROOT.parent / "docs" / "architecture.svg").read_text(encoding="utf-8")
