@@ -344,6 +344,19 @@ def test_a_batch_with_failures_lists_them_and_ends_with_3(folder, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_a_batch_prints_what_became_of_files_that_stay(folder, capsys):
+    line = ["batch", "list.tsv", *VOICE, *MACHINE, *QUICK, "--json"]
+    rows = []
+    for text in ("a\thello\n", "a\thello\nb\thello\n", "a\tother\n"):
+        (folder / "list.tsv").write_text(text)
+        assert main(line) == 0
+        rows.append([json.loads(row) for row in capsys.readouterr().out.splitlines()])
+    first, again, otherwise = rows
+    assert [(row["id"], row["kept"]) for row in again] == [("a", True), ("b", False)]
+    assert first[0]["path"] == again[0]["path"] and first[0]["seconds"] == pytest.approx(again[0]["seconds"])
+    assert [(row["id"], row["kept"], row["changed"]) for row in otherwise] == [("a", True, ["text"])]
+
+
 def test_a_dry_run_checks_and_writes_nothing(folder, capsys):
     (folder / "list.tsv").write_text("x\ta low tone\tme.wav\thello\n")
     assert main(["batch", "list.tsv", "--dry-run", *MACHINE]) == 0

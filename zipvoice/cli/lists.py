@@ -49,7 +49,7 @@ class BatchCommand:
     quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"]), tyro.conf.FlagCreatePairsOff] = False
     """No progress bar and no summary on stderr."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print what became of each utterance as a JSON line on stdout."""
+    """Print what became of each utterance as a JSON line on stdout; of files that stay, what was spoken otherwise."""
     machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
     options: Options = field(default_factory=SynthesisOptions)
 
@@ -93,15 +93,22 @@ def _speak_list(work: "ListWork", about: dict[str, Any] | None, quiet: bool, ran
     kept = list(work.kept())
     _tell_kept(kept, quiet)
     total = len(work.utterances) - len(kept)
+    if about is not None:
+        for one in kept:
+            _print_line(one, kept=True)
     failed = []
     for outcome in _watched(work.outcomes(), total, quiet or rank > 0):
         if about is not None:
-            sys.stdout.write(json.dumps({**asdict(outcome), "path": str(outcome.path), **about}) + "\n")
+            _print_line(outcome, kept=False, **about)
         if outcome.error is not None:
             failed.append(outcome)
     if not quiet and total:
         _summarise(failed, total)
     return EXIT_SOME_FAILED if failed else 0
+
+
+def _print_line(became: "Kept | Outcome", **more: Any) -> None:
+    sys.stdout.write(json.dumps({**asdict(became), "path": str(became.path), **more}) + "\n")
 
 
 def _tell_kept(kept: list["Kept"], quiet: bool) -> None:
