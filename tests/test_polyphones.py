@@ -76,3 +76,11 @@ def test_a_loose_character_is_read_by_its_neighbours():
     assert resolved(alone) == ["huan2", "qian2"]
     in_a_word = [Syllable(c, r, r, False, True, False) for c, r in (("还", "hai2"), ("钱", "qian2"))]
     assert resolved(in_a_word) == ["hai2", "qian2"]
+
+
+@pytest.mark.parametrize("before", ["...", "AB ", "……", "!! ", "ABC"])
+@pytest.mark.parametrize("text", ["他长得高，一个人走了一圈，看了一眼。", "他背着包，一起走，不是不好。", "一"])
+def test_what_is_not_chinese_moves_no_reading(before, text):
+    """jieba keeps `...` and `ABC` in one piece, so that pieces and characters have numbers of their own."""
+    alone, behind = pinyin.readings(text), pinyin.readings(before + text)
+    assert behind[-len(alone) :] == alone

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
 from zipvoice.text.g2p.polyphone_tables import COUNT, PHRASES, RULES, TITLES
 
@@ -32,18 +33,20 @@ class Syllable:
 def resolved(syllables: Sequence[Syllable]) -> list[str]:
     """The readings in context, with the sandhi of 一 and 不."""
     text = "".join(s.character for s in syllables)
+    starts = [0, *accumulate(len(s.character) for s in syllables)]  # what is not Chinese may be of several characters
     readings = [s.reading for s in syllables]
     for i, syllable in enumerate(syllables):
-        reading = _in_context(text, i, syllable)
+        reading = _in_context(text, starts[i], syllable)
         if reading != syllable.plain:
             readings[i] = reading
             if i and not syllable.starts_word:
                 readings[i - 1] = _before(syllables[i - 1], readings[i - 1], reading)
     for i, syllable in enumerate(syllables):
+        following = _tone(readings[i + 1]) if i + 1 < len(readings) else ""
         if syllable.character == "不" and readings[i][-1] != "5":
-            readings[i] = "bu2" if readings[i + 1 : i + 2] and _tone(readings[i + 1]) == "4" else "bu4"
+            readings[i] = "bu2" if following == "4" else "bu4"
         elif syllable.character == "一" and readings[i][-1] != "5":
-            readings[i] = _yi(text, i, syllable, readings)
+            readings[i] = _yi(text, starts[i], syllable, following)
     return readings
 
 
@@ -75,10 +78,9 @@ _NUMBERS = "零〇一二三四五六七八九十幺"
 _SERIES = re.compile("月(?!份?[亮光])|号|楼|班|年级|级|等|把手|号线|月份")
 
 
-def _yi(text: str, i: int, syllable: Syllable, readings: Sequence[str]) -> str:
-    """一: as a number and at the end of a word yi1, between equal verbs neutral, else by the tone behind it."""
-    before, after = text[i - 1 : i], text[i + 1 : i + 2]
-    following = _tone(readings[i + 1]) if after else ""
+def _yi(text: str, i: int, syllable: Syllable, following: str) -> str:
+    """一: as a number and at the end of a word yi1, between equal verbs neutral, else by the tone `following` it."""
+    before, after = text[max(0, i - 1) : i], text[i + 1 : i + 2]
     if not following or after in _NUMBERS or (before and before in _NUMBERS + "第初百万"):
         return "yi1"
     if (
