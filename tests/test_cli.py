@@ -157,6 +157,8 @@ def test_subtitles_are_spoken_in_their_time(folder, capsys):
     assert "out.wav: 2 cues, 6.00 s in " in capsys.readouterr().err
     assert main(["dub", "talk.srt", *VOICE, "--speaker", "Bo=you", *MACHINE, *QUICK, "--fit", "stretch"]) == 0
     assert "line 5: 4.00 s are" in capsys.readouterr().err
+    assert main(["dub", "talk.srt", *VOICE, "--speaker", "Bo=you", *MACHINE, *QUICK, "--fit", "stretch", "-q"]) == 0
+    assert capsys.readouterr().err == ""
     (folder / "talk.srt").write_text("1\n00:00:00,000 --> 00:00:09,000\nhello\n")
     assert main(["dub", "talk.srt", *VOICE, "--speaker", "Bo=you", *MACHINE, *QUICK]) == 0
     assert "no cue is Bo's; --speaker Bo=... is not used" in capsys.readouterr().err

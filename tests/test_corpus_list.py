@@ -54,6 +54,14 @@ def test_json_lines_and_tsv_say_the_same(folder):
     assert described(listed(folder, *table, name="list.tsv")) == expected
 
 
+def test_the_cuts_of_a_manifest_are_read_at_24_khz(folder):
+    soundfile.write(folder / "wide.wav", np.zeros(48000), 48000)
+    cut = lhotse.Recording.from_file(folder / "wide.wav").to_cut()
+    cut.supervisions = [lhotse.SupervisionSegment("s", cut.recording_id, 0, 1, text="x")]
+    ((_, found),) = listed(folder, json.dumps(cut.to_dict())).good
+    assert (found.sampling_rate, found.num_samples, load_audio(found).samples.shape) == (24000, 24000, (1, 24000))
+
+
 def test_two_files_are_two_channels(folder):
     ((_, cut),) = listed(folder, {"id": "d", "text": "x", "left": "left.wav", "right": "right.wav", "start": 0.5}).good
     samples = load_audio(cut).samples

@@ -117,3 +117,10 @@ def told(path: Path) -> bool:
                 named = (repr(cut.id), "/", "transformed", *(f"file {file}" for file in files))
                 assert any(name in str(error) for name in named), error
     return False
+
+
+def test_half_of_a_character_is_no_text_of_a_manifest(tmp_path):
+    line = {"id": "a", "start": 0, "duration": 1, "channel": 0, "supervisions": [], "type": "MonoCut", "custom": {}}
+    (tmp_path / "cuts.jsonl").write_text(json.dumps({**line, "custom": {"said": "\ud800"}}) + "\n")
+    with pytest.raises(ValueError, match="half of a surrogate pair"):
+        list(read_cuts(tmp_path / "cuts.jsonl"))

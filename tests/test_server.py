@@ -251,7 +251,9 @@ def test_everything_else_is_told_in_the_same_shape(http):
     ):
         answer = http.request(method, path, content=content, headers={"Content-Type": "application/json"})
         assert answer.status_code == status, (path, answer.text)
-        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+        error = answer.json()["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        assert error["type"] == {403: "permission_error", 404: "not_found_error"}.get(status, "invalid_request_error")
 
 
 def test_a_body_without_its_type_is_told_of_the_header(http):

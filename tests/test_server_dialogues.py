@@ -120,7 +120,12 @@ def test_what_a_dialogue_model_cannot_speak_is_named(speaker, turns, code):
     assert ask(speaker, "/v1/audio/dialogue", turns=turns).json()["error"]["code"] == code
 
 
-def test_one_voice_cannot_speak_a_text_by_a_dialogue_model(speaker):
+@pytest.mark.parametrize("transcript", ["a low tone", "[S1] a low tone", "[S2] a low tone"])
+def test_one_voice_cannot_speak_a_text_by_a_dialogue_model(speaker, monkeypatch, transcript):
+    async def voice(self, name):
+        return SimpleNamespace(text=transcript)
+
+    monkeypatch.setattr(type(speaker), "voice", voice)
     error = ask(speaker, "/v1/audio/speech", input="[S1] one. [S2] two.", voice="low").json()["error"]
     assert error["code"] == "one_speaker" and "/v1/audio/dialogue" in error["message"]
 

@@ -22,11 +22,11 @@ from zipvoice.config.server import ServerOptions
 from zipvoice.config.strict_json import DoubledKeyError, unique_keys
 from zipvoice.server import recordings, run, speech_routes, wyoming
 from zipvoice.server.admission import SchedulerLimits
-from zipvoice.server.answers import MAX_HEADER_BYTES, heard, shown_words, whole_answer
+from zipvoice.server.answers import MAX_HEADER_BYTES, as_events, heard, shown_words, whole_answer
 from zipvoice.server.app import build_app
 from zipvoice.server.connections import connection_class
 from zipvoice.server.counters import SchedulerMetrics
-from zipvoice.server.errors import ApiError, busy
+from zipvoice.server.errors import ApiError, busy, invalid
 from zipvoice.server.guard import Guard
 from zipvoice.server.metrics import exposition
 from zipvoice.server.recordings import of_data_url
@@ -36,7 +36,7 @@ from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.schemas import Dialogue, LiveSettings, Speech
 from zipvoice.server.speaker import Speaker
 from zipvoice.server.speech_job import Cancelled, DeadlineExceeded, SpeechRequest
-from zipvoice.server.text_feed import TextFeed
+from zipvoice.server.text_feed import CLAUSE_CHARACTERS, SENTENCE_CHARACTERS, TextFeed
 from zipvoice.server.voice_folders import folder_at
 from zipvoice.server.voice_store import CACHED_PROMPTS, VoiceStore, details_of
 
@@ -143,6 +143,22 @@ def test_a_field_that_is_null_is_as_one_that_is_left_out(schema, needed):
     for name in needed:
         with pytest.raises(ValidationError, match="Field required"):
             schema.model_validate({**needed, name: None})
+
+
+@pytest.mark.parametrize(
+    ("field", "other", "value"),
+    [
+        ("language", "lang_code", "en"),
+        ("num_steps", "num_step", 4),
+        ("guidance_scale", "guidance", 2.0),
+        ("timeout_seconds", "request_timeout_s", 5.0),
+        ("duration", "duration_seconds", 3.0),
+        ("voice", "speaker", "heart"),
+    ],
+)
+def test_a_field_has_the_names_of_other_servers_too(field, other, value):
+    for name in (field, other):
+        assert getattr(Speech.model_validate({"input": "one.", name: value}), field) == value
 
 
 @pytest.mark.parametrize(
@@ -312,6 +328,22 @@ def test_a_recording_may_have_the_size_that_is_permitted(size):
         of_data_url(url, 990)
     assert len(url) < Guard(None, ServerOptions(max_upload_bytes=1000), (), ()).max_body
     assert Guard(None, ServerOptions(max_upload_bytes=10**8), (), ()).max_body > 10**8 * 4 / 3
+
+
+def test_a_late_error_is_an_event_and_an_early_one_is_raised():
+    async def chunks(*whole):
+        for chunk in whole:
+            yield chunk
+        raise invalid("too much", "input")
+
+    async def told(*whole):
+        return [event.decode() async for event in as_events(chunks(*whole), "pcm", dict)]
+
+    first, last = asyncio.run(told(b"abc"))
+    assert first.startswith("event: speech.audio.delta") and base64.b64encode(b"abc").decode() in first
+    assert last.startswith("event: speech.audio.error") and "too much" in last
+    with pytest.raises(ApiError, match="too much"):
+        asyncio.run(told())
 
 
 def test_words_are_timed_from_the_beginning_of_the_sound():
@@ -569,6 +601,18 @@ def test_connections_beyond_the_limit_are_cut_off():
 
 def _endless(speaker):
     return SpeechRequest(TextFeed(), speaker.voices.get("low"))
+
+
+@pytest.mark.parametrize(
+    ("mark", "least"),
+    [(". ", SENTENCE_CHARACTERS), (", ", CLAUSE_CHARACTERS), ("。", SENTENCE_CHARACTERS), ("，", CLAUSE_CHARACTERS)],
+)
+def test_a_clause_is_spoken_by_itself_from_so_many_characters_on(mark, least):
+    for length, number in ((least - 1, 1), (least, 2)):
+        feed = TextFeed()
+        feed.write(f"{'a' * (length - 1)}{mark}And b.")
+        feed.end()
+        assert len(list(feed)) == number
 
 
 # ---------------------------------------------------------------- Wyoming

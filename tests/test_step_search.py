@@ -10,7 +10,7 @@ from tiny_models import make_model
 
 import zipvoice
 from zipvoice.cli import main
-from zipvoice.cli.steps import TEXTS
+from zipvoice.cli.steps import TEXTS, search_steps
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json
 from zipvoice.config.synthesis import SamplingConfig, SynthesisOptions
@@ -123,6 +123,17 @@ def test_what_cannot_be_is_refused_before_the_work(directory, monkeypatch, capsy
     monkeypatch.setattr(step_search, "Flow", None)
     assert main(["search-steps", str(directory), *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_the_search_computes_as_is_asked_for(directory, monkeypatch):
+    def load(*source, **given):
+        raise LookupError(source, given)
+
+    monkeypatch.setattr("zipvoice.synthesis.synthesizer.load", load)
+    with pytest.raises(LookupError) as loaded:
+        search_steps([str(directory), "--runtime", "onnx", "--device", "cpu"])
+    given = {"vocoder": "griffin-lim", "runtime": "onnx", "device": "cpu"}
+    assert loaded.value.args == ((str(directory),), given)
 
 
 def test_a_model_of_the_package_is_not_written(capsys):

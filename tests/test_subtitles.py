@@ -260,6 +260,10 @@ def rows_of(*rows):
         ([(0, 2000, "one"), (2000, 2050, "one")], ["one"]),  # shown while the lines roll up, or longer
         ([(0, 2000, "one"), (2000, 2060, "one")], ["one", "one"]),
         ([(0, 2000, "no"), (2000, 4000, "no\nnever"), (4000, 6000, "go")], ["no", "never", "go"]),  # one of two rolls
+        (  # one of three rolls, and one has times of its words
+            [(0, 2000, "no"), (2000, 4000, "no\nso<00:00:03.000><c> it</c>"), (4000, 6000, "go"), (6000, 8000, "on")],
+            ["no", "so it", "go", "on"],
+        ),
         ([(0, 2000, "a\nb\nc\nd"), (2000, 4000, "a\nb\nc\nd\ne")], ["a\nb\nc\nd", "e"]),  # four lines at most
         ([(0, 2000, "a\nb\nc\nd\ne"), (2000, 4000, "a\nb\nc\nd\ne\nf")], ["a\nb\nc\nd\ne", "a\nb\nc\nd\ne\nf"]),
     ],

@@ -74,6 +74,15 @@ def test_a_mistake_is_one_line_with_status_2(line, told, capsys):
     assert found.err == f"zipvoice {command}: {told} `zipvoice {command} --help` explains\n"
 
 
+@pytest.mark.parametrize(
+    "usage", ["dub SUBTITLES", "align AUDIO [TEXT]", "evaluate [LIST] FOLDERS ...", "tokenize TEXT", "batch LIST"]
+)
+def test_the_help_begins_with_what_a_line_has_by_their_names(usage, capsys):
+    with pytest.raises(SystemExit):
+        main([usage.split()[0], "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: zipvoice {usage} [options]\n")
+
+
 def test_a_signal_while_the_line_is_read_is_no_mistake(monkeypatch, capsys):
     monkeypatch.setattr("tyro.cli", lambda *_, **__: sys.exit(143))
     with pytest.raises(SystemExit) as end:
