@@ -133,6 +133,8 @@ def test_a_missing_engine_is_named_only_for_text_that_needs_it(monkeypatch):
         ("yes!no", "en-us", "yes! no"),
         ("20 ℃ heute", "de", "20 °C heute"),
         ("5 ㎏", "de", "5 kg"),
+        ("so B가 da", "de", "so B 가 da"),
+        ("Bअ", "fr", "B अ"),
         ("４５６ ﬃ ④ Ⅻ", "en-us", "456 ffi 4 12"),
         ("10：30", "en-us", "10:30"),
     ],

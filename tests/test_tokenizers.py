@@ -185,6 +185,8 @@ def test_a_line_break_in_chinese_is_a_space():
         ("libritts", "hello 世界", "first at character 6"),
         ("emilia", "Hello.[pause 1s]And ひ", "first at character 20: And >ひ<"),
         ("simple", "\udfff", "half a character"),
+        ("emilia", "an ㌀", "'㌀' .Square.*at character 3"),  # アパート, which it does not speak either
+        ("espeak", "an ㌀", "'㌀' .Square"),
     ],
 )
 def test_what_cannot_be_spoken_is_an_error_or_a_warning(kind, text, shown, caplog):

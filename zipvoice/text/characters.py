@@ -85,7 +85,7 @@ def only_speakable(
         skip_unknown: leave unspeakable characters out, with a warning, instead of raising UnspeakableError.
         has_sound: tells which characters must be speakable, by default letters and digits.
     """
-    bad = {c for c in set(text) if is_surrogate(c) or (has_sound(c) and not speakable(c))}
+    bad = {c for c in set(text) if is_surrogate(c) or (has_sound(c) and not speakable(c)) or _hides(c, speakable)}
     if not bad:
         return text
     message = _unspeakable_message(text, bad, speaker, where)
@@ -95,6 +95,12 @@ def only_speakable(
         raise UnspeakableError(message, remedy)
     logger.warning("%s; left out", message)
     return "".join(" " if c in bad else c for c in text)
+
+
+def _hides(character: str, speakable: Speakable) -> bool:
+    """True for a sign that is written for a word nobody can speak here: ㌀, which is アパート."""
+    word = "" if character.isascii() or character.isalnum() else unicodedata.normalize("NFKC", character)
+    return any(c.isalnum() and not speakable(c) for c in word)
 
 
 def excerpt(text: str, first: int, last: int, width: int = 20) -> str:

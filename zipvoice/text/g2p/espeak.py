@@ -42,7 +42,8 @@ def speak(text: str, language: str) -> list[str]:
     text = signs.with_names(text, language, phonemes, scripts(language) == ("LATIN",))
     known = "".join(c if c.isascii() else _sayable(c, language) for c in with_known_marks(text, language))
     known = _WORDLESS.sub(_without_mark, _FLAG_OF_TWO.sub(r" \g<0> ", known))
-    safe = _with_short_words(_with_loose_dots(_LONG_NUMBER.sub(_spelled, known)), language)
+    known = _LONG_NUMBER.sub(_spelled, _with_scripts_apart(known, language))
+    safe = _with_short_words(_with_loose_dots(known), language)
     calls = [call for sentence in sentences(safe) for call in _calls(sentence, language)]
     spoken = [_without_false_marks(phonemes(call, language), language) for call in calls]
     return [symbol for i, symbols in enumerate(spoken) for symbol in (*" "[: i and bool(symbols)], *symbols)]
@@ -310,6 +311,19 @@ _TIGHT_DOT = re.compile(r"(?<!\d)[.。](?=\S)|[.。](?=[^\s\d])")
 def _with_loose_dots(text: str) -> str:
     """A space after each full stop where there are a dozen with hardly a word between."""
     return _DENSE_DOTS.sub(lambda match: _TIGHT_DOT.sub(". ", match[0]), text)
+
+
+_CHANGE_OF_SCRIPT = re.compile(r"(?<=[A-Za-z])(?=[^\W\d_\u0000-\u036f])")
+
+
+def _with_scripts_apart(text: str, language: str) -> str:
+    """A space before a letter of another script in words that espeak-ng drops for it: B가."""
+    if text.isascii():
+        return text
+    return " ".join(
+        _CHANGE_OF_SCRIPT.sub(" ", word) if _CHANGE_OF_SCRIPT.search(word) and not phonemes(word, language) else word
+        for word in text.split(" ")
+    )
 
 
 def _with_short_words(text: str, language: str) -> str:
