@@ -4,6 +4,7 @@
 import copy
 import gzip
 import json
+import math
 import re
 from pathlib import Path
 from random import Random
@@ -13,6 +14,7 @@ import pytest
 from zipvoice.config.data import PrepareOptions
 
 lhotse = pytest.importorskip("lhotse")
+from zipvoice.data import schema  # noqa: E402
 from zipvoice.data.corpus_list import checked_cuts  # noqa: E402
 from zipvoice.data.cuts import load_audio, load_features, read_cuts  # noqa: E402
 from zipvoice.data.prepare import prepare  # noqa: E402
@@ -124,3 +126,18 @@ def test_half_of_a_character_is_no_text_of_a_manifest(tmp_path):
     (tmp_path / "cuts.jsonl").write_text(json.dumps({**line, "custom": {"said": "\ud800"}}) + "\n")
     with pytest.raises(ValueError, match="half of a surrogate pair"):
         list(read_cuts(tmp_path / "cuts.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "held", "not_held"),
+    [
+        (schema.TIME, (-1e7, 0, 0.5), (math.nan, math.inf, True, "1", None)),
+        (schema.START, (0, 1e-9), (-1e-9, math.inf)),
+        (schema.LENGTH, (1e-9, 1), (0, -1)),
+        (schema.COUNT, (1, 2**40), (0, 1.0, True, 2**40 + 1)),
+        (schema.CHANNEL, (0, 1000, [0, 1]), (-1, 1001, [0, 1001], "0")),
+        (schema.NAME, ("a",), ("", "a\0", 1)),
+    ],
+)
+def test_values_of_a_manifest_have_their_limits(kind, held, not_held):
+    assert all(map(kind.holds, held)) and not any(map(kind.holds, not_held))

@@ -85,6 +85,7 @@ def test_features_are_scaled_and_padded_with_the_logarithm_of_1e_10():
     torch.testing.assert_close(batch.features, expected[:, :, None].expand(2, 4, 3))
     assert batch.features.dtype == torch.float32
     assert batch.feature_lens.tolist() == [2, 4]
+    assert batch.seconds == [0.02, 0.04]
     assert batch.feature_lens.dtype == torch.int64
     assert (batch.tokens, batch.ids, batch.texts) == ([[1], [2, 3]], ["a", "b"], ["A", "B"])
 

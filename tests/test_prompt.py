@@ -241,6 +241,7 @@ def test_a_file_that_is_no_voice_is_named(synthesizer, tmp_path):
         (np.zeros(100, np.float32), 1.0),
         (np.zeros((3, 100)), 1.0),
         (np.full((3, 100), math.nan, np.float32), 1.0),
+        (np.float32([[0.0] * 99 + [math.inf]]), 1.0),
         (np.zeros((3, 100), np.float32), 0.0),
         (np.zeros((3, 100), np.float32), math.nan),
         (np.zeros((3, 100), np.float32), math.inf),

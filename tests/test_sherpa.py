@@ -129,10 +129,23 @@ def test_sherpa_reads_words_of_a_lexicon(package):
     assert len(spoken(speaker, texts, voice, [], text="25", num_steps=1)) > 8000
 
 
+def test_sherpa_is_told_of_a_lexicon_where_there_is_one(dialogue, tmp_path):
+    folder = tmp_path / "sherpa"
+    shutil.copytree(dialogue / "sherpa", folder)
+    texts = zipvoice.sherpa(folder)
+    files = {"encoder": "encoder.onnx", "decoder": "decoder.onnx", "vocoder": "vocoder.onnx", "tokens": "tokens.txt"}
+    numbers = {"feat_scale": 0.1, "t_shift": 0.5, "target_rms": 0.1, "guidance_scale": 1.5}
+    for lexicon in ({}, {"lexicon": "lexicon.txt"}):
+        for name in lexicon.values():
+            (folder / name).touch()
+        assert texts.settings == {option: str(folder / name) for option, name in {**files, **lexicon}.items()} | numbers
+
+
 def test_sherpa_speaks_a_dialogue_of_tokens(dialogue):
     texts = zipvoice.sherpa(dialogue / "sherpa")
     recording = sequence(tone(1.5), tone(1.5, 0.2, hertz=330))
     voice = texts.voice(recording, "[S1]I am one.[S2]I am two.")
+    assert texts.tokens("[pause 1s][S1]Hello.", voice) == texts.tokens("[S1]Hello.", voice)  # a pause has no tokens
     synthesizer = zipvoice.load(dialogue / "model", vocoder=dialogue / "vocos", runtime="torch", device="cpu")
     speaker = loaded(texts)
     for text, speed in (("[S1]Hello, you.[S2]Hi.", 1.0), ("[S1]Hello, you. He, Hi.", 0.7)):

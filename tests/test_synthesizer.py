@@ -449,3 +449,12 @@ def test_what_a_model_cannot_speak_is_left_out_when_asked_to(tmp_path, caplog):
         lenient.synthesize("say п now", voice, FAST).samples, strict.synthesize("say  now", voice, FAST).samples
     )
     assert "п" in caplog.text
+
+
+def test_a_model_and_its_vocoder_are_loaded_for_the_same_device(tmp_path, monkeypatch):
+    asked = []
+    vocoder = "zipvoice.synthesis.synthesizer.load_vocoder"
+    monkeypatch.setattr(vocoder, lambda *given, **more: asked.append((given, more)))
+    make_model(tmp_path)
+    zipvoice.load(tmp_path, vocoder="griffin-lim", runtime="torch", device="cpu")
+    assert asked == [(("griffin-lim", "torch"), {"device": "cpu"})]
