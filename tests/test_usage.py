@@ -75,7 +75,15 @@ def test_a_mistake_is_one_line_with_status_2(line, told, capsys):
 
 
 @pytest.mark.parametrize(
-    "usage", ["dub SUBTITLES", "align AUDIO [TEXT]", "evaluate [LIST] FOLDERS ...", "tokenize TEXT", "batch LIST"]
+    "usage",
+    [
+        "dub SUBTITLES",
+        "align AUDIO [TEXT]",
+        "evaluate [LIST] FOLDERS ...",
+        "tokenize TEXT",
+        "batch LIST",
+        "export MODEL",
+    ],
 )
 def test_the_help_begins_with_what_a_line_has_by_their_names(usage, capsys):
     with pytest.raises(SystemExit):
