@@ -196,6 +196,15 @@ def test_what_graphs_cannot_do_is_refused(folder):
             load_model(directory, "onnx", **change)
 
 
+def test_8_bits_are_asked_of_pytorch_where_graphs_have_none(folder, tmp_path):
+    shutil.copytree(folder / "graphs", tmp_path, dirs_exist_ok=True)
+    with pytest.raises(ValueError, match="are in float32, not in int8"):
+        load_model(read_directory(tmp_path), device="cpu", dtype="int8")
+    shutil.copy(folder / "model" / "model.safetensors", tmp_path)
+    computed_by = load_model(read_directory(tmp_path), device="cpu", dtype="int8").computed_by
+    assert (computed_by.runtime, computed_by.dtype) == ("torch", "int8")
+
+
 @pytest.mark.parametrize("folder", ["zipvoice"], indirect=True)
 def test_the_velocity_is_of_standard_operators_and_named_axes(folder):
     """What docs/runtimes.md tells those who make other engines of it."""

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from zipvoice.runtime.weightless import rounded
 
-LARGEST_CODE = 255
-"""Of frames, which have no sign."""
+LARGEST_FRAME_CODE = 255
+"""Frames have no sign."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def byte_product_by_frame(x: Tensor, weight: ByteWeight, bias: Tensor) -> Tensor
     Values in a few frames after a Swoosh are a hundred times those in most. What is multiplied are whole numbers, so
     that no frame has to be brought to one size before.
     """
-    step = x.amax(dim=-1, keepdim=True) * (1 / LARGEST_CODE)
+    step = x.amax(dim=-1, keepdim=True) * (1 / LARGEST_FRAME_CODE)
     largest = step.amax()  # one number for all: ONNX Runtime multiplies by it and the columns' scale in the product
     whole: Tensor = _IntegerProduct.apply(_Codes.apply(x, step.squeeze(1)), weight.codes)
     return whole.float() * (largest * weight.scale) * (step / largest) + bias
@@ -88,9 +88,9 @@ class _Rounded(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         least, most = x.amin().clamp(max=0.0), x.amax().clamp(min=0.0)
-        step = (most - least) / LARGEST_CODE
+        step = (most - least) / LARGEST_FRAME_CODE
         zero = (-least / step).round()
-        codes = ((x / step).round() + zero).clamp(0, LARGEST_CODE)
+        codes = ((x / step).round() + zero).clamp(0, LARGEST_FRAME_CODE)
         return codes.to(torch.uint8), step, zero.to(torch.uint8)
 
     @staticmethod
