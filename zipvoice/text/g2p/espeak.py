@@ -313,17 +313,13 @@ def _with_loose_dots(text: str) -> str:
     return _DENSE_DOTS.sub(lambda match: _TIGHT_DOT.sub(". ", match[0]), text)
 
 
-_CHANGE_OF_SCRIPT = re.compile(r"(?<=[A-Za-z])(?=[^\W\d_\u0000-\u036f])")
+_BEFORE_OTHER_SCRIPT = re.compile(r"(?<=[A-Za-z])([^\W\d_\u0000-\u03ff])")
 
 
 def _with_scripts_apart(text: str, language: str) -> str:
-    """A space before a letter of another script in words that espeak-ng drops for it: B가."""
-    if text.isascii():
-        return text
-    return " ".join(
-        _CHANGE_OF_SCRIPT.sub(" ", word) if _CHANGE_OF_SCRIPT.search(word) and not phonemes(word, language) else word
-        for word in text.split(" ")
-    )
+    """A space before a letter that another voice has to read: of B가 espeak-ng would drop both. Not in kΩ."""
+    own = scripts(language)
+    return _BEFORE_OTHER_SCRIPT.sub(lambda found: found[0] if script(found[0]) in own else f" {found[0]}", text)
 
 
 def _with_short_words(text: str, language: str) -> str:

@@ -137,7 +137,7 @@ def _number_words(quantity: ChineseQuantity, before: str, after: str) -> str:
         return digit_by_digit(digits)  # 11.11大促
     if digits == "2" and not quantity.sign and not _names_one_of_a_series(before):
         following = _in_characters(quantity.magnitude) or _name_behind(quantity, before, after) or after
-        return "两" if wants_liang(following) or following[0:1] in tuple("百千万亿") else "二"
+        return "两" if wants_liang(following) or following[:1] in tuple("百千万亿") else "二"
     if not quantity.is_bare:
         return number(digits)
     if context.is_telephone(digits, before, after) or context.is_line(digits, before, after):

@@ -67,7 +67,7 @@ def parse(text: str, start: int) -> tuple[Expression, int] | None:
     comparison = ""
     if found := _COMPARISON.match(text, position):
         comparison, position = _COMPARISONS[found[0].strip()], found.end()
-        if comparison == "about" and _ABOUT.search(text[max(0, start - 20) : start]):
+        if comparison == "about" and _ABOUT.search(text, max(0, start - 20), start):
             comparison = ""  # approx. ~5
     one = _quantity(text, position)
     if one is None:
