@@ -33,6 +33,22 @@ def server(tmp_path_factory) -> Iterator["object"]:
     running.end()
 
 
+@pytest.fixture(scope="module")
+def speaker(tmp_path_factory) -> Iterator["object"]:
+    """A small server of one voice that holds two requests at a time, without a process around it."""
+    import server_app
+
+    with server_app.small_speaker(tmp_path_factory.mktemp("speaker")) as speaker:
+        yield speaker
+
+
+@pytest.fixture(scope="module")
+def app(speaker) -> "object":
+    from zipvoice.server.app import build_app
+
+    return build_app(speaker)
+
+
 @pytest.fixture
 def no_ear(monkeypatch):
     """No recogniser is installed."""

@@ -196,6 +196,32 @@ def test_the_whole_text_behind_its_pieces_is_not_spoken_again(speaker):
     assert kinds(answers) == ["audio-start", "audio-chunk", "audio-stop", "synthesize-stopped"]
 
 
+def test_each_text_of_a_connection_may_be_as_long_as_one(speaker):
+    """Of ten characters: two of eight pass, in pieces, and one of eleven does not."""
+    speaker = replace(speaker, options=replace(speaker.options, max_characters=10))
+    told = []
+
+    async def drained():
+        pass
+
+    def write(data):
+        told.append(json.loads(data.partition(b"\n")[0])["type"])
+
+    async def talk():
+        writer = SimpleNamespace(get_extra_info=lambda name: ("me", 1), write=write, drain=drained)
+        client = wyoming._Client(speaker, writer)
+        for pieces in (["one ", "two."], ["six ", "two."], ["one ", "two ", "six."]):
+            await client.handle(wyoming.Event("synthesize-start", {"voice": {"name": "low"}}))
+            for text in pieces:
+                await client.handle(wyoming.Event("synthesize-chunk", {"text": text}))
+            await client.handle(wyoming.Event("synthesize-stop"))
+
+    asyncio.run(talk())
+    spoken, stopped = ["audio-start", "audio-chunk", "audio-stop"], "synthesize-stopped"
+    kinds = [kind for kind, before in zip(told, [None, *told], strict=False) if kind != before]
+    assert kinds == [*spoken, stopped, *spoken, stopped, "error", stopped]
+
+
 # ---------------------------------------------------------------- connections
 
 
