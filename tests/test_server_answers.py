@@ -11,12 +11,7 @@ from tiny_models import tone
 
 from zipvoice.audio.words import Word
 from zipvoice.server.answers import MAX_HEADER_BYTES, as_events, heard, shown_words, whole_answer
-from zipvoice.server.errors import ApiError, busy, invalid
-
-
-@pytest.mark.parametrize(("seconds", "told"), [(0.0, "1"), (0.4, "1"), (2.0, "2"), (2.1, "3")])
-def test_a_client_is_not_asked_to_come_back_too_early(seconds, told):
-    assert busy("later", seconds, "busy").headers == {"Retry-After": told}
+from zipvoice.server.errors import ApiError, invalid
 
 
 def test_a_late_error_is_an_event_and_an_early_one_is_raised():
