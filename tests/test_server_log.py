@@ -3,12 +3,17 @@
 
 import asyncio
 import logging
+from copy import deepcopy
 from dataclasses import replace
+from types import SimpleNamespace
 
+import pytest
 from server_app import QUICK, ask
 
+from zipvoice.config.server import ServerOptions
 from zipvoice.server.app import build_app
-from zipvoice.server.request_log import RequestLog
+from zipvoice.server.guard import Guard
+from zipvoice.server.request_log import RequestLog, request_id
 
 
 def test_a_request_has_the_name_its_client_gave_it(app):
@@ -72,3 +77,71 @@ def test_an_answer_that_was_not_sent_whole_is_logged_so(caplog):
     with caplog.at_level(logging.INFO, "zipvoice.server"):
         asyncio.run(RequestLog(app, True)(scope, None, send))
     assert "GET '/\\n' 200, 3 bytes in " in caplog.text and caplog.text.rstrip().endswith("s, cut off")
+
+
+@pytest.mark.parametrize(
+    ("scope", "messages", "line"),
+    [
+        (
+            {"type": "websocket", "path": "/" + "x" * 300},
+            [{"type": "websocket.accept"}, {"type": "websocket.send", "bytes": b"abcd"}, {"type": "websocket.close"}],
+            "me WS '/" + "x" * 199 + "' 101, 4 bytes in 2.50 s",
+        ),
+        (
+            {"type": "websocket", "path": "/"},
+            [{"type": "websocket.accept"}, {"type": "websocket.send", "text": "abcd"}],
+            "me WS '/' 101, 0 bytes in 2.50 s, cut off",
+        ),
+        (
+            {"type": "websocket", "path": "/"},
+            [
+                {"type": "websocket.http.response.start", "status": 403},
+                {"type": "websocket.http.response.body", "body": b"no"},
+            ],
+            "me WS '/' 403, 2 bytes in 2.50 s",
+        ),
+        (
+            {"type": "http", "path": "/", "method": "GET"},
+            [
+                {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]},
+                {"type": "http.response.body", "body": b"abc", "more_body": True},
+                {"type": "http.response.body"},
+            ],
+            "me GET '/' 200, 3 bytes in 2.50 s",
+        ),
+        ({"type": "http", "path": "/", "method": "GET"}, [], "me GET '/' 101, 0 bytes in 2.50 s, cut off"),
+    ],
+)
+@pytest.mark.parametrize("tells", [True, False])
+def test_every_answer_has_a_line(monkeypatch, caplog, scope, messages, line, tells):
+    now, sent = [10.0], []
+    monkeypatch.setattr("zipvoice.server.request_log.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    async def app(scope, receive, send):
+        assert request_id.get() == "me"
+        for message in messages:
+            await send(message)
+        now[0] = 12.5
+
+    async def send(message):
+        sent.append(message)
+
+    messages = deepcopy(messages)
+    with caplog.at_level(logging.INFO, "zipvoice.server"):
+        scope = {**scope, "headers": [(b"x-request-id", b"me")]}
+        asyncio.run(RequestLog(app, True, tells)(scope, None, send))
+    assert caplog.messages == [line] and len(sent) == len(messages)
+    named = [(b"x-request-id", b"me") in message.get("headers", []) for message in sent]
+    assert named == [tells and position == 0 for position in range(len(sent))]
+
+
+def test_the_life_of_a_server_is_no_request(caplog):
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append((scope, receive, send))
+
+    with caplog.at_level(logging.INFO, "zipvoice.server"):
+        for wrapped in (RequestLog(app, True), Guard(app, ServerOptions(), ("k",), ())):
+            asyncio.run(wrapped({"type": "lifespan"}, 1, 2))
+    assert seen == [({"type": "lifespan"}, 1, 2)] * 2 and caplog.messages == []
