@@ -167,6 +167,7 @@ class LiveSession:
         if self.sending is not None:
             self.sending.cancel()
             await asyncio.gather(self.sending, return_exceptions=True)
+            self.sending = None  # `finish` would be cancelled with it
 
     async def finish(self) -> None:
         """Speak what has come to its end."""
