@@ -24,9 +24,7 @@ def parsed(text: str | bytes) -> Any:
 
 class _JsonRequest(Request):
     async def json(self) -> Any:
-        if not hasattr(self, "_json"):
-            self._json = parsed(await self.body())
-        return self._json
+        return parsed(await self.body())
 
 
 class JsonRoute(APIRoute):
