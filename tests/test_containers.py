@@ -10,7 +10,7 @@ import pytest
 from tiny_models import tone
 
 from zipvoice.audio.files import Audio, decode
-from zipvoice.server.containers import FORMATS, container, whole_file
+from zipvoice.server.containers import FORMATS, container, media_type, whole_file
 
 LATENCY = {"mp3": 0.15, "opus": 0.2, "aac": 0.15, "flac": 0.35, "wav": 0.0}
 """Seconds of sound that an encoder and its container hold back."""
@@ -86,3 +86,44 @@ def test_each_channel_has_its_bits(name, bits):
 def test_sound_beyond_full_scale_is_clipped():
     loud = Audio(np.full((1, 2400), 3, np.float32), 24000)
     assert set(whole_file("pcm", loud)) == {0xFF, 0x7F}
+
+
+def test_a_format_has_a_media_type():
+    types = {"mp3": "audio/mpeg", "opus": "audio/opus", "aac": "audio/aac", "flac": "audio/flac", "wav": "audio/wav"}
+    assert {name: media_type(name) for name in FORMATS} == {**types, "pcm": "audio/pcm"}
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "pcm"])
+def test_a_file_has_the_rate_and_the_channels_of_its_sound(name, channels):
+    rate = 24000 if name == "opus" else 16000
+    with av.open(io.BytesIO(whole_file(name, tone(0.5, rate=rate, channels=channels)))) as file:
+        (stream,) = file.streams
+        assert (stream.codec_context.layout.nb_channels, stream.rate) == (channels, 48000 if name == "opus" else rate)
+
+
+def test_streams_have_no_head_that_would_be_written_at_the_end():
+    assert not any(mark in whole_file("mp3", tone(0.5))[:600] for mark in (b"Xing", b"Info", b"ID3"))
+
+
+def test_opus_comes_in_pages_of_a_tenth_of_a_second():
+    pages = whole_file("opus", tone(2.0)).count(b"OggS")
+    assert 20 <= pages <= 24  # two of them are heads
+
+
+def test_a_header_comes_with_the_first_samples_or_alone():
+    file = container("wav", 24000, 1)
+    assert file.end()[:4] == b"RIFF"
+    first, second = file.add(tone(0.1)), file.add(tone(0.1))
+    assert first[:4] == b"RIFF" and len(first) == 44 + len(second) and file.end() == b""
+    assert container("pcm", 24000, 1).end() == b""
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_is_closed_more_than_once_and_before_its_end(name):
+    for last in (None, "end"):
+        file = container(name, 24000, 1)
+        file.add(tone(0.1))
+        if last:
+            file.end()
+        file.close()

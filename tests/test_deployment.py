@@ -7,6 +7,7 @@ And what Ray is asked for; tests/test_ray.py has it run.
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from importlib.metadata import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ import yaml
 
 from zipvoice.cli.parsing import parse
 from zipvoice.cli.serve import Serve
-from zipvoice.server.ray_app import RaySettings, build, limits
+from zipvoice.server.ray_app import RaySettings, application, build, limits
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -100,3 +101,56 @@ def test_a_replica_computes_on_its_own_processors():
     for num_cpus, at_once, evaluators in ((3, 8, 3), (3, 2, 2), (0.5, 8, 1)):
         made = limits(RaySettings(num_cpus=num_cpus, queue_seconds=7.0), at_once)
         assert (made.num_evaluators, made.queue_seconds, made.burst_seconds) == (evaluators, 7.0, 0)
+
+
+def test_a_setting_has_a_default_and_a_kind(monkeypatch):
+    assert asdict(RaySettings()) == {
+        "model": "zipvoice_small_distill",
+        "runtime": "auto",
+        "device": None,
+        "voices": None,
+        "api_key_file": None,
+        "queue_seconds": 30.0,
+        "min_replicas": 1,
+        "max_replicas": 8,
+        "requests_per_replica": 4.0,
+        "upscale_seconds": 10.0,
+        "downscale_seconds": 300.0,
+        "num_cpus": 1,
+        "num_gpus": 0,
+    }
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(serve=None))
+    for name, text, message in (
+        ("min_replicas", "two", "min_replicas must be a number, not 'two'"),
+        ("num_cpus", "1 core", "num_cpus must be a number, not '1 core'"),
+        ("replicas", "2", "replicas"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build({name: text})
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r'pip install "ray\[serve\]"'):
+        build({})
+
+
+@pytest.mark.parametrize("with_keys", [True, False])
+def test_a_replica_is_a_whole_server(monkeypatch, tmp_path, with_keys):
+    made = {}
+
+    def keep(name, result):
+        return lambda *given, **known: made.update({name: (given, known)}) or result
+
+    loaded = SimpleNamespace(model=SimpleNamespace(evaluations_at_once=8))
+    for where, result in (("synthesis.synthesizer.load", loaded), ("server.scheduler.Scheduler", "scheduler")):
+        monkeypatch.setattr(f"zipvoice.{where}", keep(where.rpartition(".")[2], result))
+    monkeypatch.setattr("zipvoice.server.app.build_app", keep("build_app", "app"))
+    (tmp_path / "keys").write_text("one\ntwo\n")
+    given = {"api_key_file": str(tmp_path / "keys")} if with_keys else {}
+    settings = RaySettings("models/mine", "onnx", "cpu", str(tmp_path / "voices"), num_cpus=3, **given)
+    assert application(settings) == "app"
+    assert made["load"] == (("models/mine",), {"runtime": "onnx", "device": "cpu"})
+    assert made["Scheduler"] == ((loaded, limits(settings, 8)), {})
+    (speaker, keys), known = made["build_app"]
+    assert (keys, known) == (("one", "two") if with_keys else (), {"tells_ids": False})
+    assert (speaker.synthesizer, speaker.scheduler, speaker.model) == (loaded, "scheduler", "mine")
+    assert speaker.voices.folder.path == tmp_path / "voices"
+    assert (speaker.options.host, speaker.options.allow_anyone) == ("0.0.0.0", not with_keys)

@@ -87,6 +87,7 @@ def test_a_server_gives_back_at_rest_and_once_for_what_was_done(monkeypatch):
     looks, now, given = [(0, True), (1, False), (2, True), (2, True), (3, True)], [0, True], []
 
     async def sleep(seconds):
+        assert seconds == 0.5
         now[:] = looks.pop(0)
 
     monkeypatch.setattr(memory.asyncio, "sleep", sleep)
@@ -94,3 +95,15 @@ def test_a_server_gives_back_at_rest_and_once_for_what_was_done(monkeypatch):
     with pytest.raises(IndexError):  # there is nothing more to see
         asyncio.run(memory.give_back_at_rest(lambda: now[0], lambda: now[1]))
     assert given == [2, 3]
+
+
+def test_a_server_shares_two_heaps_and_keeps_what_is_there(monkeypatch):
+    done = []
+    monkeypatch.setattr(memory.heap, "share_heaps", lambda number: done.append(number))
+    monkeypatch.setattr(memory.heap, "give_back", lambda: done.append("given back"))
+    monkeypatch.setattr(memory.gc, "collect", lambda: done.append("collected"))
+    monkeypatch.setattr(memory.gc, "freeze", lambda: done.append("frozen"))
+    memory.bound_heaps()
+    memory.keep()
+    memory.give_back()
+    assert done == [2, "collected", "frozen", "collected", "given back"]

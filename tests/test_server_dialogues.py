@@ -87,6 +87,68 @@ def test_the_next_turn_is_made_while_one_is_heard():
     ]
 
 
+@pytest.mark.parametrize(("asked", "pause"), [(None, 0.3), (0.0, 0.0), (0.25, 0.25)])
+def test_there_is_silence_between_turns_and_not_behind_the_last(asked, pause):
+    async def spoken():
+        yield tone(0.5, rate=16000, channels=2)
+
+    async def heard():
+        body = Dialogue(turns=[{"text": text} for text in "ab"], pause_between_turns=asked)
+        speaker = SimpleNamespace(submit=submit, submit_later=submit_later)
+        return [part async for part in dialogues.one_by_one(body, ["A", "B"], speaker, "key", [])]
+
+    def submit(*given):
+        calls.append(("submit", *given[:2], given[3]))
+        return spoken()
+
+    async def submit_later(*given):
+        calls.append(("later", *given[:2], given[3]))
+        return spoken()
+
+    calls = []
+    first, silence, second = asyncio.run(heard())
+    assert calls == [("submit", "a", "A", "key"), ("later", "b", "B", "key")]
+    assert silence.samples.shape == (2, round(16000 * pause)) and silence.sampling_rate == 16000
+    assert not silence.samples.any() and first.num_samples == second.num_samples == 8000
+
+
+@pytest.mark.parametrize(
+    ("turns", "voices", "text"),
+    [
+        ("a", ("A", "A"), "[S1] one"),
+        ("ab", ("A", "B"), "[S1] one [S2] two"),
+        ("baab", ("B", "A"), "[S1] one [S2] two [S2] three [S1] four"),
+        ("abc", None, "this model speaks dialogues of two voices, not of 3"),
+    ],
+)
+def test_a_dialogue_is_one_text_of_one_or_two_voices(turns, voices, text):
+    words = ("one", "two", "three", "four")
+    body = Dialogue(turns=[{"voice": name, "text": word} for name, word in zip(turns, words, strict=False)])
+    synthesizer = SimpleNamespace(dialog_of=lambda *given: given)
+    speaker = SimpleNamespace(synthesizer=synthesizer, submit=lambda *given: given)
+    by_turn = [turn.upper() for turn in turns]
+    if voices:
+        assert dialogues.in_one(body, by_turn, speaker, "key") == (text, voices, body, "key")
+    else:
+        with pytest.raises(ApiError, match=text) as refused:
+            dialogues.in_one(body, by_turn, speaker, "key")
+        assert (refused.value.code, refused.value.param) == ("too_many_voices", "turns")
+
+
+def test_voices_that_make_no_dialogue_are_told():
+    def dialog_of(*voices):
+        raise ValueError("they are of two rates")
+
+    body = Dialogue(turns=[{"text": "one."}, {"text": "two [S1]."}])
+    speaker = SimpleNamespace(synthesizer=SimpleNamespace(dialog_of=dialog_of))
+    with pytest.raises(ApiError) as tagged:
+        dialogues.in_one(body, ["A", "A"], speaker, "")
+    with pytest.raises(ApiError, match="they are of two rates") as unusable:
+        dialogues.in_one(Dialogue(turns=[{"text": "one."}]), ["A"], speaker, "")
+    found = [(error.value.code, error.value.param) for error in (tagged, unusable)]
+    assert found == [("invalid_value", "turns.1.text"), ("unusable_voice", "turns")]
+
+
 def test_a_dialogue_model_speaks_all_turns_as_one(speaker):
     answer = ask(speaker, "/v1/audio/dialogue", turns=TURNS)
     assert answer.status_code == 200, answer.text
@@ -234,6 +296,7 @@ def test_a_storage_that_fails_is_told_in_a_line_without_its_place(caplog, error)
     with pytest.raises(ApiError) as caught:
         asyncio.run(storage.Storage().read(fail))
     assert (caught.value.status_code, caught.value.code) == (503, "storage_unavailable")
+    assert storage._silent().headers == {"Retry-After": "10"}
     assert "/voices" not in caught.value.message and "Traceback" not in caplog.text
 
 

@@ -4,6 +4,7 @@
 import asyncio
 import gc
 import itertools
+import math
 import socket
 import weakref
 from types import SimpleNamespace
@@ -74,6 +75,33 @@ def test_draining_takes_no_longer_in_two_parts_than_in_one(monkeypatch):
     monkeypatch.setattr("zipvoice.server.run.time", SimpleNamespace(monotonic=lambda: next(clock)))
     asyncio.run(uvicorn_without_sockets(server).shutdown())
     assert server.config.timeout_graceful_shutdown == 1 and server.drain_seconds_left == 0
+
+
+@pytest.mark.parametrize(
+    ("rests_at", "is_forced", "waits", "patience"),
+    [(0, False, 0, 30), (3, False, 3, 29), (99, True, 0, 30), (99, False, 60, 1)],
+)
+def test_a_server_speaks_to_its_end_before_it_ends_connections(monkeypatch, rests_at, is_forced, waits, patience):
+    """Here a wait takes half a second, and thirty are left for all."""
+    now, slept, closed, sleep = [100.0], [], [], asyncio.sleep
+
+    async def asleep(seconds):
+        slept.append(seconds)
+        now[0] += 0.5
+        await sleep(0)
+
+    drained = SimpleNamespace(drain=lambda seconds: seconds == 0 and len(slept) >= rests_at)
+    speaker = SimpleNamespace(scheduler=drained, options=ServerOptions(drain_seconds=30.0))
+    server = uvicorn_without_sockets(_Server(uvicorn.Config("none"), speaker, set()))
+    server.servers = [SimpleNamespace(close=lambda: closed.append(len(slept)), wait_closed=lambda: sleep(0))]
+    server.force_exit = is_forced
+    monkeypatch.setattr("zipvoice.server.run.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("zipvoice.server.run.asyncio", SimpleNamespace(sleep=asleep))
+    assert server.drain_seconds_left == math.inf
+    asyncio.run(server.shutdown())
+    assert slept == [0.05] * waits and closed[0] == 0  # nobody is let in meanwhile
+    assert server.config.timeout_graceful_shutdown == patience
+    assert server.drain_seconds_left == 30 - waits / 2
 
 
 def uvicorn_without_sockets(server):
