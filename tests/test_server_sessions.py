@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from starlette.websockets import WebSocketDisconnect
+from tiny_models import tone
 
 from zipvoice.audio.files import pcm16
 from zipvoice.config.server import ServerOptions
@@ -206,3 +207,70 @@ def test_a_client_that_leaves_ends_its_session(speaker):
     session = LiveSession(SimpleNamespace(receive=receive), speaker, "")
     with pytest.raises(WebSocketDisconnect):
         asyncio.run(session.handle_next())
+
+
+def test_a_text_that_cannot_be_spoken_is_told_of_and_the_next_one_is_spoken(speaker):
+    sent = talk(speaker, PCM, text("ü"), DONE, text("one."), DONE, CLOSE)
+    done, end, start, *_ = sent
+    where = {"utterance_index": 0, "sentence_index": 0}
+    error = done.pop("error")
+    assert done == {"type": "audio.done", **where, "total_bytes": 0}
+    assert (error["code"], error["param"]) == ("invalid_text", "input")
+    assert (end["type"], start["type"], start["utterance_index"]) == ("session.done", "audio.start", 1)
+
+
+@pytest.mark.parametrize("stream_audio", [True, False])
+def test_what_was_made_before_an_error_is_sent(speaker, monkeypatch, stream_audio):
+    """As it came, or not at all where it was to come as a whole."""
+
+    class Job:
+        def __init__(self):
+            self.parts = [tone(0.25), tone(0.25), ValueError("no words")]
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            part = self.parts.pop(0)
+            if isinstance(part, Exception):
+                raise part
+            return part
+
+        def cancel(self):
+            pass
+
+    monkeypatch.setattr(Speaker, "submit", lambda *_: Job())
+    start, *sound, done, _ = talk(speaker, {**PCM, "stream_audio": stream_audio}, text("one."), CLOSE)
+    assert start["type"] == "audio.start" and [len(data) for data in sound] == [12000] * (2 if stream_audio else 0)
+    assert (done["total_bytes"], done["error"]["code"]) == (24000 if stream_audio else 0, "invalid_text")
+
+
+@pytest.mark.parametrize(
+    ("offered", "named"),
+    [
+        ([], None),
+        (["zipvoice"], "zipvoice"),
+        (["openai-insecure-api-key.k", "a", "b"], "a"),
+        (["openai-insecure-api-key.k"], None),
+    ],
+)
+@pytest.mark.parametrize("last", [CLOSE, None])
+def test_a_session_is_known_as_long_as_it_is_there(speaker, offered, named, last):
+    """Closed by its client, or left."""
+    done, live = [], set()
+    messages = [{"type": "websocket.receive", "text": json.dumps(last)}] if last else [{"type": "websocket.disconnect"}]
+
+    async def accept(subprotocol):
+        done.append(subprotocol)
+
+    async def receive():
+        done.append(len(live))
+        return messages.pop(0)
+
+    async def close():
+        done.append("closed")
+
+    app = SimpleNamespace(state=SimpleNamespace(speaker=speaker, live=live))
+    scope = {"subprotocols": offered, "state": {"key": "k"}}
+    asyncio.run(live_routes.stream(SimpleNamespace(app=app, scope=scope, accept=accept, receive=receive, close=close)))
+    assert done == [named, 1, *(["closed"] if last else [])] and live == set()

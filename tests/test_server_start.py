@@ -14,7 +14,16 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from zipvoice.config.server import ServerOptions
-from zipvoice.server import run
+from zipvoice.server import (
+    answers,
+    guard,
+    recordings,
+    run,
+    scheduler,
+    speech_routes,
+    storage,
+    voice_store,
+)
 from zipvoice.server.admission import SchedulerLimits
 from zipvoice.server.connections import Connection, connection_class, end_stuck_ones
 from zipvoice.server.guard import LINGER_SECONDS
@@ -32,6 +41,32 @@ def test_ports_and_limits_that_cannot_be_are_named():
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             kind(**wrong)
+
+
+BOUNDS = [
+    (answers, "MAX_HEADER_BYTES", 4096),
+    (guard, "BODY_OVERHEAD", 65_536),
+    (guard, "LINGER_SECONDS", 2.0),
+    (guard, "LINGER_BYTES", 268_435_456),
+    (recordings, "AT_A_TIME", 2),
+    (recordings, "MOST_WAITING", 32),
+    (run, "MAX_MESSAGE_BYTES", 1_048_576),
+    (run, "NUM_WORKERS", 6),
+    (scheduler, "NUM_PLANNERS", 2),
+    (speech_routes, "MAX_BATCH_BYTES", 134_217_728),
+    (storage, "NUM_THREADS", 4),
+    (storage, "MOST_WAITING", 64),
+    (storage, "LONGEST_SECONDS", 10.0),
+    (voice_store, "HEAD_BYTES", 16_384),
+    (voice_store, "MOST_HEAD_BYTES", 16_777_216),
+    (voice_store, "CACHED_PROMPTS", 64),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "value"), BOUNDS, ids=lambda value: getattr(value, "__name__", None))
+def test_what_strangers_may_take_is_bounded(module, name, value):
+    """A bound is changed here as well, by somebody who has thought of what it protects."""
+    assert getattr(module, name) == value
 
 
 def test_an_address_that_is_taken_or_not_there_is_told_with_what_helps():
