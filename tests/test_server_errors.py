@@ -178,3 +178,16 @@ def test_pages_of_other_origins_may_do_and_read_what_they_need(speaker):
 def test_the_description_of_the_routes_names_the_package(app):
     info = ask(app, "GET", "/openapi.json").json()["info"]
     assert info == {"title": "ZipVoice", "version": zipvoice.__version__}
+
+
+def test_the_description_tells_what_speech_is_answered_with(app):
+    paths, audio, events = ask(app, "GET", "/openapi.json").json()["paths"], {"audio/mpeg"}, {"text/event-stream"}
+    for path, method, kinds in (
+        ("/v1/audio/speech", "post", audio | events),
+        ("/v1/audio/dialogue", "post", audio | events),
+        ("/v1/audio/voices/{name}/preview", "get", audio),
+        ("/v1/audio/speech/batch", "post", {"application/json"}),
+        ("/metrics", "get", None),
+    ):
+        answer = paths[path][method]["responses"]["200"]
+        assert set(answer.get("content", ())) == (kinds or set())

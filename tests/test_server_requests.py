@@ -55,6 +55,7 @@ def test_a_field_has_the_names_of_other_servers_too(field, other, value):
     [
         ('{"input": "one.", "input": "two."}', "input"),
         ('{"input": "one.", "speed": 1, "voice": {"id": "low", "id": "low"}}', "id"),
+        (f'{{"{"x" * 100}": 1, "{"x" * 100}": 2}}', "x" * 80),
     ],
 )
 def test_a_field_that_is_there_twice_is_a_mistake(app, body, field):

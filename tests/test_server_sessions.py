@@ -186,7 +186,7 @@ def test_a_text_that_has_begun_goes_on_in_time_or_is_given_up(speaker, monkeypat
 
     async def wait_for(coming, limit):
         limits.append(limit)
-        if limit == 3.0:
+        if limits.count(3.0) == 1 and limit == 3.0:
             coming.close()
             raise asyncio.TimeoutError
         return await coming

@@ -61,6 +61,8 @@ def test_a_voice_that_is_kept_is_told_and_listed(keeper):
         "voices": [{"id": name, "name": name, "uploaded": name == "me"} for name in names],
         "uploaded_voices": [known],
     }
+    keeper.voices.get("me").save(keeper.voices.folder.path / "own.safetensors")  # as `zipvoice voice` does
+    assert ask(app, "GET", ROUTE).json()["uploaded_voices"] == [known, {"id": "own", "name": "own"}]
     assert ask(app, "DELETE", f"{ROUTE}/me").json() == {"success": True, "message": "the voice 'me' is deleted"}
     for name, status, code in (("me", 404, "voice_not_found"), (builtin.VOICE, 403, "voice_is_fixed")):
         answer = ask(app, "DELETE", f"{ROUTE}/{name}")
