@@ -20,6 +20,7 @@ from zipvoice.config.strict_json import to_dict
 from zipvoice.server import dialogues, storage, voice_store
 from zipvoice.server.app import build_app
 from zipvoice.server.errors import ApiError
+from zipvoice.server.request_log import request_id
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.schemas import Dialogue
 from zipvoice.server.speaker import Speaker
@@ -298,6 +299,15 @@ def test_a_storage_that_fails_is_told_in_a_line_without_its_place(caplog, error)
     assert (caught.value.status_code, caught.value.code) == (503, "storage_unavailable")
     assert storage._silent().headers == {"Retry-After": "10"}
     assert "/voices" not in caught.value.message and "Traceback" not in caplog.text
+
+
+def test_a_call_of_a_storage_belongs_to_the_request_that_makes_it():
+    async def asked():
+        request_id.set("mine")
+        calls = storage.Storage()
+        return await calls.read(request_id.get), await calls.write(lambda *given: (request_id.get(), *given), 1, 2)
+
+    assert asyncio.run(asked()) == ("mine", ("mine", 1, 2))
 
 
 def test_voices_are_written_one_at_a_time():
