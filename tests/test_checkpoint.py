@@ -54,6 +54,8 @@ def test_a_run_goes_on_from_its_newest_checkpoint_by_name_and_from_no_older_one(
     assert checkpoint.to_resume(tmp_path / "new", "never") is None
     with pytest.raises(ValueError, match=r"holds checkpoints up to step 4; choose another exp_dir, or continue"):
         checkpoint.to_resume(tmp_path, "never")
+    with pytest.raises(ValueError, match=r"is a folder; name a checkpoint in it, such as .*checkpoint-4\.pt"):
+        checkpoint.to_resume(tmp_path / "new", str(tmp_path))
 
 
 def test_checkpoints_off_the_beat_are_kept_as_long_as_they_are_the_newest(tmp_path):

@@ -18,6 +18,7 @@ from zipvoice.config.text import TokenizerConfig
 from zipvoice.config.training import LoopConfig, LoraConfig, ObjectiveConfig, OptimizerConfig, RunConfig
 from zipvoice.config.vocoder import DiscriminatorConfig, VocoderRunConfig, VocosConfig
 from zipvoice.server.admission import SchedulerLimits
+from zipvoice.text.token_table import TokenTable
 
 RELEASED = {
     "model": {
@@ -128,6 +129,13 @@ def test_json_round_trip(tmp_path):
     )
     write_json(value, tmp_path / "deep" / "model.json")
     assert read_json(ModelFile, tmp_path / "deep" / "model.json") == value
+
+
+def test_the_mark_that_editors_on_windows_put_first_is_no_part_of_a_file(tmp_path):
+    (tmp_path / "run.json").write_bytes(b'\xef\xbb\xbf{"seed": 7}')
+    assert read_json(RunConfig, tmp_path / "run.json").seed == 7
+    (tmp_path / "tokens.txt").write_bytes(b"\xef\xbb\xbf_\t0\na\t1\n")
+    assert TokenTable.read(tmp_path / "tokens.txt") == TokenTable(("_", "a"))
 
 
 def test_optional_fields_that_are_unset_are_not_written():

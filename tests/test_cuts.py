@@ -16,9 +16,10 @@ from zipvoice.config.text import TokenizerConfig
 pytest.importorskip("lhotse")
 from zipvoice.data import manifest
 from zipvoice.data.corpus_list import checked_cuts, listed
-from zipvoice.data.cuts import load_audio, recorded_audio, recording, two_channels
+from zipvoice.data.cuts import extract_features, load_audio, make_cut, recorded_audio, recording, two_channels
 from zipvoice.data.mux import TokenizedCuts
 from zipvoice.data.schema import shown
+from zipvoice.data.segments import whole
 from zipvoice.data.validation.checks import run_checks
 from zipvoice.data.validation.stats import measure_corpus
 from zipvoice.text.token_table import TokenTable
@@ -134,6 +135,16 @@ def test_a_supervision_without_sound_or_text_is_a_fault(folder, change, message)
     line["supervisions"][0] |= change
     write_manifest([line])
     assert [fault.partition(": ")[2] for fault in checked_cuts("cuts.jsonl").faults] == [message]
+
+
+def test_channels_that_cancel_each_other_out_are_heard(folder):
+    """Microphones wired in opposite phase: their average is silence."""
+    tone = (0.3 * np.sin(np.arange(24000) / 7)).astype(np.float32)
+    soundfile.write("mono.wav", tone, 24000, subtype="FLOAT")
+    soundfile.write("opposite.wav", np.stack([tone, -tone], axis=1), 24000, subtype="FLOAT")
+    mono, opposite = (make_cut("a", "well", recording(folder / name)) for name in ("mono.wav", "opposite.wav"))
+    assert np.array_equal(extract_features(opposite, stereo=False), extract_features(mono, stereo=False))
+    assert np.array_equal(whole(opposite), tone)
 
 
 def test_two_speakers_have_a_channel_each_of_one_length(folder):

@@ -178,10 +178,19 @@ def test_the_limits_of_durations_are_permitted(larger):
 def test_nothing_left_is_an_error(manifest):
     with pytest.raises(ValueError, match=r"no usable utterance in .*; left out: 6 shorter than 10 s"):
         training(settings(manifest, min_len=10))
-    with pytest.raises(ValueError, match="name no manifest"):
+    with pytest.raises(ValueError, match=r"data\.train names no manifest"):
         training(settings())
     with pytest.raises(ValueError, match=r"there is no manifest nowhere.jsonl.gz"):
         training(settings("nowhere.jsonl.gz"))
+
+
+def test_utterances_that_are_longer_than_a_batch_are_told(manifest, caplog):
+    seconds = sorted(cut.duration for cut in read_cuts(manifest))
+    training(settings(manifest, max_duration=seconds[-1]))
+    assert "longer than data.max_duration" not in caplog.text
+    batches = one_epoch(training(settings(manifest, max_duration=seconds[-1] - 0.01)))
+    assert "1 of the utterances in" in caplog.text and "are longer than data.max_duration" in caplog.text
+    assert sum(len(batch.ids) for batch in batches) == len(seconds)
 
 
 def test_a_list_in_place_of_a_manifest_is_told_so(tmp_path):

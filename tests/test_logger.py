@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from reference_models import reference
@@ -14,7 +16,7 @@ from zipvoice.data.collate import Batch
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.solver import euler, time_grid
 from zipvoice.training.objectives import condition
-from zipvoice.training.observation.logger import PROMPT_FRACTION, MetricLogger, Samples, truncate
+from zipvoice.training.observation.logger import PROMPT_FRACTION, MetricLogger, Samples, log_to, truncate
 
 FEW_STEPS = SamplingConfig(2, 1.0)
 
@@ -65,7 +67,8 @@ def test_samples_are_vocoded_in_their_length_and_scale(case, num_channels):
     )
     batch, model = small_batch(num_channels), reference(case).model
     feature = FeatureConfig(scale=0.1)
-    samples = Samples(batch, SimpleNamespace(writer=writer), feature, FEW_STEPS, lambda mel: heard.append(mel), every=2)
+    sounding = lambda mel: heard.append(mel) or np.zeros((1, 8), np.float32)  # noqa: E731
+    samples = Samples(batch, SimpleNamespace(writer=writer), feature, FEW_STEPS, sounding, every=2)
     samples(model, 3)
     assert not heard
     samples(model, 4)
@@ -79,6 +82,32 @@ def test_samples_are_vocoded_in_their_length_and_scale(case, num_channels):
     channels = [""] if num_channels == 1 else ["/channel0", "/channel1"]
     tags = [f"samples/{name}{channel}" for name in "ab" for channel in channels]
     assert shown == [each for tag in tags for each in (tag, (tag, 4, 24000))]
+
+
+def test_sounds_beyond_full_scale_are_clipped_before_tensorboard_complains(tmp_path):
+    heard = []
+    writer = SimpleNamespace(add_figure=lambda *_: None, add_audio=lambda tag, wave, *_: heard.append(wave))
+    loud = lambda mel: np.array([[-3.0, 0.5, 2.0]], np.float32)  # noqa: E731
+    Samples(small_batch(1), SimpleNamespace(writer=writer), FeatureConfig(), FEW_STEPS, loud)(
+        reference("zipvoice_u5").model, 1
+    )
+    assert all(wave.tolist() == [[-1.0, 0.5, 1.0]] for wave in heard) and heard
+
+
+def test_two_runs_do_not_write_one_folder(tmp_path):
+    path = tmp_path / "exp" / "train.log"
+    program = f"""
+from pathlib import Path
+from zipvoice.training.observation.logger import log_to
+with log_to(Path({str(path)!r})):
+    pass
+"""
+    command = [sys.executable, "-c", program]
+    with log_to(path):
+        other = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert other.returncode == 1
+        assert f"another process is training in {path.parent}: wait until it ends, or choose another" in other.stderr
+    assert subprocess.run(command, check=False).returncode == 0
 
 
 def test_records_are_lines_of_json_and_can_be_cut_off(tmp_path):

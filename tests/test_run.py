@@ -135,6 +135,14 @@ def test_what_cannot_change_is_refused(corpus, finished, changes, message):
     assert (finished / "run.json").read_text() == before
 
 
+def test_settings_that_have_changed_are_told_where_a_run_goes_on(corpus, tmp_path):
+    train(run_config(corpus, tmp_path, num_steps=3))
+    assert "settings have changed" not in (tmp_path / "train.log").read_text()
+    train(run_config(corpus, tmp_path, num_steps=4, seed=7))
+    assert "settings have changed since" in (log := (tmp_path / "train.log").read_text())
+    assert "run.json was written: seed was " in log and ", is 7\n" in log
+
+
 def test_a_setting_that_is_new_or_gone_is_one_that_differs(tmp_path):
     """Those that are not set are not written."""
     plain = RunConfig(exp_dir=str(tmp_path))

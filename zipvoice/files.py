@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 try:
     import fcntl
@@ -59,6 +60,23 @@ def _locked(handle: int) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def hold(file: IO[Any]) -> bool:
+    """Lock an open file for this process, not for those forked from it, until it is closed or the process ends.
+
+    False if another process holds it, so that two programs that write the same folder can tell; True where there are no
+    locks.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # some network file systems have no locks
+        pass
+    return True
 
 
 def _is_held(path: Path) -> bool:

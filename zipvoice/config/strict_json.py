@@ -37,7 +37,7 @@ def read_json(kind: type[T], path: str | os.PathLike[str]) -> T:
     (with the nearest known one), a missing key, a value of another type.
     """
     try:
-        data = loads(Path(path).read_text(encoding="utf-8"))
+        data = loads(Path(path).read_text(encoding="utf-8-sig"))  # editors on Windows begin files with a mark
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
     try:

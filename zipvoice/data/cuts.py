@@ -276,15 +276,14 @@ def _opened(source: Any) -> AbstractContextManager[soundfile.SoundFile]:
 def extract_features(cut: "Cut", stereo: bool) -> Features:
     """Log-mel features (T, C) of a cut, unscaled.
 
-    Several channels are averaged, unless in `stereo`: there two channels give left, right and their mean side by side,
-    and three are taken to be left, right and mixture.
+    Several channels become one as in `Audio.mono`, unless in `stereo`: there two channels give left, right and their
+    mean side by side, and three are taken to be left, right and mixture.
     """
-    samples = load_audio(cut).samples
-    if not stereo:
-        samples = samples.mean(axis=0, keepdims=True)
-    elif len(samples) == 2:
+    audio = load_audio(cut)
+    samples = audio.samples if stereo else audio.mono().samples
+    if stereo and len(samples) == 2:
         samples = np.concatenate([samples, samples.mean(axis=0, keepdims=True)])
-    elif len(samples) != 3:
+    elif stereo and len(samples) != 3:
         raise ValueError(f"stereo features need two or three channels, the utterance {cut.id!r} has {len(samples)}")
     return np.concatenate(log_mel(samples), axis=-1)  # (T, C)
 

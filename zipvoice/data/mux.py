@@ -68,7 +68,7 @@ class TokenizedCuts:
         report: bool,
     ) -> None:
         if not manifests:
-            raise ValueError("the data settings name no manifest")
+            raise ValueError("data.train names no manifest; give one, as `zipvoice prepare` writes it")
         self._config = config
         self._manifests = manifests
         self._table = table
@@ -97,6 +97,11 @@ class TokenizedCuts:
         if not seconds:
             raise ValueError(f"no usable utterance in {self._names()}; left out: {_counts(dropped) or 'none'}")
         whole = len(seconds) + sum(dropped.values()) < SURVEYED
+        if self._report and (count := sum(duration > self._config.max_duration for duration in seconds)):
+            logger.warning(
+                "%d of the%s utterances in %s are longer than data.max_duration, %g s: each is a batch of its own",
+                count, "" if whole else f" first {SURVEYED}", self._names(), self._config.max_duration,
+            )  # fmt: skip
         self._tell(dropped, "" if whole else f" first {SURVEYED}")
         return Survey(seconds, whole)
 

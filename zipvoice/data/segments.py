@@ -51,8 +51,9 @@ def _of_folder(folder: Path) -> list["Cut"]:
 
 
 def whole(cut: "Cut") -> NDArray[np.float32]:
-    """The samples (N,) of a recording at 24 kHz, its channels averaged."""
-    return load_audio(cut).samples.mean(axis=0)
+    """The samples (N,) of a recording at 24 kHz, its channels as one."""
+    samples: NDArray[np.float32] = load_audio(cut).mono().samples[0]
+    return samples
 
 
 class Recordings:

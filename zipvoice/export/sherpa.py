@@ -142,7 +142,7 @@ def _lexicon(model: Pretrained, path: Path) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
+    return path.read_text(encoding="utf-8-sig").splitlines()
 
 
 def _entry(model: Pretrained, word: str) -> str:

@@ -46,7 +46,7 @@ class TokenTable:
         Raises ValueError that names the line.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8-sig")
             return cls.parse(text)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None

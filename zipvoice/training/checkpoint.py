@@ -109,6 +109,12 @@ def to_resume(exp_dir: str | os.PathLike[str], resume: str) -> tuple[Path, dict[
                 f"{exp_dir} holds checkpoints up to step {steps[-1]}; choose another exp_dir, or continue (resume auto)"
             )
         return None
+    if Path(resume).is_dir():
+        found = steps_saved(resume)
+        hint = f", such as {checkpoint_path(resume, found[-1])}" if found else "; this one has none"
+        raise ValueError(
+            f"resume is auto, never or a checkpoint, and {resume} is a folder; name a checkpoint in it{hint}"
+        )
     state = load(resume)
     if steps and steps[-1] > state["step"]:
         raise ValueError(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings of a run compared with those that it was started with, which are in its run.json."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from zipvoice.config.training import LoopConfig
 FREE = ("exp_dir", "resume", "device", "num_steps", "num_epochs", "max_seconds")
 """Settings that may change once a run has finished: they say where and how long, not what is trained."""
 
+logger = logging.getLogger(__name__)
+
 
 def check_unchanged(config: LoopConfig, fixed: Sequence[str], exp_dir: Path, more: Sequence[str]) -> None:
-    """Raise ValueError if the checkpoints in a folder are of another model than the one described.
+    """Raise ValueError if the checkpoints in a folder are of another model than that described; log what else changed.
 
     Args:
         config: of the run that is to go on.
@@ -27,6 +30,9 @@ def check_unchanged(config: LoopConfig, fixed: Sequence[str], exp_dir: Path, mor
             f"{exp_dir} holds checkpoints of a run with other settings ({'; '.join(details)}). "
             "Restore these, or choose another exp_dir"
         )
+    names = [name for name in to_dict(config) if name not in FREE]
+    if changed := _changes(config, exp_dir, names):
+        logger.info("settings have changed since %s was written: %s", exp_dir / "run.json", "; ".join(changed))
 
 
 def check_same(config: LoopConfig, step: int) -> None:

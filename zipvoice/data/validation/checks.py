@@ -290,7 +290,7 @@ def _facts(utterances: Sequence[UtteranceStats], options: CheckOptions) -> Itera
     yield Finding(
         "note",
         "several channels",
-        "they are averaged, unless a stereo model is trained",
+        "they are averaged, or the loudest is taken where they cancel each other out, unless a stereo model is trained",
         _those(wide, lambda u: f"{u.sound.num_channels} channels" if u.sound else None),
     )
 

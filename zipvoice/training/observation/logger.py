@@ -16,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from zipvoice.config.model import FeatureConfig
 from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.data.collate import Batch
-from zipvoice.files import write_text
+from zipvoice.files import hold, make_folder, write_text
 from zipvoice.model.condition import Condition
 from zipvoice.model.guidance import guided_velocity, under_guidance
 from zipvoice.model.solver import solve, times_of
@@ -38,14 +38,19 @@ PLAUSIBLE = (-30.0, 10.0)  # log-mel values; those of an untrained model would o
 def log_to(path: Path, world: World = ALONE) -> Iterator[None]:
     """Send the package's messages to a file and to stderr, there without breaking the progress bar.
 
-    Processes other than the first send warnings to stderr only.
+    Processes other than the first send warnings to stderr only. Raises ValueError if another run writes the file.
     """
     package = logging.getLogger("zipvoice")
     level = package.level
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if world.is_first:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        make_folder(path.parent)
+        handlers.append(file := logging.FileHandler(path, encoding="utf-8"))
+        if file.stream and not hold(file.stream):
+            file.close()
+            raise ValueError(
+                f"another process is training in {path.parent}: wait until it ends, or choose another exp_dir"
+            )
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         package.addHandler(handler)
@@ -139,7 +144,7 @@ class Samples:
             channels = log_mels.split(model.config.feat_dim, dim=1)
             for number, log_mel in enumerate(channels):
                 tag = f"samples/{name}" + (f"/channel{number}" if len(channels) > 1 else "")
-                audio = self.vocoder(log_mel.T[None].numpy())  # (1, N)
+                audio = self.vocoder(log_mel.T[None].numpy()).clip(-1, 1)  # (1, N)
                 self.metrics.writer.add_figure(tag, _picture(log_mel), step)
                 self.metrics.writer.add_audio(tag, audio, step, self.feature.sampling_rate)
 

@@ -48,7 +48,8 @@ class Report:
     padding: float
     """Share of padding in the batches of this process, which is computed for nothing."""
     grad_norm: float | None
-    """Of the last step, relative to the sizes of the weights; None for an optimizer that does not clip by it."""
+    """Of the last step, relative to the sizes of the weights; None where it is not measured: in the first step, and by
+    an optimizer that does not clip by it."""
     clipped: float
     """Share of the steps whose gradients were clipped."""
     lr: float
@@ -162,9 +163,7 @@ class Monitor:
         """
         if step % self._config.log_every == 0:
             self._blocks = block_scales(self._model, self._optimizer)
-        now = self._clock()
-        self._seconds += now - (now if self._step_began is None else self._step_began)
-        self._step_began = None
+        self._end_step()
         self._steps += 1
         self._num_steps += 1
         self._frames += num_frames
@@ -173,15 +172,21 @@ class Monitor:
             self._steps_per_epoch = step / epoch
         self._epoch = epoch
 
+    def _end_step(self) -> None:
+        if self._step_began is not None:
+            self._seconds += self._clock() - self._step_began
+        self._step_began = None
+
     def report(self, step: int) -> Report:
         """What happened since the last report, after `step` steps."""
+        self._end_step()  # where the last update was skipped
         seconds, steps = max(self._seconds, 1e-9), max(self._steps, 1)
         report = Report(
             frames_per_second=self._frames / seconds,
             seconds_per_step=self._seconds / steps,
             waiting=self._seconds_waited / seconds,
             padding=1 - self._audio / self._padded_audio if self._padded_audio else 0.0,
-            grad_norm=max((norm for norm, _ in clipping(self._optimizer)), default=None),
+            grad_norm=max((norm for norm, _ in clipping(self._optimizer) if norm), default=None),
             clipped=self._clipped / steps,
             lr=self._optimizer.param_groups[0]["lr"],
             peak_bytes=peak_bytes(next(self._model.parameters()).device),
