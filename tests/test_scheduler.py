@@ -423,9 +423,58 @@ def test_what_the_model_raises_is_never_the_fault_of_a_text(make, stepping, mode
     scheduler = make()
     model.run()
     for name in ("begin", "advance", "mel", "piece"):
-        with monkeypatch.context() as patched, pytest.raises(Failed, match=r"the model has failed: .*'NaN'"):
+        with monkeypatch.context() as patched, pytest.raises(Failed, match=r"the model has failed: .*'NaN'") as failed:
             patched.setattr(stepping, name, lambda *_: int("NaN"))
             joined(scheduler.submit(request(WORDS, prompt)))
+        assert isinstance(failed.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("text", "num_ends", "errors"),
+    [
+        (WORDS, 1, (None, "the end failed")),
+        ("ü", 0, ("the text", "the text")),
+        (["one two three four\n", "\n", "ü\n"], 1, ("the text", "the text")),
+    ],
+)
+def test_the_end_of_a_sound_is_made_if_there_is_a_sound_and_the_first_error_is_told(
+    make, stepping, model, prompt, monkeypatch, text, num_ends, errors
+):
+    make_joiner, ends, fails = stepping.joiner, [], []
+
+    def joiner(options):
+        made = make_joiner(options)
+        end = made.end
+
+        def ended():
+            ends.append(list(fails))
+            if any(fails):
+                raise RuntimeError("the end failed")
+            return end()
+
+        made.end = ended
+        return made
+
+    monkeypatch.setattr(stepping, "joiner", joiner)
+    scheduler = make()
+    model.run()
+    for fails[:], error in zip(([False], [True]), errors, strict=True):
+        with pytest.raises((ValueError, RuntimeError), match=error) if error else contextlib.nullcontext():
+            joined(scheduler.submit(request(text, prompt)))
+    assert ends == [[False]] * num_ends + [[True]] * num_ends
+
+
+def test_what_was_given_up_is_not_vocoded(make, stepping, model, prompt):
+    scheduler, gate, heard = make(num_vocoders=1), threading.Semaphore(0), []
+    stepping.vocoder = lambda log_mel: (heard.append("heard"), gate.acquire(timeout=PATIENCE), hum(log_mel))[2]
+    model.run()
+    first, second, third = (scheduler.submit(request(WORDS, prompt, num_steps=1)) for _ in range(3))
+    until(lambda: len(scheduler._to_vocode) == 2)
+    second.cancel()
+    gate.release(3)
+    assert joined(first).num_samples == joined(third).num_samples
+    until(lambda: not scheduler._to_vocode)
+    assert heard == ["heard"] * 2
 
 
 def test_a_scheduler_that_has_failed_says_so_to_all(make, model, prompt, monkeypatch):
@@ -621,10 +670,17 @@ def test_a_full_scheduler_refuses_and_counts(make, model, prompt):
 
 
 def test_all_that_is_done_is_counted(make, model, prompt, monkeypatch):
-    """Two requests of several lengths, whose second one joins the last step of the first."""
-    scheduler, stepped, vocoded = make(max_padding_share=0.9), [], []
-    monkeypatch.setattr(scheduler._admission.steps, "observe", lambda work, seconds: stepped.append(work))
-    monkeypatch.setattr(scheduler._admission.vocoding, "observe", lambda frames, seconds: vocoded.append(frames))
+    """Two requests of several lengths, whose second one joins the last step of the first.
+
+    The clocks are far from zero, which only what is added up instead of compared would show.
+    """
+    clocks = SimpleNamespace(monotonic=lambda: 1e6 + time.monotonic(), perf_counter=lambda: 1e6 + time.perf_counter())
+    for name in ("scheduler", "speech_job"):
+        monkeypatch.setattr(f"zipvoice.server.{name}.time", clocks)
+    scheduler, stepped, vocoded, took = make(max_padding_share=0.9), [], [], []
+    for rate, amounts in ((scheduler._admission.steps, stepped), (scheduler._admission.vocoding, vocoded)):
+        observe = lambda amount, seconds, amounts=amounts: amounts.append(amount) or took.append(seconds)  # noqa: E731
+        monkeypatch.setattr(rate, "observe", observe)
     first = scheduler.submit(request(WORDS, prompt, num_steps=2, stream=True))
     model.wait_for_step()
     assert scheduler.metrics().queued == 0
@@ -636,7 +692,8 @@ def test_all_that_is_done_is_counted(make, model, prompt, monkeypatch):
     counts, (long, short) = scheduler.metrics(), (prompt.num_frames + job.num_frames for job in (first, second))
     assert stepped == [long, long + short] and sorted(vocoded) == sorted([first.num_frames, second.num_frames])
     assert (counts.steps, counts.frames, counts.padding_frames) == (2, 2 * long + short, long - short)
-    assert counts.batch_size.counts[:3] == [1, 1, 0] and counts.step_seconds > 0
+    assert counts.batch_size.counts[:3] == [1, 1, 0] and 0 < counts.step_seconds < 1e6
+    assert max(*took, counts.first_audio_seconds.total, counts.request_seconds.total) < 1e6
     assert counts.sound_seconds == pytest.approx(made)
     assert (counts.admitted, counts.completed, counts.open, counts.queued) == (2, 2, 0, 0)
     assert (counts.first_audio_seconds.num, counts.request_seconds.num) == (2, 2)
