@@ -79,6 +79,7 @@ def test_the_header_of_a_whole_wav_counts_what_follows_it():
 def test_each_channel_has_its_bits(name, bits):
     noise = 0.1 * np.random.default_rng(0).standard_normal((2, 48000), np.float32)
     for channels in (1, 2):
+        assert container(name, 24000, channels)._stream.bit_rate == bits * channels
         data = whole_file(name, Audio(noise[:channels], 24000))
         assert 8 * len(data) / 2 == pytest.approx(bits * channels, rel=0.3)
 
@@ -127,3 +128,12 @@ def test_a_file_is_closed_more_than_once_and_before_its_end(name):
         if last:
             file.end()
         file.close()
+        assert getattr(file, "_file", None) is None  # nor a thread of its codec
+
+
+def test_a_whole_file_is_closed(monkeypatch):
+    file = container("pcm", 24000, 1)
+    closed = []
+    monkeypatch.setattr(file, "close", lambda: closed.append("closed"))
+    monkeypatch.setattr("zipvoice.server.containers.container", lambda *about: file)
+    assert whole_file("pcm", tone(0.1)) and closed == ["closed"]

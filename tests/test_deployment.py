@@ -152,5 +152,5 @@ def test_a_replica_is_a_whole_server(monkeypatch, tmp_path, with_keys):
     (speaker, keys), known = made["build_app"]
     assert (keys, known) == (("one", "two") if with_keys else (), {"tells_ids": False})
     assert (speaker.synthesizer, speaker.scheduler, speaker.model) == (loaded, "scheduler", "mine")
-    assert speaker.voices.folder.path == tmp_path / "voices"
+    assert (speaker.voices.folder.path, speaker.voices.max_voices) == (tmp_path / "voices", 1000)
     assert (speaker.options.host, speaker.options.allow_anyone) == ("0.0.0.0", not with_keys)

@@ -4,6 +4,7 @@
 import asyncio
 import logging
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from server_app import ask
@@ -114,21 +115,28 @@ def test_the_first_of_pydantics_complaints_is_told(errors, message, param, code)
         ("DELETE", "/health", 405, "method_not_allowed", "'/health' takes other methods than DELETE, see the header"),
         ("A" * 30, "/health", 405, "method_not_allowed", f"'/health' takes other methods than {'A' * 20}, see"),
         ("GET", "/teapot", 418, "bad_request", "short and stout"),
+        ("GET", "/teacup", 418, "bad_request", "parsing the body"),
+        ("GET", "/form", 400, "bad_request", "a form without its end"),
     ],
 )
 def test_a_path_that_gives_nothing_says_why(speaker, method, path, status, code, message):
     from starlette.exceptions import HTTPException
 
-    def teapot():
-        raise HTTPException(418, "short and stout", {"X-Tea": "green"})
+    def fail(status, message, cause):
+        raise HTTPException(status, message, {"X-Tea": "green"}) from cause
 
-    app = build_app(speaker)
-    app.add_api_route("/teapot", teapot)
+    app, cause = build_app(speaker), ValueError("no words")
+    for name, *given in (
+        ("teapot", 418, "short and stout", None),
+        ("teacup", 418, "parsing the body", cause),
+        ("form", 400, "a form without its end", cause),
+    ):
+        app.add_api_route(f"/{name}", partial(fail, *given))
     answer = ask(app, method, path)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (status, code, None)
     assert error["message"].startswith(message)
-    assert answer.headers.get("x-tea") == ("green" if status == 418 else None)
+    assert answer.headers.get("x-tea") == ("green" if code == "bad_request" else None)
 
 
 def test_a_body_that_cannot_be_parsed_has_a_code_of_its_own(app):

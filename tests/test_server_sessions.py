@@ -14,7 +14,7 @@ from tiny_models import tone
 
 from zipvoice.audio.files import pcm16
 from zipvoice.config.server import ServerOptions
-from zipvoice.server import live_routes
+from zipvoice.server import containers, live_routes
 from zipvoice.server.errors import busy
 from zipvoice.server.live_routes import LiveSession
 from zipvoice.server.schemas import LiveSettings
@@ -239,10 +239,18 @@ def test_what_was_made_before_an_error_is_sent(speaker, monkeypatch, stream_audi
         def cancel(self):
             pass
 
+    def container(*about):
+        file = containers.container(*about)
+        monkeypatch.setattr(file, "close", lambda: closed.append(about))
+        return file
+
+    closed = []
+    monkeypatch.setattr(live_routes, "container", container)
     monkeypatch.setattr(Speaker, "submit", lambda *_: Job())
     start, *sound, done, _ = talk(speaker, {**PCM, "stream_audio": stream_audio}, text("one."), CLOSE)
     assert start["type"] == "audio.start" and [len(data) for data in sound] == [12000] * (2 if stream_audio else 0)
     assert (done["total_bytes"], done["error"]["code"]) == (24000 if stream_audio else 0, "invalid_text")
+    assert closed == [("pcm", 24000, 1)]
 
 
 @pytest.mark.parametrize(

@@ -75,9 +75,9 @@ def test_an_address_that_is_taken_or_not_there_is_told_with_what_helps():
 
 
 def test_a_server_listens_at_addresses_of_either_version(monkeypatch):
-    monkeypatch.setattr(run.socket, "create_server", lambda where, **options: (where, options["family"]))
-    assert listening("::1", 80) == (("::1", 80), socket.AF_INET6)
-    assert listening("127.0.0.1", 80) == (("127.0.0.1", 80), socket.AF_INET)
+    monkeypatch.setattr(run.socket, "create_server", lambda where, **options: (where, options))
+    assert listening("::1", 80) == (("::1", 80), {"family": socket.AF_INET6, "backlog": 1024})
+    assert listening("127.0.0.1", 80) == (("127.0.0.1", 80), {"family": socket.AF_INET, "backlog": 1024})
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,9 @@ def test_a_server_serves_what_it_was_told_to(monkeypatch, tmp_path):
     monkeypatch.setattr(run, "listening", Socket)
     monkeypatch.setattr(run, "Scheduler", Desk)
     monkeypatch.setattr(run, "_serve", serve)
-    monkeypatch.setattr(run, "memory", SimpleNamespace(bound_heaps=lambda: said.append("heaps"), keep=lambda: None))
+    monkeypatch.setattr(
+        run, "memory", SimpleNamespace(bound_heaps=lambda: said.append("heaps"), keep=lambda: said.append("kept"))
+    )
     given = {"api_key": "k", "voices": str(tmp_path), "voice_alias": ("alloy=heart",), "max_voices": 7}
     for wyoming, where in ((None, "http://127.0.0.1:81"), (90, "http://127.0.0.1:81 and tcp://127.0.0.1:91 (Wyoming)")):
         options, limits = ServerOptions(port=80, wyoming=wyoming, **given), SchedulerLimits()
@@ -145,7 +147,7 @@ def test_a_server_serves_what_it_was_told_to(monkeypatch, tmp_path):
         assert (speaker.voices.aliases, speaker.voices.max_voices) == ({"alloy": "heart"}, 7)
         assert http.where == ("127.0.0.1", 80)
         assert (home and home.where) == (wyoming and ("127.0.0.1", wyoming, "--wyoming"))
-        assert said == ["heaps", f"mine speaks at {where}"] and len(closed) == (2 if wyoming is None else 3)
+        assert said == ["heaps", f"mine speaks at {where}", "kept"] and len(closed) == (2 if wyoming is None else 3)
         said.clear()
         closed.clear()
 

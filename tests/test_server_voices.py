@@ -88,7 +88,7 @@ def test_a_voice_is_read_again_only_when_it_has_changed(speaker, tmp_path):
     details = details_of(b"", "audio/wav", "yes", "a tone", None)
     store.add("me", prompt, details)
     first = store.get("me")
-    assert store.get("me") is first and store.get(None) is store.get(builtin.VOICE)
+    assert store.get("me") is first and store.get(None) is store.get(builtin.VOICE) is not None
     store.add("me", prompt, details)
     assert store.get("me") is not first
 
@@ -162,3 +162,14 @@ def test_one_file_is_looked_up_without_a_list_of_all(monkeypatch):
     monkeypatch.setattr(type(folder.storage), "ls", None)
     assert set(folder.versions(["a"])) == {"a"} and folder.versions(["b"]) == {}
     fsspec.filesystem("memory").store.clear()
+
+
+def test_nothing_of_a_storage_is_remembered(monkeypatch):
+    """Other machines write there too."""
+    asked, known = [], fsspec.core.url_to_fs
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda where, **given: asked.append(given) or known(where))
+    folder = folder_at("memory://voices")
+    monkeypatch.setattr(type(folder.storage), "invalidate_cache", lambda self: asked.append("anew"))
+    folder.names()
+    folder.versions(["a"])
+    assert asked == [{"use_listings_cache": False}, "anew", "anew"]

@@ -6,6 +6,7 @@ import asyncio
 import pytest
 from tiny_models import tone
 
+from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.server.speech_job import Cancelled, Failed, SpeechJob, SpeechRequest
 
 ONE, TWO = tone(0.5), tone(0.25)
@@ -49,6 +50,7 @@ async def read_on(job):
 def test_a_request_says_little_by_default():
     request = SpeechRequest("one.", None)
     assert (request.name, request.stream, request.deadline_seconds, request.key) == ("", False, None, "")
+    assert request.options == SynthesisOptions() and request != SpeechRequest("one.", None)  # it is itself alone
 
 
 def test_parts_are_given_out_in_order_and_then_the_end(job, changes):

@@ -26,9 +26,9 @@ def test_sentences_have_twelve_characters_and_their_parts_forty():
 
 def test_a_text_is_remembered_as_it_was_written():
     feed = TextFeed()
-    for text in ("Hello \ud83d", "\ude00", " and", "\ude00"):
+    for text in ("Hello \ud83d", "\ude00", " and", "\ude00", "\ud800", "\udc00", "\udbff", "\udfff, \ud83d", "\udfff."):
         feed.write(text)
-    assert feed.text == "Hello \U0001f600 and\ude00"
+    assert feed.text == "Hello \U0001f600 and\ude00\U00010000\U0010ffff, \U0001f7ff."
 
 
 @pytest.mark.parametrize("name", ["end", "close"])
