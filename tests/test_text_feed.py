@@ -67,3 +67,23 @@ def test_who_waits_for_a_clause_is_told_of_it_and_of_the_end(last, clauses):
         feed.end()
     reading.join(30)
     assert not reading.is_alive() and found == clauses
+
+
+@pytest.mark.parametrize(
+    ("written", "clauses"),
+    [
+        (["Hello to all of you. And wel", "come!"], ["Hello to all of you.", " And welcome!"]),
+        (["It is 3.14 or so, I think"], ["It is 3.14 or so, I think"]),
+        (["Yes. No. Perhaps we shall see."], ["Yes. No. Perhaps we shall see."]),
+        ([20 * "\n", "Well. We shall see."], [20 * "\n" + "Well. We shall see."]),
+        (["今天天气很好我们出去走一走吧。明天再说"], ["今天天气很好我们出去走一走吧。", "明天再说"]),
+        ([""], []),
+        (["Hello to all of you! \ud83d", "\ude00\ud83d", "\ude01"], ["Hello to all of you!", " \U0001f600\U0001f601"]),
+    ],
+)
+def test_a_clause_is_whole_when_the_next_one_begins(written, clauses):
+    feed = TextFeed()
+    for text in written:
+        feed.write(text)
+    feed.end()
+    assert list(feed) == clauses
