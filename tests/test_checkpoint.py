@@ -205,6 +205,8 @@ def test_averages_that_cannot_be_made(tmp_path, options, message):
     run_of(tmp_path, [5, 10, 17, 20])
     with pytest.raises(ValueError, match=message):
         average(AverageOptions(str(tmp_path), **options))
+    with pytest.raises(ValueError, match="there is no folder nowhere"):
+        average(AverageOptions("nowhere"))
 
 
 def test_averaging_needs_running_averages(tmp_path):

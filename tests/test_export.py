@@ -320,6 +320,13 @@ def test_a_card_of_something_else_is_kept(tmp_path):
     assert (tmp_path / "model" / "README.md").read_text() == "# My model"
 
 
+def test_graphs_are_not_put_where_they_would_speak_for_weights_that_change(tmp_path):
+    make_model(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"holds the weights of a model; .*Choose another --output-dir"):
+        export_onnx(ExportOptions(str(tmp_path / "model"), str(tmp_path / "model")))
+    assert not list((tmp_path / "model").glob("*.onnx"))
+
+
 @pytest.mark.parametrize("folder", ["zipvoice"], indirect=True)
 def test_a_folder_speaks_with_its_own_vocoder_graph(graphs):
     directory = read_directory(graphs)

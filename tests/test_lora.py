@@ -276,6 +276,11 @@ def test_a_folder_without_adapter_and_a_base_that_does_not_fit_are_refused(run_f
     file = ModelFile(TINY, FeatureConfig(), "zipvoice", TokenizerConfig("simple"))
     other = TokenTable(("_", *reversed(LETTERS.tokens[1:-2])))
     save_pretrained(folder / "other", tiny_model(vocabulary=other.vocabulary).state_dict(), file, other)
+    (folder / "base").rename(folder / "moved")
+    with pytest.raises(
+        ValueError, match=r"there is no directory .*base.* So the adapter calls its model; --base tells"
+    ):
+        merge(MergeOptions(str(folder / "adapter"), str(folder / "result")))
     with pytest.raises(ValueError, match=r"token 1 is .* in .*other but is .* in the token table of the run"):
         merge(MergeOptions(str(folder / "adapter"), str(folder / "result"), base=str(folder / "other")))
 

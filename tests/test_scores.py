@@ -689,7 +689,7 @@ def test_the_command_scores_folders_side_by_side(tmp_path, capsys, monkeypatch):
     assert "heard" in shown
     monkeypatch.setattr("zipvoice.evaluation.suites.make_judges", None)
     assert main([*command[:3], str(tmp_path / "rigth"), *command[4:]]) == 1  # before the other folder is judged
-    assert "rigth has no recording of" in capsys.readouterr().err
+    assert f"there is no folder {tmp_path / 'rigth'}" in capsys.readouterr().err
     assert "- PocketSphinx en-us (pocketsphinx" in shown
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["right.jsonl", "turned.jsonl"]
 

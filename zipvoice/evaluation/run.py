@@ -69,6 +69,8 @@ def read_results(path: Path) -> FolderScores:
 
 def find_recordings(expected: Sequence[Expected], folder: Path) -> list[Path]:
     """The file of each line of the list. Raises FileNotFoundError that names the first that are missing."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
     found = [next((p for s in ENCODINGS if (p := folder / f"{e.name}{s}").is_file()), None) for e in expected]
     missing = [item.name for item, path in zip(expected, found, strict=True) if path is None]
     if missing:

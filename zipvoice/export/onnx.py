@@ -26,7 +26,7 @@ from zipvoice.export.vocoder import TracedVocos
 from zipvoice.files import whole_file, write_text
 from zipvoice.model.condition import Condition
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.pretrained import load_network, read_directory, vocoder_folder
+from zipvoice.pretrained import has_weights, load_network, read_directory, vocoder_folder
 from zipvoice.runtime.graphs import graph_file
 from zipvoice.runtime.onnx import OnnxEngine
 from zipvoice.runtime.weightless import GRAPH_FORMAT
@@ -105,6 +105,11 @@ def export_graphs(
     require_onnx()
     output = Path(options.output_dir)
     check_card(output / "README.md")
+    if has_weights(output):
+        raise ValueError(
+            f"{output} holds the weights of a model; graphs there would speak in their place, also when training has "
+            "changed them since. Choose another --output-dir"
+        )
     directory = read_directory(options.model)
     network = load_network(directory, options.weights)
     sources = [condition_source(network), velocity_source(network, options.int8)]

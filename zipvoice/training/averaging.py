@@ -106,6 +106,8 @@ def average(options: AverageOptions) -> Path:
     Returns its path. Raises ValueError when there are too few checkpoints or they are too close together.
     """
     exp_dir, saved = Path(options.exp_dir), steps_saved(options.exp_dir)
+    if not exp_dir.is_dir():
+        raise ValueError(f"there is no folder {exp_dir}; name that of a run (exp_dir)")
     if options.num < 1:
         raise ValueError(f"num must be at least 1, not {options.num}")
     if options.step is not None and options.step not in saved:

@@ -215,7 +215,12 @@ def merge(options: MergeOptions) -> Path:
     base = options.base or settings["base_model_name_or_path"]
     if Path(options.output_dir).resolve() in (folder.resolve(), Path(str(base)).resolve()):
         raise ValueError(f"{options.output_dir} would be replaced, which is read; choose another output_dir")
-    source = load_pretrained(base)
+    try:
+        source = load_pretrained(base)
+    except (ValueError, OSError) as error:
+        if options.base is not None:
+            raise
+        raise ValueError(f"{error}. So the adapter calls its model; --base tells where that is") from error
     file, table = read_json(ModelFile, folder / "model.json"), TokenTable.read(folder / "tokens.txt")
     check_extends(table, source.table, base)
     adapter = _read_adapter(folder, source.model.state_dict(), settings)
