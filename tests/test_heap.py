@@ -90,10 +90,16 @@ def test_a_server_gives_back_at_rest_and_once_for_what_was_done(monkeypatch):
         assert seconds == 0.5
         now[:] = looks.pop(0)
 
+    def count_done():
+        counted.append(now[0])
+        assert len(counted) < 10  # it waits between its looks
+        return now[0]
+
+    counted = []
     monkeypatch.setattr(memory.asyncio, "sleep", sleep)
     monkeypatch.setattr(memory, "give_back", lambda: given.append(now[0]))
     with pytest.raises(IndexError):  # there is nothing more to see
-        asyncio.run(memory.give_back_at_rest(lambda: now[0], lambda: now[1]))
+        asyncio.run(memory.give_back_at_rest(count_done, lambda: now[1]))
     assert given == [2, 3]
 
 

@@ -118,6 +118,19 @@ def test_what_was_given_up_is_not_vocoded(make, stepping, model, prompt):
     assert heard == ["heard"] * 2
 
 
+def test_a_request_ends_once(make, model, prompt):
+    """Whatever comes to its end later, as a vocoder that fails."""
+    scheduler = make()
+    job = scheduler.submit(request(WORDS, prompt))
+    task = scheduler._tasks[job]
+    for error in (Cancelled("first"), Failed("second"), None):
+        scheduler._end(task, error)
+    counts = scheduler.metrics()
+    assert (counts.cancelled, counts.failed, counts.completed, counts.open) == (1, 0, 0, 0)
+    with pytest.raises(Cancelled, match="first"):
+        next(job)
+
+
 def test_a_scheduler_that_has_failed_says_so_to_all(make, model, prompt, monkeypatch):
     scheduler = make()
     monkeypatch.setattr(scheduler, "_count", lambda *_: 1 / 0)
