@@ -182,9 +182,9 @@ def test_a_recording_comes_in_a_data_url_alone(head, is_taken):
         assert (caught.value.status_code, caught.value.param) == (400, "x")
 
 
-@pytest.mark.parametrize(("size", "is_taken"), [(4, True), (6, True), (7, False)])
+@pytest.mark.parametrize(("size", "is_taken"), [(2, True), (3, True), (4, True), (5, False), (6, False), (7, False)])
 def test_the_size_of_a_recording_is_known_before_it_is_read(size, is_taken):
-    """But for the two bytes that base64 fills up with."""
+    """To the byte, however base64 fills it up."""
     url = "data:audio/wav;base64," + base64.b64encode(bytes(size)).decode()
     if is_taken:
         assert recordings.of_data_url(url, 4) == bytes(size)

@@ -63,7 +63,7 @@ def of_data_url(url: str, max_bytes: int, param: str = "ref_audio") -> bytes:
             "clients",
             param,
         )
-    if (len(url) - head.end()) * 3 // 4 > max_bytes + 2:
+    if (len(url) - head.end()) * 3 // 4 - url[-2:].count("=") > max_bytes:
         raise ApiError(413, f"{param} is larger than {max_bytes} bytes", "too_large", param)
     try:
         return base64.b64decode(url[head.end() :], validate=True)
