@@ -91,13 +91,15 @@ def test_recordings_that_wait_to_be_decoded_are_bounded(monkeypatch):
 
     async def ask_all():
         decoders = recordings.Decoders()
-        return await asyncio.gather(*(decoders.decode(b"", 1.0) for _ in range(40)), return_exceptions=True)
+        outcomes = await asyncio.gather(*(decoders.decode(b"", 1.0) for _ in range(40)), return_exceptions=True)
+        return [*outcomes, await decoders.decode(b"later", 1.0)]
 
     monkeypatch.setattr(recordings, "decode", slow)
     outcomes = asyncio.run(ask_all())
     assert outcomes[: recordings.MOST_WAITING] == [b""] * recordings.MOST_WAITING
-    refused = outcomes[recordings.MOST_WAITING :]
+    *refused, later = outcomes[recordings.MOST_WAITING :]
     assert {(error.status_code, error.headers["Retry-After"]) for error in refused} == {(429, "16")}  # two at a time
+    assert len(refused) == 8 and later == b"later"
 
 
 def test_a_server_that_ends_says_so(speaker):
