@@ -105,6 +105,14 @@ def test_a_context_is_cancelled_at_its_end(job, changes):
     assert job.is_over and changes == [0, "cancelled"]
 
 
+@pytest.mark.parametrize("come", [lambda job: job.put(ONE), lambda job: job.finish(), lambda job: job.cancel()])
+def test_what_comes_before_a_reader_waits_is_not_waited_for(job, come):
+    waiting = job._change()
+    assert not waiting.done()
+    come(job)
+    assert waiting.done() and job._change().done()
+
+
 def test_a_reader_in_an_event_loop_is_woken_by_each_part_and_by_the_end(job):
     async def play():
         reading = asyncio.create_task(read_on(job))
