@@ -230,6 +230,7 @@ def test_a_voice_written_by_two_at_once_is_wholly_that_of_one(single, tmp_path, 
     second.add("me", single.prompt(HIGH, "a high tone"), two)
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     assert first.uploaded() == second.uploaded() == {"me": two} and first.get("me").text == "a high tone"
+    assert "Zoë agrees".encode() in file.read_bytes()
     file.write_bytes(before)
     assert first.uploaded() == second.uploaded() == {"me": one} and second.get("me").text == "a low tone"
 
