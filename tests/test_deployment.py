@@ -98,7 +98,7 @@ def test_ray_is_asked_for_the_replicas_of_the_settings(monkeypatch):
 
 def test_a_replica_computes_on_its_own_processors():
     """With evaluators for all of them, as far as the runtime has several, and one for a part of a processor."""
-    for num_cpus, at_once, evaluators in ((3, 8, 3), (3, 2, 2), (0.5, 8, 1)):
+    for num_cpus, at_once, evaluators in ((3, 8, 3), (3, 2, 2), (2.5, 8, 2), (16, 8, 8), (1, 8, 1), (0.5, 8, 1)):
         made = limits(RaySettings(num_cpus=num_cpus, queue_seconds=7.0), at_once)
         assert (made.num_evaluators, made.queue_seconds, made.burst_seconds) == (evaluators, 7.0, 0)
 

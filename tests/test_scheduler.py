@@ -16,7 +16,6 @@ from zipvoice import builtin, load
 from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.runtime.base import ComputedBy
 from zipvoice.server.admission import SchedulerLimits
-from zipvoice.server.ray_app import RaySettings, limits
 from zipvoice.server.scheduler import Scheduler
 from zipvoice.server.speech_job import Cancelled, SpeechRequest
 from zipvoice.server.tasks import next_batch
@@ -221,11 +220,6 @@ def test_what_would_be_rounded_by_its_neighbours_is_evaluated_alone(
         model.run()
         assert all(joined(job).seconds > 0 for job in (first, *others))
     assert max(map(len, model.steps)) == together
-
-
-@pytest.mark.parametrize(("num_cpus", "evaluators"), [(0.5, 1), (1, 1), (2.5, 2), (16, 8)])
-def test_a_replica_evaluates_on_its_own_processors(num_cpus, evaluators):
-    assert limits(RaySettings(num_cpus=num_cpus, queue_seconds=7), evaluations_at_once=8).num_evaluators == evaluators
 
 
 def test_sound_is_vocoded_in_the_order_in_which_it_is_wanted(make, stepping, model, prompt):

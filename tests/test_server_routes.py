@@ -211,13 +211,15 @@ def test_the_model_is_told_by_its_name(app, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "kind"), [("/", "text/html"), ("/app.css", "text/css"), ("/app.js", "text/javascript")]
 )
-def test_the_page_loads_nothing_from_elsewhere_and_is_not_kept(app, path, kind):
+@pytest.mark.parametrize("origins", [(), ("https://home.example",)])
+def test_the_page_loads_nothing_from_elsewhere_and_is_framed_by_who_may_use_the_server(speaker, path, kind, origins):
+    app = build_app(replace(speaker, options=replace(speaker.options, allow_origin=origins)))
     answer = ask(app, "GET", path)
     assert answer.headers["content-type"].partition(";")[0] == kind
     assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["cache-control"] == "no-cache"
     assert answer.headers["content-security-policy"] == (
         "default-src 'self'; media-src 'self' blob: data:; img-src 'self' blob: data:; base-uri 'none'; "
-        "frame-ancestors 'self'"
+        + " ".join(("frame-ancestors 'self'", *origins))
     )
 
 
