@@ -239,6 +239,8 @@ def test_without_validation_data_no_samples_are_made(monkeypatch):
     monkeypatch.setattr(run, "train", runs.append)
     assert cli.main(["finetune", "zipvoice", "--train", "a.jsonl.gz"]) == 0
     assert runs[0].sample_every == 0
+    assert cli.main(["finetune", "zipvoice", "--train", "a.jsonl.gz", "--sample-every", "50"]) == 0
+    assert runs[1].sample_every == 50  # was asked for: training tells what it lacks
 
 
 def test_the_merge_command_writes_a_model(adapted, tmp_path, capsys):

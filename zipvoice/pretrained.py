@@ -214,7 +214,10 @@ def weights_path(directory: Path, name: str | os.PathLike[str] | None = None) ->
 
 def _hint_of_others(directory: Path) -> str:
     if any(directory.glob("velocity.*")):
-        return "; it has graphs, which speak on a CPU: leave out --runtime torch, --device and --dtype"
+        return (
+            "; it has graphs, which speak on a CPU: leave out --runtime torch, --device and --dtype. "
+            "Training and export start from the model that they were made of"
+        )
     steps = [path.stem.removeprefix("checkpoint-") for path in directory.glob("checkpoint-*.pt")]
     if len(steps) == 1:
         run = f"zipvoice train {directory / 'run.json'} --num-steps {steps[0]}"

@@ -53,7 +53,9 @@ def finetune(arguments: list[str]) -> int:
     replayed = [ManifestConfig(path, replay=command.replay_share / len(command.replay)) for path in command.replay]
     manifests = {"train": (*map(ManifestConfig, command.train), *replayed), "dev": (*map(ManifestConfig, command.dev),)}
     run = replace(command.run, init_from=command.base, data=replace(command.run.data, **manifests))
-    return exit_status(run_training(run if command.dev else replace(run, sample_every=0)))
+    if not command.dev and run.sample_every == FINE_TUNING.sample_every:
+        run = replace(run, sample_every=0)
+    return exit_status(run_training(run))
 
 
 @dataclass(frozen=True)
