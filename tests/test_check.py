@@ -417,7 +417,7 @@ def test_alike_examples_share_a_line():
     finding = Finding("note", "low", "dull", tuple(Example((name,), detail) for name, detail in cases))
     lines = render(CorpusStats("list", (), ()), [finding]).splitlines()[2:]
     assert lines[:3] == ["NOTE  low: 17; dull", "  u0, u1, u2, ...: 16000 Hz", "  v0: 0 Hz"]
-    assert lines[6] == "  ... and 3 more"
+    assert lines[6] == "  ... and 3 more; --json lists all"
 
 
 def test_the_picture_has_four_distributions(folder, monkeypatch):

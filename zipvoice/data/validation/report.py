@@ -93,7 +93,7 @@ def _shown(finding: Finding) -> str:
         shown = ", ".join(ids[:SHOWN_IDS]) + (", ..." if len(ids) > SHOWN_IDS else "")
         lines.append(f"{shown}: {detail}" if shown else detail)
     if len(alike) > SHOWN_EXAMPLES:
-        lines.append(f"... and {len(alike) - SHOWN_EXAMPLES} more")
+        lines.append(f"... and {len(alike) - SHOWN_EXAMPLES} more; --json lists all")
     return "\n  ".join(lines)
 
 
