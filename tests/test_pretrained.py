@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_models import make_model
 
+from zipvoice import builtin, pretrained
 from zipvoice.config.model import ModelConfig, Vocabulary
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import from_dict, write_json
@@ -193,6 +194,16 @@ def test_an_unknown_model_name_lists_the_near_one(tmp_path):
     (tmp_path / "model.pt").touch()
     with pytest.raises(ValueError, match="is a file; give the directory"):
         find_model(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("name", [*builtin.MODELS, "zipvoice"])
+def test_a_folder_of_something_else_does_not_hide_the_model_of_its_name(tmp_path, monkeypatch, name):
+    (tmp_path / name).mkdir()  # as results of `zipvoice batch` are often called
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pretrained, "download", lambda *_: Path("downloaded"))
+    assert find_model(name) == (builtin.folder(name) if name in builtin.MODELS else Path("downloaded"))
+    (tmp_path / name / "model.json").touch()
+    assert find_model(name) == Path(name)
 
 
 def test_weights_survive_a_round_trip_through_safetensors(directory):

@@ -151,8 +151,9 @@ def find_model(source: str | os.PathLike[str], revision: str | None = None) -> P
     Raises ValueError for a source that is neither, and for a revision of anything but a released model.
     """
     directory = Path(source)
-    is_released = str(source) in RELEASED  # so may be a folder beside a checkout of this package
-    is_own = directory.is_dir() and (not is_released or (directory / "model.json").is_file())
+    is_released = str(source) in RELEASED
+    is_name = is_released or str(source) in builtin.MODELS  # so may be a folder of something else, say of its speech
+    is_own = directory.is_dir() and (not is_name or (directory / "model.json").is_file())
     if (is_own or str(source) in builtin.MODELS) and revision is not None:
         what = "a directory" if is_own else "a model of the package"
         raise ValueError(f"{source} is {what}, which has no revisions; leave out --revision ({revision})")
