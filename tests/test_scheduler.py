@@ -90,7 +90,7 @@ def companions_that_come_and_go(synthesizer, prompt, texts, options):
     (trajectory,) = synthesizer.begin([first], [options.sampling])
     for other in itertools.cycle(others):
         if not trajectory.num_steps_left:
-            return synthesizer.mel(trajectory), synthesizer.mels([first], options)[0]
+            return synthesizer.mel(first, trajectory), synthesizer.mels([first], options)[0]
         (companion,) = synthesizer.begin([other], [replace(options.sampling, num_steps=3, guidance_scale=0.5)])
         synthesizer.advance([companion])
         synthesizer.advance([companion, trajectory])

@@ -88,7 +88,9 @@ def spoken(speaker, texts, voice, tokens, speed=1.0, text="by tokens", num_steps
 
 def spoken_here(synthesizer, text, voice, speed=1.0, seed=1):
     """The bare sound of a text of one chunk, samples (N,)."""
-    options = synthesizer.resolved(SynthesisOptions(speed=speed, seed=seed, contrast=0.0))  # sherpa-onnx has none
+    options = synthesizer.resolved(
+        SynthesisOptions(speed=speed, seed=seed, contrast=0.0, time_contrast=0.0, match_spectrum=0.0)
+    )  # not in sherpa-onnx
     chunks = list(synthesizer.plan(text, voice.prompt, options))
     (mel,) = synthesizer.mels(chunks, options)
     assert len(mel) == chunks[0].num_frames
@@ -273,7 +275,7 @@ def test_steps_of_sherpa_are_those_of_the_model_or_as_many_as_asked_for():
     suits = SamplingConfig(num_steps=5, guidance_scale=1.5, t_shift=0.7, temperature=0.8)
     assert _plain_steps(suits, None) == suits
     assert _plain_steps(suits, 3) == replace(suits, num_steps=3)
-    assert _plain_steps(replace(suits, contrast=0.5), None) == suits, "which it has not"
+    assert _plain_steps(replace(suits, contrast=0.5, match_spectrum=1.0), None) == suits, "which it has not"
     assert _plain_steps(replace(suits, guidance_interval=(0.0, 0.5)), 5) == suits
     told = "feat_scale 0.1, t_shift 0.7, guidance_scale 1.5,\nnum_steps 5. Its temperature of 0.8 is right for these"
     assert told in _settings(suits, 0.1) and "temperature" not in _settings(replace(suits, temperature=1.0), 0.1)

@@ -103,7 +103,7 @@ SPEAK_EXACTLY = """async ([ids, noise]) => {
 def test_a_browser_speaks_as_this_package_does(page, folder, capsys):
     synthesizer = zipvoice.load(runtime="onnx")
     options = synthesizer.resolved(zipvoice.SynthesisOptions(keep_level=True))
-    assert options.sampling.contrast > 0
+    assert options.sampling != options.sampling.unfiltered
     (chunk,) = synthesizer.plan(TEXT, default(), options)
     assert page.evaluate("text => speaker.read(text)", TEXT) == {"ids": list(chunk.ids), "unknown": []}
     for speed in (0.7, 1.0, 1.3):

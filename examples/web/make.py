@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import zipvoice
-from zipvoice.audio import contrast
+from zipvoice.audio import postfilter
 from zipvoice.audio.mel import FLOOR
 from zipvoice.config.export import ExportOptions
 from zipvoice.export.onnx import export_onnx
@@ -71,11 +71,17 @@ def describe(synthesizer: zipvoice.Synthesizer, voice: str, text: str) -> dict:
         "guidanceScale": model.sampling.guidance_scale,
         "temperature": model.sampling.temperature,
         "featureScale": model.feature.scale,
-        "contrast": {
-            "least": model.sampling.contrast,
-            "smoothings": contrast.NUM_SMOOTHINGS,
-            "quietShare": contrast.QUIET_SHARE,
-            "most": contrast.MOST,
+        "postfilter": {
+            "matchSpectrum": model.sampling.match_spectrum,
+            "contrast": model.sampling.contrast,
+            "timeContrast": model.sampling.time_contrast,
+            "smoothings": postfilter.NUM_SMOOTHINGS,
+            "timeSmoothings": postfilter.NUM_TIME_SMOOTHINGS,
+            "spectrumSmoothings": postfilter.NUM_SPECTRUM_SMOOTHINGS,
+            "firstCrispBand": postfilter.FIRST_CRISP_BAND,
+            "quietShare": postfilter.QUIET_SHARE,
+            "most": postfilter.MOST,
+            "fewFrames": postfilter.FEW_FRAMES,
             "floor": math.log(FLOOR),
         },
         "frameMultiple": model.frame_multiple,

@@ -79,7 +79,8 @@ export class Speaker {
   // The sound of scaled features (frames, mels).
   async vocode(features) {
     const frames = features.length / MELS, logMel = new Float32Array(features.length);
-    const sharp = withContrast(features.map((value) => value / this.speech.featureScale), this.speech.contrast);
+    const unscaled = (values) => values.map((value) => value / this.speech.featureScale);
+    const sharp = postfiltered(unscaled(features), unscaled(this.prompt), this.speech.postfilter);
     for (let i = 0; i < frames; i++)
       for (let j = 0; j < MELS; j++) logMel[j * frames + i] = sharp[i * MELS + j];
     const samples = await this.run("vocoder", { log_mel: floats(logMel, [1, MELS, frames]) });
@@ -91,23 +92,57 @@ export class Speaker {
   }
 }
 
-// Log-mel features (frames, mels) with at least so much contrast over bands; as zipvoice/audio/contrast.py has it.
-function withContrast(logMel, { least, smoothings, quietShare, most, floor }) {
-  const frames = logMel.length / MELS, bending = logMel.slice();
-  const loudness = new Float32Array(frames), energy = new Float64Array(frames);
-  for (let i = 0; i < frames; i++) {
-    let row = Float64Array.from(logMel.subarray(i * MELS, (i + 1) * MELS));
-    loudness[i] = row.subarray(0, MELS / 2).reduce((sum, value) => sum + value, 0) / (MELS / 2);
-    for (let k = 0; k < smoothings; k++)
-      row = row.map((value, j) => (row[Math.max(j - 1, 0)] + 2 * value + row[Math.min(j + 1, MELS - 1)]) / 4);
-    for (let j = 0; j < MELS; j++) energy[i] += (bending[i * MELS + j] -= row[j]) ** 2 / MELS;
-  }
-  const quieter = loudness.toSorted()[Math.ceil(quietShare * (frames - 1))];
-  const louder = energy.filter((_, i) => loudness[i] >= quieter);
-  const own = Math.sqrt(louder.reduce((sum, value) => sum + value, 0) / louder.length);
+// Log-mel features (frames, mels) of speech as they are vocoded; as zipvoice/audio/postfilter.py has it.
+function postfiltered(logMel, prompt, filter) {
+  const matched = withSpectrumOf(logMel, prompt, filter);
+  const sharp = enlarged(matched, smooth(matched, filter.smoothings, false), 0, filter.contrast, filter);
+  return enlarged(sharp, smooth(sharp, filter.timeSmoothings, true), filter.firstCrispBand, filter.timeContrast, filter);
+}
+
+function withSpectrumOf(logMel, prompt, { matchSpectrum, spectrumSmoothings, fewFrames, quietShare, floor }) {
+  const own = louder(logMel, quietShare), spectrum = average(logMel, own), like = average(prompt, louder(prompt, quietShare));
+  const difference = spectrum.map((value, j) => like[j] - value);
+  const level = difference.reduce((sum, value) => sum + value, 0) / MELS, loud = own.filter(Boolean).length;
+  const colour = smooth(difference.map((value) => value - level), spectrumSmoothings, false);
+  const share = (matchSpectrum * loud) / (loud + fewFrames);
+  return logMel.map((value, k) => Math.max(value + share * colour[k % MELS], floor));
+}
+
+// With at least so much contrast to what is smooth, in the bands from `first` on.
+function enlarged(logMel, smoothed, first, least, { most, quietShare, floor }) {
+  const isLoud = louder(logMel, quietShare);
+  const bent = logMel.map((value, k) => (k % MELS < first ? 0 : value - smoothed[k]));
+  const counted = bent.filter((_, k) => k % MELS >= first && isLoud[Math.floor(k / MELS)]);
+  const own = Math.sqrt(counted.reduce((sum, value) => sum + value * value, 0) / counted.length);
   if (own >= least || own === 0) return logMel;
   const more = Math.min(least / own, most) - 1;
-  return logMel.map((value, i) => Math.max(value + more * bending[i], floor));
+  return logMel.map((value, k) => Math.max(value + more * bent[k], floor));
+}
+
+// Which frames are not the quieter ones, by the lower half of their bands.
+function louder(logMel, quietShare) {
+  const loudness = Float32Array.from({ length: logMel.length / MELS }, (_, i) =>
+    logMel.subarray(i * MELS, i * MELS + MELS / 2).reduce((sum, value) => sum + value, 0));
+  const least = loudness.toSorted()[Math.ceil(quietShare * (loudness.length - 1))];
+  return Array.from(loudness, (value) => value >= least);
+}
+
+// The mean of some frames.
+function average(logMel, isCounted) {
+  const sum = new Float64Array(MELS);
+  logMel.forEach((value, k) => isCounted[Math.floor(k / MELS)] && (sum[k % MELS] += value));
+  return sum.map((value) => value / isCounted.filter(Boolean).length);
+}
+
+// Averaged with the neighbours over time or over bands, 1:2:1; those at the edges are repeated.
+function smooth(values, times, overTime) {
+  const [step, last] = overTime ? [MELS, values.length / MELS - 1] : [1, MELS - 1];
+  for (let n = 0; n < times; n++)
+    values = values.map((value, k, row) => {
+      const place = overTime ? Math.floor(k / MELS) : k % MELS;
+      return (row[place > 0 ? k - step : k] + 2 * value + row[place < last ? k + step : k]) / 4;
+    });
+  return values;
 }
 
 // Normal random numbers, by Box and Muller.

@@ -63,8 +63,9 @@ UNSET = {
 """Of options that set something only where they are given: what holds without them."""
 RARE = {
     "compatible", "contrast", "dtype", "first_chunk_seconds", "guidance_every", "guidance_interval", "guidance_scale",
-    "keep_level", "max_batch_seconds", "max_chunk_seconds", "num_steps", "raw", "remove_long_silence", "revision",
-    "runtime", "short_text_floor", "skip_unknown", "solver", "t_shift", "target_rms", "temperature", "time_grid",
+    "keep_level", "match_spectrum", "max_batch_seconds", "max_chunk_seconds", "num_steps", "raw", "remove_long_silence",
+    "revision", "runtime", "short_text_floor", "skip_unknown", "solver", "t_shift", "target_rms", "temperature",
+    "time_contrast", "time_grid",
 }  # fmt: skip
 """Options that few need."""
 RARELY_USED = "rarely used"

@@ -2,7 +2,7 @@
 """How a text is spoken."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
@@ -19,7 +19,7 @@ EPSS_GRIDS: dict[int, tuple[float, ...]] = {
 
 
 MOST_CONTRAST = 2.0
-"""Nats; real speech has 0.5 to 0.7."""
+"""Nats; real speech has 0.5 to 0.7 over mel bands and 0.2 to 0.25 over time."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,33 @@ class SamplingConfig:
     guidance_every: int = 1
     """Evaluations of the conditional velocity for one of the unconditional; between them guidance is reused."""
     contrast: float = 0.0
-    """Least contrast of the features in nats, see `zipvoice.audio.contrast`; 0 leaves them as the model made them."""
+    """Least contrast of the features over mel bands in nats, see `zipvoice.audio.postfilter`; 0 leaves them alone."""
+    time_contrast: float = 0.0
+    """Least contrast over time in nats, above 1.6 kHz."""
+    match_spectrum: float = 0.0
+    """Share, from 0 to 1, of the difference of long-term average spectra of speech and prompt that is taken away."""
 
     def __post_init__(self) -> None:
         check_times(self.num_steps, self.time_grid, self.guidance_interval)
         if self.guidance_every < 1:
             raise ValueError(f"guidance_every must be at least 1, not {self.guidance_every}")
-        check_contrast(self.contrast)
+        check_postfilter(self.contrast, self.time_contrast, self.match_spectrum)
+
+    @property
+    def unfiltered(self) -> "SamplingConfig":
+        """The same without what is done to the features after the last step."""
+        return replace(self, contrast=0.0, time_contrast=0.0, match_spectrum=0.0)
 
 
-def check_contrast(contrast: float) -> None:
-    """Raise ValueError for a contrast that no speech has."""
-    if not 0 <= contrast <= MOST_CONTRAST:
-        raise ValueError(f"contrast must be from 0 to {MOST_CONTRAST:g}, not {contrast}")
+def check_postfilter(contrast: float, time_contrast: float, match_spectrum: float) -> None:
+    """Raise ValueError for a contrast that no speech has, and for more than all of a difference."""
+    for name, value, most in (
+        ("contrast", contrast, MOST_CONTRAST),
+        ("time_contrast", time_contrast, MOST_CONTRAST),
+        ("match_spectrum", match_spectrum, 1.0),
+    ):
+        if not 0 <= value <= most:
+            raise ValueError(f"{name} must be from 0 to {most:g}, not {value}")
 
 
 def check_times(
@@ -106,6 +120,12 @@ class SynthesisOptions:
     contrast: float | None = None
     """Least contrast of the spectrum in nats, from 0 to 2: speech with less is sharpened, which makes voices that a
     small model follows from afar less dull. By default what suits the model: 0, nothing, for released ones."""
+    time_contrast: float | None = None
+    """The same over time, from 0 to 2, above 1.6 kHz, which makes consonants crisper."""
+    match_spectrum: float | None = None
+    """Draw the average spectrum of the speech to that of the voice's recording, from 0 to 1, the whole of the
+    difference: more like the voice, and like its room and microphone, too. By default what suits the model: 0 for
+    released ones."""
     fast: bool = False
     """Take the steps that zipvoice search-steps found for the model, where its directory has some."""
     speed: float = 1.0
@@ -170,7 +190,7 @@ class SynthesisOptions:
         if self.raw and self.fast:
             raise ValueError("raw speech is sampled as for published scores; leave out fast or raw")
         check_times(self.num_steps, self.time_grid, self.guidance_interval)
-        check_contrast(self.contrast or 0)
+        check_postfilter(self.contrast or 0, self.time_contrast or 0, self.match_spectrum or 0)
 
     def resolved(
         self,
@@ -185,11 +205,10 @@ class SynthesisOptions:
         ValueError for a guidance interval or its reuse with a distilled model, which always has guidance, and for the
         solver mean-flow with a model of another.
         """
-        suits: dict[str, Any] = asdict(fast if self.fast and fast else sampling)
+        usual = fast if self.fast and fast else sampling
+        suits: dict[str, Any] = asdict(usual.unfiltered if self.raw else usual)
         suits["max_chunk_seconds"] = 40.0 if "dialog" in variant else 25.0
         suits["max_batch_seconds"] = 100.0 if on_accelerator else 10.0
-        if self.raw:
-            suits["contrast"] = 0.0
         given = {name: value for name, value in vars(self).items() if value is not None}
         if self.time_grid is not None:
             suits["num_steps"] = len(self.time_grid) - 1
@@ -218,6 +237,8 @@ class ResolvedOptions(SynthesisOptions):
     solver: SolverName = field(kw_only=True, default="euler")
     guidance_every: int = field(kw_only=True, default=1)
     contrast: float = field(kw_only=True, default=0.0)
+    time_contrast: float = field(kw_only=True, default=0.0)
+    match_spectrum: float = field(kw_only=True, default=0.0)
     max_chunk_seconds: float = field(kw_only=True)
     max_batch_seconds: float = field(kw_only=True)
 

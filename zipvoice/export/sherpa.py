@@ -82,12 +82,12 @@ def _vocoder(model: str, directory: ModelDirectory) -> str | Path:
 
 
 def _plain_steps(suits: SamplingConfig, num_steps: int | None) -> SamplingConfig:
-    """Steps as sherpa-onnx takes them, without contrast.
+    """Steps as sherpa-onnx takes them, with nothing behind the last.
 
     Raises ValueError if those of the model differ and no number is asked for.
     """
     plain = SamplingConfig(num_steps or suits.num_steps, suits.guidance_scale, suits.t_shift, suits.temperature)
-    if num_steps is None and plain != replace(suits, contrast=0.0):
+    if num_steps is None and plain != suits.unfiltered:
         raise ValueError(
             "model.json asks for a solver, a time grid or a guidance interval, which sherpa-onnx does not have; "
             f"--num-steps {suits.num_steps} exports the model for as many of Euler's steps"

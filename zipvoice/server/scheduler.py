@@ -318,7 +318,7 @@ class Scheduler:
             return
         try:
             started = time.perf_counter()
-            mel = self.synthesizer.mel(work.trajectory) if work.trajectory else None
+            mel = self.synthesizer.mel(work.chunk, work.trajectory) if work.trajectory else None
             piece = self.synthesizer.piece(work.chunk, mel)
             seconds = time.perf_counter() - started
             self._join(task, work.index, piece)

@@ -73,8 +73,8 @@ class Flow:
         return self._options.sampling
 
     def mels(self, sampling: SamplingConfig) -> list[Floats]:
-        """Log-mel features (T, C) of the sentences, as the flow made them: contrast is none of its matters."""
-        return self._synthesizer.mels(self._chunks, replace(self._options, **vars(replace(sampling, contrast=0.0))))
+        """Log-mel features (T, C) of the sentences, as the flow made them: its matters end there."""
+        return self._synthesizer.mels(self._chunks, replace(self._options, **vars(sampling.unfiltered)))
 
     def distance(self, sampling: SamplingConfig) -> float:
         """From the exact flow, mean of the sentences in dB."""

@@ -11,10 +11,10 @@ from typing import Any, cast
 import numpy as np
 
 from zipvoice import builtin
-from zipvoice.audio.contrast import with_contrast
 from zipvoice.audio.files import Audio, resample
 from zipvoice.audio.loudness import levelled, normalize_rms
 from zipvoice.audio.mel import NUM_MELS, SAMPLING_RATE, features
+from zipvoice.audio.postfilter import postfiltered
 from zipvoice.config.model import Variant
 from zipvoice.config.synthesis import ResolvedOptions, SamplingConfig, SynthesisOptions
 from zipvoice.config.text import TokenizerConfig
@@ -36,7 +36,7 @@ from zipvoice.synthesis.chunk_planner import (
 from zipvoice.synthesis.crossfade import BareJoiner, ChunkAudio, Crossfader, ExactJoiner, Joiner, cut_to, joined
 from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
 from zipvoice.synthesis.recordings import Recording, audible, cut_at_pause, name_of, opened
-from zipvoice.synthesis.sampling import Trajectory, advance, begin, initial_noise, sample
+from zipvoice.synthesis.sampling import Tokens, Trajectory, advance, begin, initial_noise, sample
 from zipvoice.synthesis.transcripts import heard_transcript, transcript_complaints
 from zipvoice.synthesis.turns import Voices, spoken_turns
 from zipvoice.synthesis.voices import Voice, find_prompt
@@ -47,8 +47,6 @@ from zipvoice.text.words import tokens_of_words
 
 SUITS, SUITS_DIALOGUE = 10.0, 20.0
 """Seconds of a recording that suit a model."""
-
-Ids = list[tuple[int, ...]]
 
 logger = logging.getLogger(__name__)
 
@@ -298,7 +296,7 @@ class Synthesizer:
         """Chunks that have something to say before their first step, each with its own sampling."""
         return begin(self.model, *self._given(chunks), sampling)
 
-    def _given(self, chunks: Sequence[SpeechChunk]) -> tuple[Ids, Ids, list[Floats], list[int], list[Floats]]:
+    def _given(self, chunks: Sequence[SpeechChunk]) -> tuple[Tokens, Tokens, list[Floats], list[int], list[Floats]]:
         """What sampling is told of chunks: their texts, transcripts, prompts, lengths and noise."""
         return (
             [chunk.ids for chunk in chunks],
@@ -312,15 +310,16 @@ class Synthesizer:
         """Take each one step further, in one evaluation of the network."""
         advance(self.model, trajectories)
 
-    def mel(self, trajectory: Trajectory) -> Floats:
+    def mel(self, chunk: SpeechChunk, trajectory: Trajectory) -> Floats:
         """Log-mel features (T, C) of a chunk after its last step. Raises ValueError for NaN or infinity."""
-        return self._features(trajectory.speech(self.model), trajectory.sampling)
+        return self._features(trajectory.speech(self.model), chunk, trajectory.sampling)
 
-    def _features(self, scaled: Floats, sampling: SamplingConfig) -> Floats:
-        """What the model made (T, C), as the vocoder takes it."""
+    def _features(self, scaled: Floats, chunk: SpeechChunk, sampling: SamplingConfig) -> Floats:
+        """What the model made of a chunk (T, C), as the vocoder takes it."""
         if not np.isfinite(scaled).all():
             raise ValueError("the model produced NaN or infinite features; its weights are damaged or of another model")
-        return with_contrast(scaled / np.float32(self.feature.scale), sampling.contrast)
+        mel, prompt = scaled / np.float32(self.feature.scale), chunk.voice.prompt.features
+        return postfiltered(mel, prompt, sampling.match_spectrum, sampling.contrast, sampling.time_contrast)
 
     def joiner(self, options: SynthesisOptions) -> Joiner:
         """What puts the pieces of one utterance together."""
@@ -346,7 +345,7 @@ class Synthesizer:
         if not chunks:
             return []
         scaled = sample(self.model, *self._given(chunks), options.sampling)
-        return [self._features(features, options.sampling) for features in scaled]
+        return [self._features(*made, options.sampling) for made in zip(scaled, chunks, strict=True)]
 
     def piece(self, chunk: SpeechChunk, mel: Floats | None) -> ChunkAudio:
         """The sound of a chunk's features (T, C), or its pause; each channel is vocoded by itself, at its length."""
