@@ -104,7 +104,7 @@ fi
 
 if stage 7 "put the models into the package"; then
   run python local/package.py exp/voice "$models/zipvoice_small"
-  run python local/package.py exp/distill "$models/zipvoice_small_distill" 4 1 0.5 0.2 0.65
+  run python local/package.py exp/distill "$models/zipvoice_small_distill" 4 1 0.5 0.2 1 0.65 0.4
 fi
 
 if stage 8 "have the models of the package speak, score them, and write their card"; then
@@ -152,7 +152,7 @@ fi
 
 if stage 11 "put these models into the package instead, and voices"; then
   run python local/package.py exp/heart "$models/zipvoice_small"
-  run python local/package.py exp/heart_distill "$models/zipvoice_small_distill" 4 0.7 0.5 0.2 0.65
+  run python local/package.py exp/heart_distill "$models/zipvoice_small_distill" 4 0.7 0.5 0.2 1 0.65 0.4
   said="The evening train was late again."
   run python local/teacher_voice.py data/heart.wav "$said"
   export ZIPVOICE_VOICES=$models/voices

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained model -> a folder to ship: weights in a byte each, graphs without weights, what it is to be spoken with.
 
-usage: python local/package.py RUN FOLDER [NUM_STEPS GUIDANCE_SCALE T_SHIFT TEMPERATURE CONTRAST]
+usage: python local/package.py RUN FOLDER [NUM_STEPS GUIDANCE_SCALE T_SHIFT TEMPERATURE MATCH CONTRAST TIME_CONTRAST]
        python local/package.py VOCODER_RUN FOLDER
        python local/package.py --released FOLDER
 
@@ -57,7 +57,7 @@ def _report(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (3, 8):
+    if len(sys.argv) not in (3, 10):
         sys.exit(__doc__)
     if sys.argv[1] == "--released":
         package_released(Path(sys.argv[2]))
@@ -65,6 +65,7 @@ if __name__ == "__main__":
         given = sys.argv[3:]
         sampling = None
         if given:
-            *others, contrast = map(float, given[1:])
-            sampling = SamplingConfig(int(given[0]), *others, contrast=contrast)
+            *steps, match, contrast, time_contrast = map(float, given[1:])
+            filtered = {"match_spectrum": match, "contrast": contrast, "time_contrast": time_contrast}
+            sampling = SamplingConfig(int(given[0]), *steps, **filtered)
         package(Path(sys.argv[1]), Path(sys.argv[2]), sampling)
