@@ -74,8 +74,8 @@ DEFAULTS = {
         "unread_seconds": 60.0, "reader_seconds": 120.0,
     },
     SamplingConfig: {
-        "t_shift": 0.5, "temperature": 1.0, "solver": "euler", "guidance_every": 1, "contrast": 0.0, "time_contrast": 0.0,
-        "match_spectrum": 0.0,
+        "t_shift": 0.5, "temperature": 1.0, "solver": "euler", "guidance_every": 1, "contrast": 0.0,
+        "time_contrast": 0.0, "match_spectrum": 0.0,
     },
     SynthesisOptions: {
         "fast": False, "speed": 1.0, "target_rms": 0.1, "loudness": -20.0, "keep_level": False, "seed": 666,
