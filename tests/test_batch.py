@@ -129,7 +129,7 @@ def test_a_bad_line_is_named_with_its_number_and_reason(tmp_path, name, line, me
     (tmp_path / name).write_text(f"{first}\n{line}\n")
     with pytest.raises(ValueError, match=message) as error:
         read_list(tmp_path / name)
-    assert "has 1 bad line(s), so nothing is spoken" in str(error.value)
+    assert "has 1 bad line(s), so nothing is done" in str(error.value)
 
 
 def test_all_bad_lines_are_named_at_once(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from zipvoice.config.data import CheckOptions, DataConfig, ManifestConfig, PrepareOptions
+from zipvoice.config.export import ExportOptions
 from zipvoice.config.model import FeatureConfig, ModelConfig
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.server import ServerOptions
@@ -250,6 +251,11 @@ def test_integers_have_at_most_20_digits(tmp_path):
 
 def test_times_may_be_an_array():
     assert SynthesisOptions(time_grid=np.linspace(0, 1, 3)) == SynthesisOptions(time_grid=(0.0, 0.5, 1.0))
+
+
+def test_griffin_lim_is_no_vocoder_to_export():
+    with pytest.raises(ValueError, match="griffin-lim needs no graph; leave out vocoder, or give vocos_small"):
+        ExportOptions("model", "graphs", vocoder="griffin-lim")
 
 
 def test_a_truth_value_is_no_number():

@@ -134,7 +134,7 @@ def raise_bad_lines(path: str | os.PathLike[str], errors: dict[int, str]) -> Non
     if errors:
         shown = [f"line {number}: {errors[number]}" for number in sorted(errors)[:SHOWN_ERRORS]]
         rest = [f"and {len(errors) - SHOWN_ERRORS} more"] if len(errors) > SHOWN_ERRORS else []
-        raise ValueError("\n  ".join([f"{path} has {len(errors)} bad line(s), so nothing is spoken:", *shown, *rest]))
+        raise ValueError("\n  ".join([f"{path} has {len(errors)} bad line(s), so nothing is done:", *shown, *rest]))
 
 
 # ---------------------------------------------------------------- lines

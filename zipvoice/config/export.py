@@ -22,6 +22,10 @@ class ExportOptions:
     weights: str | None = None
     """Another weight file than model.safetensors or model.pt, relative to the model directory."""
 
+    def __post_init__(self) -> None:
+        if self.vocoder == "griffin-lim":
+            raise ValueError("griffin-lim needs no graph; leave out vocoder, or give vocos_small or a Vocos directory")
+
 
 @dataclass(frozen=True)
 class SherpaOptions:
