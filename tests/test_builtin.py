@@ -100,6 +100,15 @@ def test_distilled_four_steps_come_closer_to_the_exact_solution_than_two_of_the_
     assert mel_distance(exact, distilled) < mel_distance(exact, hurried)
 
 
+def test_fast_speech_takes_three_steps_and_is_understood(synthesizer, voice, listener):
+    resolved = synthesizer.resolved(zipvoice.SynthesisOptions(fast=True))
+    assert (resolved.num_steps, resolved.contrast > 0) == (3, True)
+    said = OTHERS[6:10]
+    fast = [synthesizer.synthesize(text, voice, fast=True) for text in said]
+    assert sum(listener.choose(sound) == text for sound, text in zip(fast, said, strict=True)) >= 3
+    assert np.array_equal(fast[0].samples, synthesizer.synthesize(said[0], voice, num_steps=3).samples)
+
+
 @pytest.fixture(scope="module")
 def with_vocos():
     """With the package's Vocos: Griffin-Lim magnifies how chunks side by side round differently."""

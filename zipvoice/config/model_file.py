@@ -25,7 +25,7 @@ class ModelFile:
     vocoder: str | None = None
     """What speaks for it: griffin-lim, vocos_small or a directory; when absent, the published Vocos."""
     fast: SamplingConfig | None = None
-    """How it is sampled for fast speech, as zipvoice search-steps found it."""
+    """How it is sampled for fast speech, as zipvoice search-steps may have found it."""
 
     def sampling_of(self, variant: Variant) -> SamplingConfig:
         """How the model, of a variant that files may leave out, is best sampled."""
