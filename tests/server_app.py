@@ -39,3 +39,32 @@ def ask(app, method, path, **given):
             return await client.request(method, path, **given)
 
     return asyncio.run(asked())
+
+
+class Job:
+    """Speech that is there, or fails, and how often it was given up."""
+
+    num_tokens, num_frames = 3, 50
+
+    def __init__(self, *parts):
+        self.parts, self.ended = list(parts), 0
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        if not self.parts:
+            raise StopAsyncIteration
+        part = self.parts.pop(0)
+        if isinstance(part, Exception):
+            raise part
+        return part
+
+    def cancel(self):
+        self.ended += 1
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *error):
+        self.cancel()

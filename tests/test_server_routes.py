@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from server_app import QUICK, ask
+from server_app import QUICK, Job, ask
 from tiny_models import tone
 
 from zipvoice.audio.words import Word
@@ -21,35 +21,6 @@ from zipvoice.server.speaker import Speaker
 
 BODY = {**QUICK, "voice": "low", "input": "one two."}
 SOUND = replace(tone(0.5), words=(Word("one", 0.0, 0.25),))
-
-
-class Job:
-    """Speech that is there, and how often it was given up."""
-
-    num_tokens, num_frames = 3, 50
-
-    def __init__(self, *parts):
-        self.parts, self.ended = list(parts), 0
-
-    def __aiter__(self):
-        return self
-
-    async def __anext__(self):
-        if not self.parts:
-            raise StopAsyncIteration
-        part = self.parts.pop(0)
-        if isinstance(part, Exception):
-            raise part
-        return part
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *error):
-        self.ended += 1
-
-    def cancel(self):
-        self.ended += 1
 
 
 @pytest.fixture

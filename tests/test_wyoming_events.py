@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from server_app import Job
 from tiny_models import tone
 
 from zipvoice.server import wyoming
@@ -84,27 +85,6 @@ def test_an_event_is_a_line_and_what_follows_it():
 def test_what_is_no_event_is_refused(data):
     with pytest.raises(ValueError):
         asyncio.run(read(data))
-
-
-class Job:
-    """Speech that is there, or fails, and how often it was given up."""
-
-    def __init__(self, *parts):
-        self.parts, self.ended = list(parts), 0
-
-    def __aiter__(self):
-        return self
-
-    async def __anext__(self):
-        if not self.parts:
-            raise StopAsyncIteration
-        part = self.parts.pop(0)
-        if isinstance(part, Exception):
-            raise part
-        return part
-
-    def cancel(self):
-        self.ended += 1
 
 
 def served(speaker, jobs, *events, stuck_at=None, **changed):
