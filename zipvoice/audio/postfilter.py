@@ -49,7 +49,7 @@ def contrast_of(log_mel: Floats) -> float:
 
     Real speech has 0.5 to 0.7.
     """
-    return _rms(_bent_over_bands(log_mel)[_louder(log_mel)])
+    return _loud_rms(log_mel, _bent_over_bands(log_mel))
 
 
 def time_contrast_of(log_mel: Floats) -> float:
@@ -57,7 +57,7 @@ def time_contrast_of(log_mel: Floats) -> float:
 
     Real speech has 0.2 to 0.25.
     """
-    return _rms(_bent_over_time(log_mel)[_louder(log_mel), FIRST_CRISP_BAND:])
+    return _loud_rms(log_mel, _bent_over_time(log_mel), FIRST_CRISP_BAND)
 
 
 def with_contrast(log_mel: Floats, least: float) -> Floats:
@@ -70,14 +70,14 @@ def with_contrast(log_mel: Floats, least: float) -> Floats:
     """
     if least == 0:
         return log_mel
-    return _by_channel(lambda one: _enlarged(one, _bent_over_bands(one), contrast_of(one), least), log_mel)
+    return _by_channel(lambda one: _enlarged(one, _bent_over_bands(one), 0, least), log_mel)
 
 
 def with_time_contrast(log_mel: Floats, least: float) -> Floats:
     """The same of the contrast over time; bands below 1.6 kHz stay as they are."""
     if least == 0:
         return log_mel
-    return _by_channel(lambda one: _enlarged(one, _bent_over_time(one), time_contrast_of(one), least), log_mel)
+    return _by_channel(lambda one: _enlarged(one, _bent_over_time(one), FIRST_CRISP_BAND, least), log_mel)
 
 
 def with_spectrum_of(log_mel: Floats, prompt: Floats, share: float) -> Floats:
@@ -102,7 +102,8 @@ def _by_channel(change: Callable[..., Floats], log_mel: Floats, *others: Floats)
     return np.concatenate(list(map(change, *(np.split(each, num_channels, axis=1) for each in (log_mel, *others)))), 1)
 
 
-def _enlarged(log_mel: Floats, bent: Floats, own: float, least: float) -> Floats:
+def _enlarged(log_mel: Floats, bent: Floats, first_band: int, least: float) -> Floats:
+    own = _loud_rms(log_mel, bent, first_band)
     if own >= least or own == 0:
         return log_mel
     return _audible(log_mel + np.float32(min(least / own, MOST) - 1) * bent)
@@ -128,8 +129,9 @@ def _louder(log_mel: Floats) -> NDArray[np.bool_]:
     return np.asarray(loudness >= least)
 
 
-def _rms(values: Floats) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
+def _loud_rms(log_mel: Floats, bent: Floats, first_band: int = 0) -> float:
+    """Root mean square of what is bent (T, F) in the louder frames, from a band on."""
+    return float(np.sqrt(np.mean(np.square(bent[_louder(log_mel), first_band:]))))
 
 
 def _bent_over_bands(log_mel: Floats) -> Floats:

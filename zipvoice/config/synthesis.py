@@ -127,7 +127,8 @@ class SynthesisOptions:
     difference: more like the voice, and like its room and microphone, too. By default what suits the model: 0 for
     released ones."""
     fast: bool = False
-    """Take the steps that zipvoice search-steps found for the model, where its directory has some."""
+    """Take the few steps that the model has for fast speech, as zipvoice search-steps finds them; where it has none,
+    its usual ones, which a note tells."""
     speed: float = 1.0
     """Speaking rate relative to the prompt's."""
     duration: float | None = None
