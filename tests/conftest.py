@@ -35,6 +35,22 @@ def server(tmp_path_factory) -> Iterator["object"]:
 
 
 @pytest.fixture(scope="module")
+def synthesizer(tmp_path_factory) -> "object":
+    """A tiny model with random weights, of one voice."""
+    from tiny_models import make_synthesizer
+
+    return make_synthesizer(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def prompt(synthesizer) -> "object":
+    """0.8 s (0.2 s of silence are added) with 11 tokens."""
+    from tiny_models import tone
+
+    return synthesizer.prompt(tone(0.6), "a low tone")
+
+
+@pytest.fixture(scope="module")
 def speaker(tmp_path_factory) -> Iterator["object"]:
     """A small server of one voice that holds two requests at a time, without a process around it."""
     import server_app

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from closed_form_model import ClosedFormModel
-from tiny_models import LETTERS, make_synthesizer, tone
+from tiny_models import LETTERS, tone
 
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.synthesis import SynthesisOptions
@@ -73,16 +73,6 @@ def model():
 @pytest.fixture
 def stepping(model):
     return Synthesizer(model, hum, TokenizerConfig("simple"), LETTERS)
-
-
-@pytest.fixture(scope="module")
-def synthesizer(tmp_path_factory):
-    return make_synthesizer(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def prompt(synthesizer):
-    return synthesizer.prompt(tone(0.6), "a low tone")
 
 
 @pytest.fixture

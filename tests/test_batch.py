@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_models import FAST, RATE, make_model, make_synthesizer, make_vocoder, tone
+from tiny_models import FAST, RATE, make_model, make_vocoder, tone
 
 from zipvoice.audio.files import read, write
 from zipvoice.cli import lists
@@ -20,11 +20,6 @@ from zipvoice.synthesis import batch, voices
 from zipvoice.synthesis.batch import ListWork, check_language, check_list, share, speak_list
 from zipvoice.synthesis.synthesizer import Synthesizer
 from zipvoice.utterances import Utterance, read_list
-
-
-@pytest.fixture(scope="module")
-def synthesizer(tmp_path_factory):
-    return make_synthesizer(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,12 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from tiny_models import FAST, make_synthesizer, tone
+from tiny_models import FAST, tone
 
 import zipvoice
 from zipvoice import Audio
 from zipvoice.audio import playback
 from zipvoice.audio.files import pcm16, read, write
-
-
-@pytest.fixture(scope="module")
-def synthesizer(tmp_path_factory):
-    return make_synthesizer(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(autouse=True)

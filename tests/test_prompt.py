@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from tiny_models import FAST, RATE, make_synthesizer, sequence, silence, tone
+from tiny_models import FAST, RATE, sequence, silence, tone
 
 from zipvoice import Audio, Prompt
 from zipvoice.audio.files import read, write
@@ -14,12 +14,6 @@ from zipvoice.audio.silence import remove_silence
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.synthesis.prompt import recording_complaints, trimmed
 from zipvoice.synthesis.voices import heard
-
-
-@pytest.fixture(scope="module")
-def synthesizer(tmp_path_factory):
-    return make_synthesizer(tmp_path_factory.mktemp("model"))
-
 
 # ---------------------------------------------------------------- trimming and level
 

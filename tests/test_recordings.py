@@ -4,17 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from tiny_models import RATE, make_synthesizer, sequence, silence, tone
+from tiny_models import RATE, sequence, silence, tone
 
 from zipvoice import Audio
 from zipvoice.audio.files import write
 from zipvoice.synthesis.recordings import audible, cut_at_pause, mended, part
-
-
-@pytest.fixture(scope="module")
-def synthesizer(tmp_path_factory):
-    return make_synthesizer(tmp_path_factory.mktemp("model"))
-
 
 # ---------------------------------------------------------------- what is meant
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import FAST, RATE, make_synthesizer, resolved, sequence, silence, tone
+from tiny_models import FAST, RATE, resolved, sequence, silence, tone
 
 from zipvoice.audio.files import ENCODINGS, Audio, read
 from zipvoice.model.duration import short_text_floor
@@ -26,16 +26,6 @@ from zipvoice.synthesis.synthesizer import joined
 from zipvoice.text.characters import UnspeakableError
 
 LONG = "one two three, four five six. seven eight nine ten! eleven twelve? " * 3
-
-
-@pytest.fixture(scope="module")
-def synthesizer(tmp_path_factory):
-    return make_synthesizer(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def prompt(synthesizer):
-    return synthesizer.prompt(tone(0.6), "a low tone")
 
 
 def join(*pieces, **options):

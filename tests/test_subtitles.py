@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from growth import grows_in_proportion
-from tiny_models import FAST, RATE, make_synthesizer, tone
+from tiny_models import FAST, RATE, tone
 
 from zipvoice.cli import main
 from zipvoice.synthesis.output import check_length
@@ -382,11 +382,6 @@ def test_time_grows_with_the_length_alone(tmp_path, content):
 
     read(100)  # imports
     assert grows_in_proportion(read, 10_000)
-
-
-@pytest.fixture(scope="module")
-def synthesizer(tmp_path_factory):
-    return make_synthesizer(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -25,17 +25,6 @@ from zipvoice.synthesis.sampling import initial_noise, sample
 from zipvoice.synthesis.synthesizer import Synthesizer, batches, joined
 
 
-@pytest.fixture(scope="module")
-def synthesizer(tmp_path_factory):
-    return make_synthesizer(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def prompt(synthesizer):
-    """0.8 s (0.2 s of silence are added) with 11 tokens."""
-    return synthesizer.prompt(tone(0.6), "a low tone")
-
-
 def chunks(synthesizer, text, prompt, options=FAST, name=""):
     options = resolved(options)
     return list(synthesizer.planner.plan(text, synthesizer.voice(prompt), options, name))

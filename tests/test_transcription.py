@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tiny_models import FAST, make_synthesizer, tone
+from tiny_models import FAST, tone
 
 from zipvoice.audio.files import read, write
 from zipvoice.audio.words import Word
@@ -29,11 +29,6 @@ SAID = {
     "lj/LJ002-0142.ogg": "These courts were open to many and grave objections.",
     "lj/LJ001-0141.ogg": "The general solidity of a page is much to be sought for",
 }
-
-
-@pytest.fixture(scope="module")
-def synthesizer(tmp_path_factory):
-    return make_synthesizer(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from tiny_models import FAST, make_synthesizer, tone
+from tiny_models import FAST, tone
 
 from zipvoice.synthesis.turns import Turn, plan_turns, spoken_turns, turns_of
 
 LOW, HIGH = (tone(0.6, hertz=200), "low tone"), (tone(0.8, hertz=800), "high tone")
 TEXT = "[S1] hello there. [S2] hi! how are you? [S1] fine."
-
-
-@pytest.fixture(scope="module")
-def synthesizer(tmp_path_factory):
-    return make_synthesizer(tmp_path_factory.mktemp("model"))
 
 
 @pytest.mark.parametrize(
