@@ -137,12 +137,20 @@ def test_spoken(text, expected):
         ("大约~5人，约 ~5人，~5人", "大约五人，约 五人，约五人"),
         ("3栋1203，3栋13579，H7N9，5kmA", "三栋一二零三，三栋一万三千五百七十九，H 七 N 九，五kmA"),
         ("iPhone 5s，5s，座位12A，12A", "iPhone 五s，五秒，座位十二A，十二安"),
+        ("浓度3 ppm，0.5-2ppm，5ppb", "浓度百万分之三，百万分之零点五到百万分之二，十亿分之五"),
         ("5g/cm³，5N·m，美元/人民币", "五克每立方厘米，五牛米，美元兑人民币"),
     ],
 )
 def test_spoken_in_context(text, expected):
     """What a number is depends on the words around it: each kind beside what it would be without them."""
     assert spoken(text) == expected
+
+
+def test_every_entry_of_the_lists_of_words():
+    """Units, currencies, and 2 before measure words: each of them once."""
+    lines = (DATA / "lists_zh.tsv").read_text(encoding="utf-8").splitlines()
+    table = dict(line.split("\t") for line in lines)
+    assert {written: spoken(written) for written in table} == table
 
 
 @given(st.integers(0, 10**16 - 1))

@@ -185,6 +185,7 @@ def test_libritts_characters():
         ("I know ~5 men", "I know about five men"),
         ("roughly <5 men", "roughly less than five men"),
         ("page.htm, page.html, page.hum", "page dot htm, page dot html, page.hum"),
+        ('a "_" and a "-"', "a underscore and a dash"),
         ("5/128 and 5/129", "five one hundred and twenty-eighths and five out of one hundred twenty-nine"),
     ],
 )
@@ -213,6 +214,28 @@ def test_words_of_lists():
     assert spoken("90° north") == "ninety degrees north"
     letters = ["PhD", "IoT", "YMCA", "IMHO", "BYOB", "ETA", "AKA", "EHR", "IAQ"]
     assert [spoken(word) for word in letters] == [" ".join(word.upper()) for word in letters]
+
+
+def entries(name):
+    lines = (Path(__file__).parent / "data/text" / name).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("\t") for line in lines)
+
+
+def test_every_entry_of_the_lists_of_words():
+    """Units, currencies, titles, streets, marks, file names, commands of LaTeX: each of them once."""
+    table = entries("lists_en.tsv")
+    assert {written: " ".join(spoken(written).split()) for written in table} == table
+
+
+def test_latin_letters_and_marks_in_ascii():
+    letters = "ß ss ẞ SS æ ae Æ AE œ oe Œ OE ø o Ø O ł l Ł L đ d Đ D ð d Ð D þ th Þ Th ħ h Ħ H ı i ŧ t Ŧ T ŋ ng Ŋ NG"
+    letters += " ĸ k ſ s ƒ f ə e é e Ǖ U ﬁ fi Ａ A"
+    marks = '‘ \' ’ \' ‚ , “ " ” " „ " « << » >> – - — -- − - ‐ - ‑ - … ... • * · * × x § SS © (c) ® (r) ™ TM ¿ ? ¡ !'
+    marks += " £ PS € EUR ¥ Y= ° deg ± +- ， , 。 . ！ ! ？ ? ； ; ： : 、 , ½ 1/2"
+    for pairs in (letters.split(), marks.split()):
+        assert [libritts.to_ascii(c) for c in pairs[::2]] == pairs[1::2]
+    assert libritts.to_ascii("a\u00a0b\u3000c") == "a b c"
+    assert [libritts.has_ascii(c) for c in "éø中Я"] == [True, True, False, False]
 
 
 def test_numbers_have_names_up_to_36_digits():

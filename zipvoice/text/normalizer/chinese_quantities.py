@@ -23,7 +23,7 @@ _COMPARISONS = {
     "<=": "小于等于", "≤": "小于等于", ">=": "大于等于", "≥": "大于等于", "≦": "小于等于", "≧": "大于等于",
     "⩽": "小于等于", "⩾": "大于等于", "<": "小于", ">": "大于", "≈": "约等于", "~": "约", "～": "约",
 }  # fmt: skip
-_PARTS_OF_WHOLES = {"%": "百分之", "‰": "千分之", "‱": "万分之"}
+_PARTS_OF_WHOLES = {"%": "百分之", "‰": "千分之", "‱": "万分之", "ppm": "百万分之", "ppb": "十亿分之"}
 _MAGNITUDE = r"(?:[十百千万亿]+(?![克米瓦赫卡焦帕伏货姓合])|w(?![A-Za-z])|W(?=(?:[-–~～到至][\d.]+W)?[粉人播点阅+]))"
 
 
@@ -36,7 +36,7 @@ def _pattern(*names: str) -> str:
         rf"(?:({next(part)}{alternatives(CURRENCIES)})\s?)?"
         rf"({next(part)}(?<!\d){NUMBER})"
         rf"({next(part)}\s?{_MAGNITUDE})?"
-        rf"({next(part)}\s?(?:[%‰‱]|{UNIT}|(?:{alternatives(CURRENCY_CODES)})(?![A-Za-z])))?"
+        rf"({next(part)}\s?(?:[%‰‱]|pp[mb](?![A-Za-z])|{UNIT}|(?:{alternatives(CURRENCY_CODES)})(?![A-Za-z])))?"
     )
 
 
@@ -77,7 +77,7 @@ def said(quantity: ChineseQuantity, before: str, after: str) -> str:
     """The words of a quantity between the texts `before` and `after`."""
     words = _number_words(quantity, before, after) + _in_characters(quantity.magnitude)
     if quantity.unit in _PARTS_OF_WHOLES:
-        words = _PARTS_OF_WHOLES[quantity.unit] + ("百" if words == "一百" else words)
+        words = _PARTS_OF_WHOLES[quantity.unit] + ("百" if words == "一百" and quantity.unit == "%" else words)
     sign = _sign_words(quantity, before)
     comparison = _COMPARISONS.get(quantity.comparison, "")
     if comparison and before.rstrip().endswith(comparison):
@@ -171,9 +171,7 @@ def _is_nickname(digits: str, before: str, after: str) -> bool:
         return len(digits) >= 3
     if is_measured(after):
         return False
-    return _NICKNAME.fullmatch(digits) is not None or (
-        digits == "88" and after.strip()[:1] in ("", "~", "～") != before
-    )
+    return _NICKNAME.fullmatch(digits) is not None or (digits == "88" and after.strip()[:1] in ("", "~", "～"))
 
 
 def _is_model(digits: str, before: str, after: str) -> bool:

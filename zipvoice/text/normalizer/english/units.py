@@ -101,7 +101,7 @@ _UNITS = {
     "kgs": "kilogram", "Kg": "kilogram", "KG": "kilogram", "Kgs": "kilogram", "kms": "kilometer", "KM": "kilometer",
     "Km": "kilometer", "cms": "centimeter", "gms": "gram", "mls": "milliliter", "ft-lb": "foot pound",
     "ft-lbs": "foot pound", "lb-ft": "pound foot",
-    "in-lb": "inch pound", "lbf": "pound force",
+    "in-lb": "inch pound", "lbf": "pound of force",
     "ha": "hectare", "ac": "acre", "t": "ton", "kt": "knot", "kts": "knot", "nmi": "nautical mile", "hp": "horsepower",
     "h": "hour", "hr": "hour", "hrs": "hour", "min": "minute", "mins": "minute", "sec": "second", "secs": "second",
     "yr": "year", "yrs": "year", "mo": "month", "mos": "month", "wk": "week", "wks": "week", "Myr": "million year",
@@ -134,7 +134,7 @@ PERIODS = {
 """What may stand after the slash of a rate: $5/kg, 3 visits/day."""
 
 _NO_PLURAL = ("hertz", "horsepower", "lux", "I U", "molar", "siemens")
-_HEAD = re.compile(r"^(.*?)(?= per | of | Celsius| Fahrenheit| north| south| east| west| milliwatt|$)")
+_HEAD = re.compile(r"^(.*?)(?= per | of | Celsius| Fahrenheit| north| south| east| west|$)")
 
 
 def plural_unit(name: str) -> str:
