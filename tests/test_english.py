@@ -193,6 +193,17 @@ def test_rare_rules(text, expected):
     assert spoken(text) == expected
 
 
+def entries(name):
+    lines = (Path(__file__).parent / "data/text" / name).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("\t") for line in lines)
+
+
+@pytest.mark.parametrize(("text", "expected"), entries("borders_en.tsv").items())
+def test_each_rule_at_its_borders(text, expected):
+    """What a rule reads, beside what it just does not."""
+    assert spoken(text) == expected
+
+
 BOOKS = """
 Gen Genesis Ex Exodus Exod Exodus Lev Leviticus Num Numbers Deut Deuteronomy Josh Joshua Judg Judges Neh Nehemiah
 Esth Esther Ps Psalm Prov Proverbs Eccl Ecclesiastes Isa Isaiah Jer Jeremiah Lam Lamentations Ezek Ezekiel Dan Daniel
@@ -214,11 +225,6 @@ def test_words_of_lists():
     assert spoken("90° north") == "ninety degrees north"
     letters = ["PhD", "IoT", "YMCA", "IMHO", "BYOB", "ETA", "AKA", "EHR", "IAQ"]
     assert [spoken(word) for word in letters] == [" ".join(word.upper()) for word in letters]
-
-
-def entries(name):
-    lines = (Path(__file__).parent / "data/text" / name).read_text(encoding="utf-8").splitlines()
-    return dict(line.split("\t") for line in lines)
 
 
 def test_every_entry_of_the_lists_of_words():

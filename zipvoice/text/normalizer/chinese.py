@@ -299,7 +299,7 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
         _operator,
     ),
     "symbol": (r"[π√∠∞∵∴%‰&@#℃°=→]|[↑↓](?=\s?\d)", lambda match: _SYMBOLS[match[0]]),
-    "drawl": (r"[~～]+(?=(\W)?)", lambda match: "，" if match[1] is None and context.after(match) else ""),
+    "drawl": (r"[~～]+", lambda match: "，" if re.match(r"\s*\w", context.after(match)) else ""),
 }
 
 

@@ -65,7 +65,7 @@ class ChineseQuantity:
         return not (self.currency or self.magnitude or self.unit) and self.number.isdecimal()
 
 
-def parsed(text: str, position: int = 0) -> tuple[ChineseQuantity, int]:
+def parsed(text: str, position: int) -> tuple[ChineseQuantity, int]:
     """The quantity that begins at `position`, and where it ends."""
     match = _QUANTITY.match(text, position)
     assert match
@@ -198,7 +198,7 @@ def _name_behind(quantity: ChineseQuantity, before: str, after: str) -> str:
         name = CURRENCIES[quantity.currency]
         return "" if re.match(rf"\s?(?:{name}|[元块角圆]|[美欧港日]元|英镑|人民币|[美港]币|美金)", after) else name
     unit = quantity.unit
-    if not unit or unit in _PARTS_OF_WHOLES:
+    if unit in _PARTS_OF_WHOLES:
         return ""
     if unit == "s" and re.search(r"[A-Za-z] ?\Z", before):
         return unit  # iPhone 5s

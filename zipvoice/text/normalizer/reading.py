@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a normaliser did: each stretch that is not read as it is written, and the rule that read it."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -26,6 +27,11 @@ class Said(NamedTuple):
 
 Rule = Callable[[str, int], Said | None]
 """A rule tries to read a text from a position on; None if it does not apply there."""
+
+
+def just_before(pattern: re.Pattern[str], text: str, position: int, reach: int) -> re.Match[str] | None:
+    """What a pattern finds in the `reach` characters before `position`; no more are seen, so that time stays linear."""
+    return pattern.search(text, max(0, position - reach), position)
 
 
 def spoken_text(text: str, readings: Iterable[Reading]) -> str:

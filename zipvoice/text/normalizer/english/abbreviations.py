@@ -7,7 +7,7 @@ Where a name follows (Dr. King, Mt. Everest, James T. Kirk) it never does.
 
 import re
 
-from zipvoice.text.normalizer.reading import Said
+from zipvoice.text.normalizer.reading import Said, just_before
 
 
 def abbreviation(text: str, start: int) -> Said | None:
@@ -16,7 +16,7 @@ def abbreviation(text: str, start: int) -> Said | None:
     if not found or text[start - 1 : start] in _JOINING:
         return None
     written, end = found[0], found.end()
-    if written == "v" and (versus := _PARTIES.match(text, start)) and _PARTY.search(text, max(0, start - 24), start):
+    if written == "v" and (versus := _PARTIES.match(text, start)) and just_before(_PARTY, text, start, 24):
         return Said(versus.end(), "versus", "abbreviation")
     if text[end : end + 1] in _JOINING and text[end : end + 2] not in ("--",):
         return None
@@ -42,17 +42,13 @@ def abbreviation(text: str, start: int) -> Said | None:
         return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
     if written.isupper() and len(written) > 1 and lower not in _IN_CAPITALS:
         return None
-    if (found := _FLOOR.match(text, start)) and _ORDINAL_BEFORE.search(text, max(0, start - 6), start):
+    if (found := _FLOOR.match(text, start)) and just_before(_ORDINAL_BEFORE, text, start, 6):
         words = "floor" if written[0] in "fF" else "edition"
         return Said(_end(text, found.end() - 1, True), words, "abbreviation")
     if lower in _ANYWHERE and _is_one_word(written) and (dotted or lower in _WITHOUT_DOT):
         stop = end + dotted if lower in _NEVER_LAST and after.strip() else _end(text, end, dotted)
         return Said(stop, _ANYWHERE[lower], "abbreviation")
-    if (
-        written in _COMPANIES
-        and (dotted or written in ("Inc", "Ltd"))
-        and _AFTER_NAME.search(text, max(0, start - 3), start)
-    ):
+    if written in _COMPANIES and (dotted or written in ("Inc", "Ltd")) and just_before(_AFTER_NAME, text, start, 3):
         return Said(_end(text, end, dotted), _COMPANIES[written], "company")
     return None
 
@@ -65,7 +61,7 @@ def _is_one_word(written: str) -> bool:
 def direction(text: str, start: int) -> Said | None:
     """350 W. 57th St.: the side of the town before the name of a street."""
     found = _DIRECTION.match(text, start)
-    if not found or not _NUMBER_BEFORE.search(text, max(0, start - 7), start):
+    if not found or not just_before(_NUMBER_BEFORE, text, start, 7):
         return None
     return Said(found.end(), _QUARTERS[found[1].replace(".", "")], "street")
 
@@ -78,14 +74,14 @@ def _title(text: str, start: int, end: int, lower: str, dotted: bool) -> Said | 
         lower == "dr"
         and not is_owned
         and not _NAME_AHEAD.match(after)
-        and _CAPITALISED_BEFORE.search(text, max(0, start - 32), start)
+        and just_before(_CAPITALISED_BEFORE, text, start, 32)
     ):
         return Said(_end(text, end, dotted), "drive", "street")
     return Said(end + dotted, _TITLES[lower], "title")
 
 
 def _is_street(text: str, start: int, after: str, written: str, dotted: bool) -> bool:
-    if not _CAPITALISED_BEFORE.search(text, max(0, start - 32), start):
+    if not just_before(_CAPITALISED_BEFORE, text, start, 32):
         return False
     return dotted or written in ("St", "Blvd", "Pkwy", "Hwy") or bool(_STREET_END.match(after))
 
@@ -113,7 +109,7 @@ def initials(text: str, start: int) -> Said | None:
     if found := _DOTTED.match(text, start):
         return _dotted(text, found)
     found = _INITIAL.match(text, start)
-    if not found or found[0] == "I." or _LETTER_OF.search(text, max(0, start - 12), start):
+    if not found or found[0] == "I." or just_before(_LETTER_OF, text, start, 12):
         return None
     following = _NEXT_WORD.match(text, found.end())
     if not following or following[1] in _STARTERS:
@@ -126,8 +122,6 @@ def _dotted(text: str, found: re.Match[str]) -> Said | None:
     if found[0].endswith("s"):
         return Said(found.end(), f"{' '.join(found[0][:-1].replace('.', ''))}'s", "letters")
     letters = found[0].replace(".", "")
-    if letters.lower() in ("am", "pm"):
-        return None
     words = " ".join(letters)
     following = _NEXT_WORD.match(text, found.end())
     is_end = not text[found.end() :].strip() or (following is not None and following[1] in _STARTERS)

@@ -8,7 +8,7 @@ first, as the voice is American, unless only the other order is a date.
 import re
 
 from zipvoice.text.normalizer.english.numbers import cardinal, digit_by_digit, ordinal, plural, year_like
-from zipvoice.text.normalizer.reading import Said
+from zipvoice.text.normalizer.reading import Said, just_before
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -110,7 +110,7 @@ def numeric(text: str, start: int) -> Said | None:
         words = _date(_century(year), first, second) or _date(_century(year), second, first)
         return Said(found.end(), words, "date") if words else None
     found = _MONTH_AND_DAY.match(text, start)
-    if found and (found[2] in _DAYS_ONLY or _ON.search(text, max(0, start - 8), start)):
+    if found and (found[2] in _DAYS_ONLY or just_before(_ON, text, start, 8)):
         words = _date("", found[1], found[2])
         return Said(found.end(), words, "date") if words else None
     return None
@@ -224,14 +224,14 @@ def duration(text: str, start: int) -> Said | None:
         larger = f"{_counted(hours, 'hour')} " if hours else ""
         exact = f"{cardinal(seconds)} point {digit_by_digit(fraction)} seconds"
         return Said(race.end(), f"{larger}{_counted(minutes, 'minute')} {exact}", "duration")
-    if (clock := _CLOCKED.match(text, start)) and _TOOK.search(text, max(0, start - 16), start):
+    if (clock := _CLOCKED.match(text, start)) and just_before(_TOOK, text, start, 16):
         counted = zip(clock.groups(), ("hour", "minute", "second"), strict=True)
         return Said(clock.end(), " ".join(_counted(n, name) for n, name in counted if int(n)), "duration")
     found = _DURATION.match(text, start) or _MINUTES.match(text, start)
     if not found:
         return None
     names = ("hour", "minute", "second") if found.re is _DURATION else ("minute", "second")
-    before_noun = _ARTICLE.search(text, max(0, start - 3), start) and _NOUN.match(text, found.end())
+    before_noun = just_before(_ARTICLE, text, start, 3) and _NOUN.match(text, found.end())
     parts = ((n, name) for n, name in zip(found.groups(), names, strict=True) if n)
     words = " ".join(f"{cardinal(n)} {name}" if before_noun else _counted(n, name) for n, name in parts)
     return Said(found.end(), words, "duration")
@@ -261,7 +261,7 @@ def decade(text: str, start: int) -> Said | None:
     if not found:
         return None
     digits = found[1]
-    if len(digits) == 2 and "'" not in found[0] and not _IN_THE.search(text, max(0, start - 12), start):
+    if len(digits) == 2 and "'" not in found[0] and not just_before(_IN_THE, text, start, 12):
         return None  # seconds
     words = plural(year_like(digits) if len(digits) == 4 else cardinal(digits))
     return Said(found.end(), words, "decade")

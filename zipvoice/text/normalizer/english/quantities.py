@@ -25,6 +25,7 @@ from zipvoice.text.normalizer.english.units import (
     plural_unit,
     powered,
 )
+from zipvoice.text.normalizer.reading import just_before
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def parse(text: str, start: int) -> tuple[Expression, int] | None:
     comparison = ""
     if found := _COMPARISON.match(text, position):
         comparison, position = _COMPARISONS[found[0].strip()], found.end()
-        if comparison == "about" and _ABOUT.search(text, max(0, start - 20), start):
+        if comparison == "about" and just_before(_ABOUT, text, start, 20):
             comparison = ""  # approx. ~5
     one = _quantity(text, position)
     if one is None:
@@ -267,7 +268,7 @@ def _counts(text: str, end: int, letter: str, number: Number) -> bool:
         return True
     if letter == "K":
         return number.whole not in ("2", "4", "5", "8", "16") or bool(number.decimals)
-    is_place = _PLACE.search(text, max(0, end - 24), end)
+    is_place = just_before(_PLACE, text, end, 24)
     return letter in "MB" and not is_place and (bool(number.decimals) or bool(_COUNTED.match(text, end + 1)))
 
 
@@ -351,7 +352,7 @@ def _is_before_noun(text: str, start: int, end: int, quantity: Quantity) -> bool
         return True
     if (mark[-1:] == '"' or (mark == "mm" and text[end - 3].isdigit())) and _NOUN.match(text, end):
         return not _ADVERB.match(text, end)
-    return bool(_ARTICLE.search(text, max(0, start - 20), start) and _NOUN.match(text, end))
+    return bool(just_before(_ARTICLE, text, start, 20) and _NOUN.match(text, end))
 
 
 _NOUNS = re.compile(
@@ -373,7 +374,7 @@ def _is_meant(symbol: str, found: re.Match[str], quantity: Quantity, text: str) 
         return False  # 4508 N. Lincoln Ave.
     if symbol in ("A", "J", "N", "K", "W", "V", "T", "F", "AU"):
         is_sure = not glued or symbol in ("W", "V") or bool(quantity.number.decimals)
-        return found["gap"] != "-" and (is_sure or bool(_VOLTS.search(text, max(0, found.start() - 12), found.start())))
+        return found["gap"] != "-" and (is_sure or bool(just_before(_VOLTS, text, found.start(), 12)))
     if symbol in ("h", "g", "m", "l", "L", "t"):
         return found["gap"] != "-" and not text.startswith("'", found.end())
     if symbol in ("ac", "ha", "mo", "deg", "bar", "pt"):

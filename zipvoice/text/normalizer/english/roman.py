@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from zipvoice.text.normalizer.english.numbers import cardinal, ordinal
-from zipvoice.text.normalizer.reading import Reading, Said
+from zipvoice.text.normalizer.reading import Reading, Said, just_before
 
 
 def readings(text: str) -> Iterator[Reading]:
@@ -41,7 +41,7 @@ def numeral(text: str, start: int) -> Said | None:
 def _in_context(text: str, start: int, found: re.Match[str], value: str) -> str | None:
     """The numeral as it is read here, or None if nothing says that it is one."""
     written, after = found[1], text[found.end() : found.end() + 24]
-    before = _BEFORE.search(text, max(0, start - 48), start)
+    before = just_before(_BEFORE, text, start, 48)
     words = before[1].split() if before else []
     previous = words[-1] if words else ""
     if previous.lower().rstrip(".") in _COUNTED and not (
@@ -57,7 +57,7 @@ def _in_context(text: str, start: int, found: re.Match[str], value: str) -> str 
         len(written) > 1
         and written not in _WORDS
         and _HEADING.match(after)
-        and _LINE_START.search(text, max(0, start - 2), start)
+        and just_before(_LINE_START, text, start, 2)
     ):
         return cardinal(value)
     if not previous[:1].isupper() or (len(written) == 1 and not _may_be_single(written, previous, after)):

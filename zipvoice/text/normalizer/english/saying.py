@@ -135,7 +135,7 @@ def fraction(above: str, below: str) -> str:
     if len(above) > 9 or len(below) > 9:
         return f"{whole(above, True)} over {whole(below, True)}"
     a, b = int(above), int(below)
-    if a + b == 100 or above == below == "50":
+    if a + b == 100:
         return f"{cardinal(above)} {cardinal(below)}"
     if above == below:
         return f"{cardinal(above)} {'out of ' if above in _OUT_OF else ''}{cardinal(below)}"

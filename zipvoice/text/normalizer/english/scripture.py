@@ -4,7 +4,7 @@
 import re
 
 from zipvoice.text.normalizer.english.numbers import cardinal
-from zipvoice.text.normalizer.reading import Said
+from zipvoice.text.normalizer.reading import Said, just_before
 
 _SHORT = {
     "Gen": "Genesis", "Ex": "Exodus", "Exod": "Exodus", "Lev": "Leviticus", "Num": "Numbers", "Deut": "Deuteronomy",
@@ -55,7 +55,7 @@ def numbered_book(text: str, start: int) -> Said | None:
 def verse(text: str, start: int) -> Said | None:
     """John 3:16-18, Gen. 1:1–2:3: chapter and verse."""
     found = _VERSES.match(text, start)
-    if not found or not _BOOK.search(text, max(0, start - 18), start):
+    if not found or not just_before(_BOOK, text, start, 18):
         return None
     words = f"{cardinal(found[1])} {cardinal(found[2])}"
     if found[3]:

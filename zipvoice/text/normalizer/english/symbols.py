@@ -8,7 +8,7 @@ from zipvoice.text.normalizer.english.addresses import MARK_NAMES
 from zipvoice.text.normalizer.english.numbers import cardinal, ordinal
 from zipvoice.text.normalizer.english.quantities import parse
 from zipvoice.text.normalizer.english.saying import expression, fraction, power
-from zipvoice.text.normalizer.reading import Said
+from zipvoice.text.normalizer.reading import Said, just_before
 
 
 def symbol(text: str, start: int) -> Said | None:
@@ -234,8 +234,9 @@ _TIMES = re.compile(
 
 def feet_and_inches(text: str, start: int) -> Said | None:
     """5'11", 6' tall, 8' x 10', 6ft 2in."""
+    one = just_before(_ONE, text, start, 3)
     if tall := _FEET_INCHES.match(text, start):
-        single = _ONE.search(text, max(0, start - 3), start) and _THING.match(text, tall.end())
+        single = one and _THING.match(text, tall.end())
         inches = "inch" if single or int(tall[2]) == 1 else "inches"
         feet = "foot" if single or int(tall[1]) == 1 else "feet"
         return Said(tall.end(), f"{cardinal(tall[1])} {feet} {cardinal(tall[2])} {inches}", "length")
@@ -243,12 +244,11 @@ def feet_and_inches(text: str, start: int) -> Said | None:
     if not found:
         return None
     feet, inches = found[1], found[2] or found[3]
-    if not inches and _OPEN_QUOTE.search(text, max(0, start - 100), start):
+    if not inches and just_before(_OPEN_QUOTE, text, start, 100):
         return None
-    words = f"{cardinal(feet)} {'foot' if feet == '1' or inches else 'feet'}" + (
-        f" {cardinal(inches)}" if inches else ""
-    )
     end = found.end()
+    is_foot = feet == "1" or inches or (one and _THING.match(text, end))
+    words = f"{cardinal(feet)} {'foot' if is_foot else 'feet'}" + (f" {cardinal(inches)}" if inches else "")
     if inches and (part := _PART_OF_INCH.match(text, end)):
         words, end = f"{words} and {fraction(part[1], part[2])}", part.end()
     if by := _BY_FEET.match(text, end):
@@ -292,7 +292,7 @@ _COORDINATE = re.compile(
 def temperature(text: str, start: int) -> Said | None:
     """75F, 20-25C, after words that tell how warm it is or before those that tell where."""
     found = _TEMPERATURE.match(text, start)
-    if not found or not (_WARM.search(text, max(0, start - 16), start) or _WHERE.match(text, found.end())):
+    if not found or not (just_before(_WARM, text, start, 16) or _WHERE.match(text, found.end())):
         return None
     words = cardinal(found[1]) + (f" to {cardinal(found[2])}" if found[2] else "")
     return Said(found.end(), f"{words} degrees {'Celsius' if found[3] == 'C' else 'Fahrenheit'}", "temperature")
@@ -310,7 +310,7 @@ _WHERE = re.compile(r" (?:outside|inside|today|tonight|tomorrow|heat|oven|weathe
 def book_size(text: str, start: int) -> Said | None:
     """8vo, 12mo. of a book."""
     found = _BOOK_SIZE.match(text, start)
-    if not found or (found[1] not in ("4", "8") and not _OF_A_BOOK.search(text, max(0, start - 24), start)):
+    if not found or (found[1] not in ("4", "8") and not just_before(_OF_A_BOOK, text, start, 24)):
         return None
     return Said(found.end(), {"4": "quarto", "8": "octavo"}.get(found[1]) or f"{cardinal(found[1])}mo", "book")
 
