@@ -39,6 +39,13 @@ def test_words_held_out():
     assert len(wrong(held_out)) <= 0.04 * len(held_out), wrong(held_out)
 
 
+def test_every_entry_of_the_lists():
+    """Each word of the phrases, and each neighbour by which a character that stands alone is read."""
+    lines = (Path(__file__).parent / "data/text/lists_pinyin.tsv").read_text(encoding="utf-8").splitlines()
+    table = dict(line.split("\t") for line in lines)
+    assert {word: " ".join(pinyin.readings(word)) for word in table} == table
+
+
 @pytest.mark.parametrize(
     ("text", "readings"),
     [

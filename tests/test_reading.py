@@ -5,12 +5,13 @@ import pytest
 from reading_table import is_right, readings, rows, verdicts, words
 
 from zipvoice.config.text import TokenizerConfig
-from zipvoice.text.explain import explanations, inspect_text, render
+from zipvoice.text.explain import explanations, inspect_text, render, to_json
 from zipvoice.text.g2p.espeak import phonemes
 from zipvoice.text.normalizer.english.letters import for_the_engine
 from zipvoice.text.normalizer.english.reader import readings as english_readings
 from zipvoice.text.normalizer.english.reader import spoken
 from zipvoice.text.normalizer.markdown import plain
+from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
 
 
@@ -52,6 +53,26 @@ def test_an_explanation_names_the_rule():
     ]
     assert "range: '$1-2 million' -> 'one to two million dollars'" in render(inspection, explain=True)
     assert "range" not in render(inspection)
+
+
+def test_an_inspection_shows_ids_and_what_has_none():
+    tokenizer = build_tokenizer(TokenizerConfig("simple"))
+    inspection = inspect_text("a b", tokenizer, TokenTable(("_", "a", " ")))
+    assert render(inspection).splitlines() == [
+        "text    a b",
+        "spoken  a b",
+        f"{inspection.pieces[0].kind}  a b",
+        f"{' ' * len(inspection.pieces[0].kind)}  a ␣ >b<",
+        "ids     1 2 -",
+        "unknown b",
+    ]
+    assert to_json(inspection)["ids"] == [1, 2, None] and to_json(inspection)["unknown"] == ["b"]
+    assert "ids" not in render(inspect_text("a b", tokenizer))
+
+
+def test_characters_by_name_are_themselves():
+    named = "&amp; a&nbsp;b &quot; &#39; &apos; &mdash; &ndash; &hellip;"
+    assert plain(named).split() == ["&", "a", "b", '"', "'", "'", "—", "–", "…"]
 
 
 @pytest.mark.parametrize("text", [row.text for row in rows("reading_en.json", "tuned")][::7])

@@ -17,7 +17,7 @@ RULES = r"""
 还 huan2 [借归偿奉送退交返欠未没] -
 还 huan2 . \Z|[，。！？,.!?；;]
 还 hai2 - -
-得 de2 - (?:到|了(?!吗|吧)|过|奖|分|胜|病|名|票|罪|救|知|第|主|势|逞|失|奖|此|手)
+得 de2 - (?:到|了(?!吗|吧)|过|奖|分|胜|病|名|票|罪|救|知|第|主|势|逞|失|此|手)
 得 dei3 [我你他她它您咱们谁都也还就又可总只才真须非这那] (?!很|太|好|多|快|慢|高|不|真|像|更|最|那么|这么){han}
 得 dei3 (?:人家|大家|自己|孩子|妈妈) (?!很|太|好|多|快|慢|高|不|真|像|更|最|那么|这么){han}
 得 dei3 (?:爸爸|老师|今天|明天|现在|以后) (?!很|太|好|多|快|慢|高|不|真|像|更|最|那么|这么){han}
@@ -67,7 +67,7 @@ RULES = r"""
 量 liang2 [测丈] -
 量 liang4 - -
 好 hao4 [爱喜癖嗜] -
-好 hao4 - (?:客|奇|胜|学(?!生|校|习|霸)|斗|战|色|吃懒做|动|强|高骛远)(?=)
+好 hao4 - (?:客|奇|胜|学(?!生|校|习|霸)|斗|战|色|吃懒做|动|强|高骛远)
 好 hao3 - -
 曾 zeng1 - {title}
 曾 zeng1 姓|老|小 -
@@ -171,6 +171,6 @@ PHRASES = """
 供应 gong1 ying4, 照相 zhao4 xiang4, 青少年 qing1 shao4 nian2, 西藏 xi1 zang4, 藏语 zang4 yu3, 藏文 zang4 wen2,
 藏区 zang4 qu1, 青藏 qing1 zang4, 川藏 chuan1 zang4, 音乐 yin1 yue4, 乐曲 yue4 qu3, 乐谱 yue4 pu3, 乐团 yue4 tuan2,
 银行 yin2 hang2, 招行 zhao1 hang2, 工行 gong1 hang2, 农行 nong2 hang2, 建行 jian4 hang2, 央行 yang1 hang2,
-支行 zhi1 hang2, 分行 fen1 hang2
+支行 zhi1 hang2, 分行 fen1 hang2, 丸子 wan2 zi5
 """
 """Words that pypinyin's dictionary lacks or has in another sense."""

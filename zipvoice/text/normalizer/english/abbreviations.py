@@ -34,6 +34,8 @@ def abbreviation(text: str, start: int) -> Said | None:
         return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
     if lower in ("no", "nos") and dotted and _CODE_AHEAD.match(after):
         return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
+    if written in ("EST", "PT") and just_before(_CLOCK, text, start, 8):
+        return None  # 5 p.m. EST. 8 of them came
     if written == "P" and start:
         return None  # Fed. R. Civ. P. 56
     if lower == "no" and _PRONOUN_AHEAD.match(after):
@@ -135,6 +137,7 @@ _PARTIES = re.compile(r"v\.?(?=\s[A-Z])")
 _NAME_AHEAD = re.compile(r"\s+[A-Z]")
 _LETTER_AHEAD = re.compile(r"\s(?![AI]\s[a-z])[A-Z](?!['\w]|\.\w|\.\s[A-Z][a-z])")
 _CODE_AHEAD = re.compile(r"\s[A-Z]{1,4}-?\d")
+_CLOCK = re.compile(r"(?:[aApP]\.?[mM]\.?|:\d\d)\s\Z")
 _PRONOUN_AHEAD = re.compile(r"\s+I(?:'|\s+[a-z])")
 _FLOOR = re.compile(r"(?:[Ff]lr?|edn?)\.")
 _ORDINAL_BEFORE = re.compile(r"\d(?:st|nd|rd|th|d) \Z")

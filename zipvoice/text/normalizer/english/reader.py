@@ -131,6 +131,7 @@ _NUMBER_RULES: list[Rule] = [
     symbols.coordinate,
     symbols.beats,
     symbols.counted_ordinal,
+    symbols.ordinal_range,
     symbols.old_ordinal,
     symbols.many,
     dates.decade,

@@ -196,6 +196,15 @@ _ORDINAL = re.compile(r"(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th|ST|ND|RD|TH)\b")
 _DASH = re.compile(r"\s?[-–]\s?(?=\d{1,9}(?:st|nd|rd|th)\b)")
 
 
+def ordinal_range(text: str, start: int) -> Said | None:
+    """5–6th grade, the 17-18th centuries."""
+    found = _ORDINAL_RANGE.match(text, start)
+    return Said(found.end(), f"{ordinal(found[1])} to {ordinal(found[2])}", "range") if found else None
+
+
+_ORDINAL_RANGE = re.compile(r"(\d{1,3})\s?[-–]\s?(\d{1,3})(?:st|nd|rd|th)(?![\w-])")
+
+
 def old_ordinal(text: str, start: int) -> Said | None:
     """The 3d inst., the 22d Regiment: ordinals of old books."""
     found = _OLD_ORDINAL.match(text, start)
