@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tiny_runs import Wrapped, assert_same, new_trainer, random_batch, records, run_config
 
 from zipvoice.training.distributed import ALONE
-from zipvoice.training.observation.bad_batches import MOST_KEPT, BadBatches, is_out_of_memory
+from zipvoice.training.observation.bad_batches import MOST_KEPT, BadBatches, description, is_out_of_memory
 from zipvoice.training.precision import Precision
 
 
@@ -40,6 +40,13 @@ def test_a_loss_that_is_not_finite_costs_one_update(tmp_path, caplog):
     trainer.train_step([random_batch(8), random_batch(9)])
     assert not torch.equal(trainer.model.embed.weight, before["embed.weight"])
     assert trainer.bad_batches.state_dict() == {"total": 1, "in_a_row": 0}
+
+
+def test_a_description_can_be_read_by_people():
+    batch = replace(random_batch(6), texts=["你好", "früh"])
+    written = description(batch, "the loss is not finite")
+    assert "你好" in written and "früh" in written
+    assert json.loads(written)["texts"] == ["你好", "früh"] and "features" not in json.loads(written)
 
 
 def test_only_updates_skipped_in_a_row_end_a_run(tmp_path):

@@ -247,4 +247,5 @@ def test_latin_letters_and_marks_in_ascii():
 def test_numbers_have_names_up_to_36_digits():
     assert cardinal("1" + 35 * "0") == "one hundred decillion"
     assert cardinal("1" + 36 * "0") == digit_by_digit("1" + 36 * "0")
+    assert [cardinal(n) for n in ("1100", "1099")] == ["one thousand, one hundred", "one thousand ninety-nine"]
     assert cardinal("007") == "seven" and cardinal("000") == "zero"

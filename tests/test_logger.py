@@ -12,11 +12,13 @@ from reference_models import reference
 
 from zipvoice.config.model import FeatureConfig
 from zipvoice.config.synthesis import SamplingConfig
+from zipvoice.config.training import RunConfig
 from zipvoice.data.collate import Batch
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.solver import euler, time_grid
 from zipvoice.training.objectives import condition
 from zipvoice.training.observation.logger import PROMPT_FRACTION, MetricLogger, Samples, log_to, truncate
+from zipvoice.training.run import ModelRun
 
 FEW_STEPS = SamplingConfig(2, 1.0)
 
@@ -39,6 +41,25 @@ def test_samples_continue_the_beginning_of_utterances(case, num_channels, tmp_pa
         split = {20: 6, 13: 3}[length]  # three tenths
         assert torch.equal(made[index, :split], batch.features[index, :split])
         assert not (made[index, split:length] == batch.features[index, split:length]).any()
+
+
+@pytest.mark.parametrize(("variant", "num_channels"), [("zipvoice", 1), ("zipvoice_dialog_stereo", 3)])
+def test_a_run_makes_samples_of_its_first_validation_batch(variant, num_channels, tmp_path):
+    batch, trainer = small_batch(num_channels), SimpleNamespace(valid_batches=[], show=None)
+    config = RunConfig(variant=variant, exp_dir=str(tmp_path), sample_every=7, vocoder="griffin-lim")
+    run = SimpleNamespace(config=config, sampling=FEW_STEPS)
+    with pytest.raises(ValueError, match="sample_every needs validation data"):
+        ModelRun.observe(run, trainer, None)
+    trainer.valid_batches = [batch, small_batch(num_channels)]
+    metrics = MetricLogger(tmp_path)
+    ModelRun.observe(run, trainer, metrics)
+    show = trainer.show
+    assert (show.metrics, show.sampling, show.every, show.feature) == (metrics, FEW_STEPS, 7, config.feature)
+    width = 20 * min(num_channels, 2)  # of stereo the channels that are generated, without their sum
+    torch.testing.assert_close(show.batch.features, batch.features[:2, :20, :width], atol=0, rtol=0)
+    assert show.vocoder(np.zeros((1, 100, 5), np.float32)).ndim == 2
+    ModelRun.observe(SimpleNamespace(config=replace(config, sample_every=0)), trainer, None)
+    assert trainer.show is show
 
 
 def test_samples_begin_with_noise_of_the_temperature(tmp_path):

@@ -18,7 +18,7 @@ from zipvoice.config.data import PrepareOptions
 from zipvoice.config.strict_json import read_json, write_json
 from zipvoice.config.vocoder import DiscriminatorConfig, VocoderRunConfig, VocosConfig
 from zipvoice.data.prepare import prepare
-from zipvoice.data.segments import CONTEXT, SegmentBatch, SegmentBatches, Segments
+from zipvoice.data.segments import CONTEXT, Recordings, SegmentBatch, SegmentBatches, Segments
 from zipvoice.training import checkpoint
 from zipvoice.training.distributed import ALONE
 from zipvoice.training.lr_scheduler import cosine
@@ -177,6 +177,20 @@ def test_sound_of_another_rate_is_resampled(tmp_path):
     segments = Segments(run_config(tmp_path, train=(str(tmp_path / "a"),), in_memory=False, gain_db=(0.0, 0.0)))
     peak = torch.fft.rfft(segments[0] * torch.hann_window(len(segments[0]))).abs().argmax() * 24000 / len(segments[0])
     assert peak.item() == pytest.approx(1000.0, abs=24000 / len(segments[0]))
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 24000, 44100])
+def test_a_part_has_the_length_asked_for(tmp_path, rate):
+    """Whatever resampling rounds to; from files as from memory, but for half a sample of the file and its ends."""
+    wave = 0.5 * np.sin(2 * np.pi * 300 * np.arange(rate) / rate)
+    write(tmp_path / "a" / "tone.wav", Audio(wave.astype(np.float32)[None], rate))
+    shift = (0.5 / rate) * (2 * np.pi * 300 * 0.5) if rate != 24000 else 0.0
+    files, memory = (Recordings((str(tmp_path / "a"),), in_memory) for in_memory in (False, True))
+    for start, length in ((0, 2003), (1, 2005), (4001, 2011), (777, 5555), (22001, 2501)):
+        part, expected = files.part(0, start, length), memory.part(0, start, length)
+        assert len(part) == len(expected) == length
+        inside = slice(200, min(length, 24000 - start) - 200)
+        torch.testing.assert_close(part[inside], expected[inside], atol=shift + 2e-3, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def abbreviation(text: str, start: int) -> Said | None:
     if lower in _ANYWHERE and _is_one_word(written) and (dotted or lower in _WITHOUT_DOT):
         stop = end + dotted if lower in _NEVER_LAST and after.strip() else _end(text, end, dotted)
         return Said(stop, _ANYWHERE[lower], "abbreviation")
-    if written in _COMPANIES and (dotted or written in ("Inc", "Ltd")) and just_before(_AFTER_NAME, text, start, 3):
+    if written in _COMPANIES and (dotted or written == "Inc") and just_before(_AFTER_NAME, text, start, 3):
         return Said(_end(text, end, dotted), _COMPANIES[written], "company")
     return None
 
@@ -232,8 +232,7 @@ _NEVER_LAST = frozenset(("vs", "viz", "cf", "incl", "excl"))
 _IN_CAPITALS = frozenset(
     ("etc", "jr", "ltd", "vs", "inc", "corp", "wwii", "wwi", "ave", "blvd", "hwy", "btw", "apt", "co")
 )
-_COMPANIES = {"Co": "company", "Inc": "incorporated", "Ltd": "limited", "Corp": "corporation", "CO": "company",
-              "Sr": "senior", "Jr": "junior"}  # fmt: skip
+_COMPANIES = {"Co": "company", "CO": "company", "Inc": "incorporated", "Sr": "senior"}
 
 LOWER_WORDS = frozenset((*_TITLES, *_ANYWHERE, *_NO_DOT_NEEDED))
 """Words in lower case that may be abbreviations without a full stop."""

@@ -184,8 +184,6 @@ def _is_time(found: re.Match[str]) -> bool:
         return False
     if half and not 1 <= int(hour) <= 12:
         return False
-    if second and len(hour) > 2:
-        return False
     return int(hour) <= 24 and int(minute or 0) < 60 and int(second or 0) < 60
 
 
