@@ -447,3 +447,5 @@ def test_a_picture_that_cannot_be_drawn_is_refused_before_the_work(capsys):
 def test_a_picture_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no utterances"):
         plot("picture.png", CorpusStats("list", (), ("all bad",)), CheckOptions("list"))
+    with pytest.raises(ValueError, match=r"picture.txt: a picture can be .*png"):
+        plot("picture.txt", CorpusStats("list", (), ("all bad",)), CheckOptions("list"))

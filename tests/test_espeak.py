@@ -328,3 +328,15 @@ def test_emoji_without_a_name_are_errors_in_english_too():
 )
 def test_ordinals_and_times(language, text, expected):
     assert with_numerals(text, language) == expected
+
+
+def test_signs_that_one_would_read_aloud():
+    """The five colours of skin change an emoji and are none; their neighbours in Unicode are emoji."""
+    assert [espeak.is_symbol(chr(c)) for c in (0x1F3FA, 0x1F3FB, 0x1F3FF, 0x1F400)] == [True, False, False, True]
+    assert all(map(espeak.is_symbol, "<>=|~+$#%&@^\\€℃×©"))
+    assert not any(map(espeak.is_symbol, "a5.,!?;:'\"()-–…´¨"))
+
+
+def test_a_letter_of_another_script_is_kept_from_the_latin_one_before_it():
+    assert espeak._with_scripts_apart("B가 5가 .가 kΩ", "en-us") == "B 가 5가 .가 kΩ"
+    assert espeak._with_scripts_apart("B가", "ko") == "B가"
