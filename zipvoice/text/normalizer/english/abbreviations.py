@@ -22,7 +22,8 @@ def abbreviation(text: str, start: int) -> Said | None:
         return None
     dotted = text.startswith(".", end)
     lower = written.lower()
-    if lower in _TITLES and (written.istitle() or written.islower() or written.isupper()):
+    is_title = written.istitle() or written.islower() or (written.isupper() and (dotted or written != "MS"))
+    if lower in _TITLES and is_title:  # MS Word, a degree, Mississippi
         return _title(text, start, end, lower, dotted)
     after = text[end + dotted : end + dotted + 32]
     is_street = written in _STREETS and _is_street(text, start, after, written, dotted)
