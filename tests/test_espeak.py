@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import importlib.util
 import re
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from zipvoice.config.text import TokenizerConfig
 from zipvoice.text.g2p import espeak
 from zipvoice.text.g2p.espeak import speak
 from zipvoice.text.g2p.numerals import with_numerals
+from zipvoice.text.g2p.signs import with_names
 from zipvoice.text.tokenizers import build_tokenizer
 
 
@@ -340,3 +342,18 @@ def test_signs_that_one_would_read_aloud():
 def test_a_letter_of_another_script_is_kept_from_the_latin_one_before_it():
     assert espeak._with_scripts_apart("B가 5가 .가 kΩ", "en-us") == "B 가 5가 .가 kΩ"
     assert espeak._with_scripts_apart("B가", "ko") == "B가"
+
+
+def test_every_sign_of_the_lists_by_its_name():
+    """For a voice that passes over all signs; one that has a word for a sign keeps it."""
+
+    def letters_alone(text, language):
+        return [c for c in text if c.isalnum()]
+
+    lines = (Path(__file__).parent / "data/text/lists_signs.tsv").read_text(encoding="utf-8").splitlines()
+    for language, written, named in (line.split("\t") for line in lines):
+        is_latin = language not in ("ru", "el", "ar", "hi", "cmn", "ja")
+        assert " ".join(with_names(written, language, letters_alone, is_latin).split()) == named
+        assert (
+            "°" in written or " ".join(with_names(written, language, lambda text, _: [*text], True).split()) == written
+        )
