@@ -301,7 +301,7 @@ _COORDINATE = re.compile(
 def temperature(text: str, start: int) -> Said | None:
     """75F, 20-25C, after words that tell how warm it is or before those that tell where."""
     found = _TEMPERATURE.match(text, start)
-    if not found or not (just_before(_WARM, text, start, 16) or _WHERE.match(text, found.end())):
+    if not found or not (just_before(_WARM, text, start, 20) or _WHERE.match(text, found.end())):
         return None
     words = cardinal(found[1]) + (f" to {cardinal(found[2])}" if found[2] else "")
     return Said(found.end(), f"{words} degrees {'Celsius' if found[3] == 'C' else 'Fahrenheit'}", "temperature")
