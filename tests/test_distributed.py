@@ -94,10 +94,10 @@ def test_processes_agree():
 
 
 def test_a_process_alone_agrees_with_itself():
-    param = torch.nn.Parameter(torch.zeros(2))
+    param, unused = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(1))
     param.grad = torch.ones(2)
-    ALONE.sum_gradients([param, torch.nn.Parameter(torch.zeros(1))], 0.5)
-    assert param.grad.tolist() == [0.5, 0.5]
+    ALONE.sum_gradients([param, unused], 0.5)
+    assert param.grad.tolist() == [0.5, 0.5] and unused.grad is None
     assert (ALONE.total([2.0]), ALONE.highest(3.0), ALONE.of_first("x"), ALONE.gathered(4)) == ([2.0], 3.0, "x", [4])
 
 

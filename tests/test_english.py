@@ -244,6 +244,30 @@ def test_latin_letters_and_marks_in_ascii():
     assert [libritts.has_ascii(c) for c in "éø中Я"] == [True, True, False, False]
 
 
+def roman(n):
+    numeral = ""
+    for worth, letters in zip(
+        (1000, 900, 500, 400, 100, 90, 50, 40, 10, 9, 5, 4, 1),
+        ["M", "CM", "D", "CD", "C", "XC", "L", "XL", "X", "IX", "V", "IV", "I"],
+        strict=True,
+    ):
+        numeral += n // worth * letters
+        n %= worth
+    return numeral
+
+
+def test_roman_numerals_are_read_as_what_they_are_worth():
+    for n in (*range(1, 100), 149, 399, 400, 900, 1494, 1999, 2888, 3949):
+        assert spoken(f"chapter {roman(n)} of it") == f"chapter {cardinal(str(n))} of it"
+        if n < 80 and n != 50:  # the letter l
+            assert (
+                spoken(f"pages {roman(n).lower()}-{roman(n + 3).lower()} of it")
+                == f"pages {cardinal(str(n))} to {cardinal(str(n + 3))} of it"
+            )
+    for n in range(1, 30):
+        assert spoken(f"King Henry {roman(n)} was it") == f"King Henry the {ordinal(str(n))} was it"
+
+
 def test_numbers_have_names_up_to_36_digits():
     assert cardinal("1" + 35 * "0") == "one hundred decillion"
     assert cardinal("1" + 36 * "0") == digit_by_digit("1" + 36 * "0")

@@ -47,8 +47,9 @@ def _in_context(text: str, start: int, found: re.Match[str], value: str) -> str 
     if previous.lower().rstrip(".") in _COUNTED and not (
         written in "iI" and _PRONOUN.match(after) and previous != "War"
     ):
-        is_lower_plain = written.islower() and len(written) == 1 and previous.lower() not in ("scene", "act", "chapter")
-        return None if is_lower_plain else cardinal(value)
+        of = previous.lower().rstrip(".")
+        numbered = of in ("scene", "act", "chapter") or (of in ("page", "pages", "p", "pp") and written in "ivx")
+        return cardinal(value) if numbered or len(written) > 1 or written.isupper() else None
     if written.islower():
         return None
     if _CENTURY.match(after):
