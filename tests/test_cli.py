@@ -673,6 +673,23 @@ def test_several_values_stand_behind_one_option(capsys):
         assert f"{flag} is given twice; give all its values behind one: {flag} FIRST" in capsys.readouterr().err
 
 
+def test_an_empty_value_is_not_taken_for_the_current_folder(folder, capsys):
+    """As `--output "$OUT"` gives it where OUT is not set."""
+    (folder / "run.json").write_text("{}")
+    for arguments, flag in (
+        (["say", "a", "-o", ""], "zipvoice say: -o"),
+        (["batch", "list.tsv", "--output="], "zipvoice batch: --output"),
+        (["train", "run.json", "--exp-dir", ""], "zipvoice train: --exp-dir"),
+        (["serve", "--voices", "", "--port", "1"], "zipvoice serve: --voices"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == 2
+        assert f"{flag} is empty; give it a value, or leave it out" in capsys.readouterr().err
+    assert main(["say", "--word-times", ""]) == 1
+    assert "at least one word" in capsys.readouterr().err  # the text is empty, not the option before it
+
+
 def test_wrong_usage_ends_with_2(capsys):
     assert main(["voice"]) == 2
     with pytest.raises(SystemExit) as end:

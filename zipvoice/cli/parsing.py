@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -13,7 +14,7 @@ from typing import Any, Union, get_args, get_origin
 import tyro
 
 from zipvoice.cli.help import options_of, respelled, show_help, wants_help
-from zipvoice.cli.usage import usage_error
+from zipvoice.cli.usage import typed, usage_error
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2  # tyro leaves with it
@@ -84,11 +85,14 @@ def parse(
         show_help(kind, name, spelled, default, config)
         sys.stdout.flush()  # so that an error in writing is told
         sys.exit(0)
+    if empty := _given_empty(arguments, kind, default, config):
+        note(f"{typed(name)}: {empty} is empty; give it a value, or leave it out (is a variable of the shell unset?)")
+        sys.exit(EXIT_USAGE)
     settings: dict[str, Any] = {"config": config, "registry": _registry_of_runs if of_run else _registry}
     settings |= {} if default is None else {"default": default}
     arguments = [_named(argument, spelled) for argument in arguments]
     if twice := _given_twice(arguments, kind, default, config):
-        note(f"zipvoice {name}: {twice} is given twice; give all its values behind one: {twice} FIRST SECOND")
+        note(f"{typed(name)}: {twice} is given twice; give all its values behind one: {twice} FIRST SECOND")
         sys.exit(EXIT_USAGE)
     said = io.StringIO()
     try:
@@ -109,6 +113,18 @@ def _given_twice(arguments: Sequence[str], kind: Any, default: Any, config: Sequ
         return None  # nothing is there twice, so the parser need not be asked
     several = [flag for option in options_of(kind, default, config) if "..." in option.value for flag in option.flags]
     return next((flag for flag in flags if flag in several and flags.count(flag) > 1), None)
+
+
+def _given_empty(arguments: Sequence[str], kind: Any, default: Any, config: Sequence[Any]) -> str | None:
+    """An option whose value is an empty word, which as a path would mean the current folder."""
+    following = pairwise([*arguments, "-"])
+    empty = [
+        word.removesuffix("=") for word, value in following if word.startswith("-") and (value == "" or word[-1] == "=")
+    ]
+    if not empty:
+        return None
+    takes_value = {flag for option in options_of(kind, default, config) if option.value for flag in option.flags}
+    return next((flag for flag in empty if flag in takes_value), None)
 
 
 @contextmanager

@@ -25,12 +25,22 @@ def usage_error(box: str, name: str, options: Sequence[Option], spelled: Mapping
         if shown.startswith("--"):
             box = re.sub(rf"(?<![\w-]){re.escape(flag)}(?![\w.-])", shown, box)
     said, *more = _parts(box)
-    command = f"zipvoice {' '.join(word for word in name.split() if word.islower())}"
+    command = typed(name)
     if said[0].startswith("Missing from"):
         told = f"what is missing: {', '.join(_missing(said[1:], options))};"
     else:
         told = _told(" ".join(line.strip() for line in said), options) + (_meant(more) or ";")
     return f"{command}: {told} `{command} --help` explains"
+
+
+def typed(name: str) -> str:
+    """A command as it is typed, without the words that stand for its arguments.
+
+    Example:
+        >>> typed("train CONFIG.json")
+        'zipvoice train'
+    """
+    return " ".join(["zipvoice", *(word for word in name.split() if word.islower())])
 
 
 def _parts(box: str) -> list[list[str]]:
