@@ -437,6 +437,24 @@ def test_broken_off_it_goes_on_with_the_same_result(tmp_path, monkeypatch, stora
     assert everything(tmp_path) == whole
 
 
+def test_two_preparations_do_not_write_the_same_pieces(tmp_path, monkeypatch):
+    options = PrepareOptions(str(CORPUS / "utterances.tsv"), str(tmp_path), prefix="mine", subset="dev")
+    program = f"""
+from zipvoice.data.prepare import PrepareOptions, prepare
+prepare(PrepareOptions({options.source!r}, {options.output_dir!r}, "mine", "dev"))
+"""
+    finish, said = preparation._finish, []
+
+    def meanwhile(piece, options):
+        said.append(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False).stderr)
+        return finish(piece, options)
+
+    monkeypatch.setattr(preparation, "_finish", meanwhile)
+    prepare(options)
+    assert f"another process is preparing mine dev in {tmp_path}: wait until it ends, or choose another" in said[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine_cuts_dev.json", "mine_cuts_dev.jsonl.gz"]
+
+
 def test_features_of_a_piece_that_were_removed_before_or_after_the_end_are_made_again(tmp_path, monkeypatch):
     options = PrepareOptions(str(CORPUS / "utterances.tsv"), str(tmp_path), features=True, storage="numpy_files")
     monkeypatch.setattr(preparation, "PIECE", 3)

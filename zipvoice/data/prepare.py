@@ -36,7 +36,7 @@ from zipvoice.data.cuts import (
     write_cuts,
 )
 from zipvoice.data.workers import worker_map
-from zipvoice.files import sweep, whole_file
+from zipvoice.files import hold, make_folder, sweep, whole_file
 from zipvoice.text.g2p import espeak
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
@@ -105,16 +105,35 @@ def prepare(options: PrepareOptions) -> Prepared:
     contents = options.shar or all(piece.has_content for piece in pieces)
     if contents and (earlier := _up_to_date(manifest, summary, fingerprint)):
         return earlier
-    _finish_pieces(pieces, options)
-    prepared = _summary(pieces, manifest, len(checked.good) + len(checked.faults), fingerprint)
-    summary.unlink(missing_ok=True)  # it describes the manifest that is replaced now
-    if options.shar:
-        _move(pieces[0].manifest.parent, manifest)
-    else:
-        _join([piece.manifest for piece in pieces], manifest)
-    write_json(prepared, summary)
-    shutil.rmtree(manifest.with_name(f"{options.prefix}_pieces_{options.subset}"))
+    with _alone(_parts(options), options):
+        _finish_pieces(pieces, options)
+        prepared = _summary(pieces, manifest, len(checked.good) + len(checked.faults), fingerprint)
+        summary.unlink(missing_ok=True)  # it describes the manifest that is replaced now
+        if options.shar:
+            _move(pieces[0].manifest.parent, manifest)
+        else:
+            _join([piece.manifest for piece in pieces], manifest)
+        write_json(prepared, summary)
+        shutil.rmtree(_parts(options))
     return prepared
+
+
+def _parts(options: PrepareOptions) -> Path:
+    """The folder of the pieces."""
+    return Path(options.output_dir).absolute() / f"{options.prefix}_pieces_{options.subset}"
+
+
+@contextmanager
+def _alone(parts: Path, options: PrepareOptions) -> Iterator[None]:
+    """Context of the only process that works on these pieces. Raises ValueError where another one does."""
+    make_folder(parts)
+    with (parts / "lock").open("a") as file:
+        if not hold(file):
+            raise ValueError(
+                f"another process is preparing {options.prefix} {options.subset} in {options.output_dir}: wait until "
+                "it ends, or choose another prefix, subset or output_dir"
+            )
+        yield
 
 
 def _up_to_date(manifest: Path, summary: Path, fingerprint: str) -> Prepared | None:
@@ -187,8 +206,7 @@ class _Piece:
 def _pieces(cuts: list[tuple[str, "Cut"]], options: PrepareOptions, fingerprint: str) -> list[_Piece]:
     """The pieces of a corpus: parts to be joined, or shards in a folder to be moved."""
     folder = Path(options.output_dir).absolute()
-    parts = folder / f"{options.prefix}_pieces_{options.subset}"
-    pieces = []
+    parts, pieces = _parts(options), []
     size = options.shard_size if options.shar else PIECE
     for number, start in enumerate(range(0, len(cuts), size)):
         if options.shar:
