@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import logging
 import subprocess
 import sys
 from dataclasses import replace
@@ -129,6 +130,21 @@ with log_to(Path({str(path)!r})):
         assert other.returncode == 1
         assert f"another process is training in {path.parent}: wait until it ends, or choose another" in other.stderr
     assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_a_run_that_cannot_start_leaves_nothing(tmp_path):
+    for folder, kept in (("new", []), ("old", ["run.json"])):
+        for name in kept:
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / name).touch()
+        with pytest.raises(ValueError, match="no data"), log_to(tmp_path / folder / "train.log"):
+            raise ValueError("no data")
+        assert sorted(path.name for path in tmp_path.glob(f"{folder}/*")) == kept
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ValueError, match="no data"), log_to(tmp_path / "new" / "train.log"):
+        logging.getLogger("zipvoice").info("begun")
+        raise ValueError("no data")
+    assert (tmp_path / "new" / "train.log").read_text().endswith("begun\n")
 
 
 def test_records_are_lines_of_json_and_can_be_cut_off(tmp_path):

@@ -2,6 +2,7 @@
 import json
 import math
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,17 @@ def test_a_run_that_ends_where_it_saves_saves_once(tmp_path):
         trainer.saved = lambda trainer=trainer: saved.append(trainer.step)
         trainer.run()
     assert saved == [2, 3]
+
+
+def test_the_log_tells_at_once_when_it_goes_on(tmp_path, caplog):
+    """Where there is no terminal, nothing else is to be seen before step `log_every`."""
+    caplog.set_level("INFO")
+    for num_steps, step, upcoming in ((2, 1, 3), (5, 3, 6)):  # a new run, and one that goes on
+        caplog.clear()
+        new_trainer(run_config(tmp_path, num_steps=num_steps, save_every=2, log_every=3)).run()
+        told = [message for message in caplog.messages if "the log goes on" in message]
+        assert len(told) == 1
+        assert re.fullmatch(rf"step {step} took \d+\.\d s; the log goes on at step {upcoming}, and every 3", told[0])
 
 
 def test_limits_in_epochs_and_seconds(tmp_path):

@@ -20,7 +20,7 @@ def require(settings: object, rules: Iterable[tuple[str, bool, str]], prefix: st
     """
     for name, valid, wanted in rules:
         if not valid:
-            raise ValueError(f"{prefix}{name} must be {wanted}, not {getattr(settings, name)}")
+            raise ValueError(f"{prefix}{name} must be {wanted}, not {getattr(settings, name)!r}")
 
 
 def is_above_zero(value: float | None) -> bool:

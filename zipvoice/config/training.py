@@ -154,6 +154,7 @@ class LoopConfig:
     def __post_init__(self) -> None:
         require(self, ((name, getattr(self, name) >= 1, "at least 1") for name in self.counts))
         rules = (
+            ("exp_dir", bool(self.exp_dir), "the name of a folder"),
             ("num_steps", self.num_steps is None or self.num_steps >= 0, "0 or more"),
             ("max_seconds", self.max_seconds is None or 0 <= self.max_seconds < math.inf, "0 or more"),
             ("save_every_seconds", is_above_zero(self.save_every_seconds), "above 0"),

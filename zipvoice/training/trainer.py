@@ -135,9 +135,12 @@ class Trainer:
             if self.best_valid_loss is None:
                 self.validate()
             self.monitor.start()
+            first, began = self.step + 1, time.monotonic()
             while not (reason := self._stop_reason(started, interrupted())):
                 loss = self.train_step(self.next_batches())
                 self.log(loss, progress)
+                if self.step == first:
+                    self._announce(time.monotonic() - began)
                 if self.step % self.config.valid_every == 0:
                     self.validate()
                 if self.show:
@@ -237,6 +240,14 @@ class Trainer:
                 self.metrics.scalars(kind, self.step, scalars)
             shown = ", ".join(f"mean {name} {mean:.5f}" for name, mean in means.items())
             logger.info("step %d: loss %.5f, %s, %s", self.step, values["loss"], shown, report)
+
+    def _announce(self, seconds: float) -> None:
+        """Tell whoever reads the log without a progress bar that training has begun, and when it will tell more."""
+        every = self.config.log_every
+        upcoming = (self.step // every + 1) * every
+        logger.info(
+            "step %d took %.1f s; the log goes on at step %d, and every %d", self.step, seconds, upcoming, every
+        )
 
     def save(self) -> None:
         """Write a checkpoint and delete those that are not needed any longer."""

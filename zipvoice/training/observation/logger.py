@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,16 @@ def log_to(path: Path, world: World = ALONE) -> Iterator[None]:
         for handler in handlers:
             package.removeHandler(handler)
             handler.close()
+        if world.is_first:
+            _remove_empty(path)
+
+
+def _remove_empty(path: Path) -> None:
+    """Leave nothing of a run that could not start: its log without a line, and the folder made for it."""
+    with suppress(OSError):  # the folder holds other files
+        if not path.stat().st_size:
+            path.unlink()
+            path.parent.rmdir()
 
 
 class MetricLogger:
