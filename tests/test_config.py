@@ -277,6 +277,7 @@ def test_a_truth_value_is_no_number():
         (ObjectiveConfig, "time_power", math.nan),
         (ObjectiveConfig, "exclusive_weight", -1.0),
         (ObjectiveConfig, "ema_decay", 1.5),
+        (LoopConfig, "exp_dir", ""),
         (LoopConfig, "num_steps", -1),
         (LoopConfig, "max_seconds", math.nan),
         (LoopConfig, "save_every_seconds", math.nan),
