@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from reading_table import rows
 
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.text import reference_compat
@@ -19,6 +20,7 @@ from zipvoice.text.markup import parse
 from zipvoice.text.punctuation import ascii_marks
 from zipvoice.text.tokenizers import build_tokenizer
 from zipvoice.text.vocabularies import emilia_table
+from zipvoice.text.words import spoken_words, tokens_of_words
 
 DATA = Path(__file__).parent / "data" / "text"
 HAS_ENGINE_OF_REFERENCE = find_spec("piper_phonemize") is not None
@@ -197,6 +199,20 @@ def test_what_cannot_be_spoken_is_an_error_or_a_warning(kind, text, shown, caplo
     assert re.search(shown.replace(".*", "(.|\n)*"), caplog.text)
     assert "left out" in caplog.text
     assert caplog.text.encode()  # as a log is written
+
+
+def test_the_english_voices_read_as_emilia():
+    """The package's models have the espeak tokenizer."""
+    config = TokenizerConfig("espeak", "en-us")
+    every_tenth = [row.text for part in ("tuned", "held_out") for row in rows("reading_en.json", part)][::10]
+    for text in (*every_tenth, "5 Ω, π ≈ 3 μm, 1⁄2 cup!", "...", "Plan A is a <3 “FAQ”."):
+        assert tokens(text, "espeak", language="en-us") == tokens(text), text
+        words = tokens_of_words(build_tokenizer(config), text)
+        assert spoken_words(words) == spoken_words(tokens_of_words(build_tokenizer(TokenizerConfig()), text)), text
+    british = build_tokenizer(TokenizerConfig("espeak", "en")).pieces("It costs $5.50 in St. Louis.")
+    assert [piece.text for piece in british] == ["It costs five dollars, fifty cents in saint Louis."]
+    explained = render(inspect_text("10-15%", build_tokenizer(config)), explain=True)
+    assert "range: '10-15%' -> 'ten to fifteen percent'" in explained
 
 
 def test_skipped_characters_leave_the_rest():

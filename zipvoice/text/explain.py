@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a text: for people who wonder why something is spoken the way it is."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,11 +57,8 @@ class Explanation:
 
 def explanations(piece: Piece) -> list[Explanation]:
     """What the rules of the piece's language read, in order; nothing for marks and for text without rules."""
-    readings = _READINGS[piece.kind](piece.written) if piece.kind in _READINGS and piece.written else ()
+    readings = (chinese.readings if piece.kind == "zh" else english.readings)(piece.written)
     return [Explanation(r.rule, piece.written[r.start : r.end], r.words.strip()) for r in readings]
-
-
-_READINGS: dict[str, Callable[[str], Iterable[Any]]] = {"en": english.readings, "zh": chinese.readings}
 
 
 def render(inspection: Inspection, explain: bool = False) -> str:

@@ -8,6 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from zipvoice.config.text import TokenizerConfig
@@ -15,9 +16,8 @@ from zipvoice.text.characters import fold, greek_by_name, is_han, only_speakable
 from zipvoice.text.g2p import espeak
 from zipvoice.text.g2p.syllables import syllable_tokens
 from zipvoice.text.markup import Element, parse
-from zipvoice.text.normalizer.english import letters, roman
+from zipvoice.text.normalizer.english import letters
 from zipvoice.text.normalizer.markdown import FILLER, unmarked
-from zipvoice.text.normalizer.reading import spoken_text
 from zipvoice.text.punctuation import PUNCTUATION, ascii_marks, with_pauses
 
 if TYPE_CHECKING:
@@ -96,6 +96,17 @@ class MarkupTokenizer(ABC):
     def _piece(self, kind: str, text: str, start: int) -> Piece:
         """The tokens of text without marks."""
 
+    def _english(self, kind: str, written: str, start: int, language: str) -> Piece:
+        """English, with what is no word in words, in an English voice."""
+        from zipvoice.text.normalizer.english import reader as english
+
+        text = english.spoken(written)
+        if not text.isascii():
+            is_named = partial(espeak.is_speakable, language=language)
+            text = only_speakable(text, is_named, self._speaker(), start, self.skip_unknown, espeak.is_symbol)
+        tokens = espeak.speak(letters.for_the_engine(text), language)  # nothing for punctuation alone
+        return Piece(kind, text, start, tuple(tokens or [c for c in text if c in PUNCTUATION or c == "…"]), written)
+
     @abstractmethod
     def _compatible_pieces(self, text: str) -> Iterator[Piece]:
         """Pieces as the reference has them."""
@@ -141,8 +152,7 @@ class EmiliaTokenizer(MarkupTokenizer):
     def _pieces(self, elements: Sequence[Element]) -> Iterator[Piece]:
         from zipvoice.text.language_segments import segments
 
-        named = (replace(e, content=greek_by_name(e.content)) if e.kind == "text" else e for e in elements)
-        texts = (self._speakable(element) if element.kind == "text" else element for element in named)
+        texts = (self._speakable(_with_greek_names(e)) if e.kind == "text" else e for e in elements)
         folded = [replace(e, content=fold(e.content)) if e.kind == "text" else e for e in texts]
         for segment in segments(folded):
             piece = self._piece(segment.kind, segment.text, segment.start)
@@ -156,18 +166,8 @@ class EmiliaTokenizer(MarkupTokenizer):
             words = with_pauses(ascii_marks(chinese.spoken(text)))
             return Piece(kind, words, start, tuple(pinyin.pinyin_tokens(words)), text)
         if kind == "en":
-            from zipvoice.text.normalizer.english import reader as english
-
-            written = ascii_marks(_TIGHT_CHINESE_MARK.sub(r"\g<0> ", text))
-            text = english.spoken(written)
-            if not text.isascii():
-                text = only_speakable(text, self._names, self._speaker(), start, self.skip_unknown, espeak.is_symbol)
-            return Piece(kind, text, start, tuple(_english_tokens(text)), written)
+            return self._english(kind, ascii_marks(_TIGHT_CHINESE_MARK.sub(r"\g<0> ", text)), start, "en-us")
         return _mark(kind, text, start)
-
-    def _names(self, sign: str) -> bool:
-        """True for signs that the English voice names."""
-        return espeak.is_speakable(sign, "en-us")
 
     def _compatible_pieces(self, text: str) -> Iterator[Piece]:
         from zipvoice.text import reference_compat
@@ -194,25 +194,32 @@ class DialogTokenizer(EmiliaTokenizer):
 
 @dataclass(frozen=True)
 class EspeakTokenizer(MarkupTokenizer):
-    """Phonemes of one espeak-ng language, which also reads the numbers."""
+    """Phonemes of one espeak-ng language. It reads the numbers too, but for English, which is read as Emilia does."""
 
     language: str = "en-us"
 
     marks: ClassVar[Sequence[str]] = ("speaker", "tag", "pause", "phonemes")
 
+    def _speakable(self, element: Element) -> Element:
+        is_english = espeak.is_english(self.language)
+        known = super()._speakable(_with_greek_names(element) if is_english else element)
+        return replace(known, content=fold(known.content)) if is_english else known
+
     def _piece(self, kind: str, text: str, start: int) -> Piece:
-        if self.language.startswith("en"):
-            text = spoken_text(text, roman.readings(text))
+        if espeak.is_english(self.language):
+            return self._english(self.language, ascii_marks(text), start, self.language)
         return Piece(self.language, text, start, tuple(espeak.speak(text, self.language)))
 
     def _compatible_pieces(self, text: str) -> Iterator[Piece]:
         yield Piece(self.language, text, 0, tuple(espeak.phonemes(text, self.language)))
 
     def _speaks(self, character: str) -> bool:
+        if espeak.is_english(self.language):
+            return all(c in _UNITS or espeak.is_speakable(c, self.language) for c in fold(character))
         return espeak.is_speakable(character, self.language)
 
     def _has_sound(self, character: str) -> bool:
-        return character.isalnum() or espeak.is_symbol(character)
+        return character.isalnum() or (espeak.is_symbol(character) and not espeak.is_english(self.language))
 
     def _speaker(self) -> str:
         return f"the espeak-ng language {self.language!r}"
@@ -289,6 +296,7 @@ _KINDS: dict[str, Callable[..., MarkupTokenizer]] = {
 }
 
 _TIGHT_CHINESE_MARK = re.compile(r"[，。！？；：、](?=\w)")
+_UNITS = frozenset("²³µμΩ")  # which the English reader says
 _LEADING_MARKS = re.compile(r"\A[\s.,!?;:]+")
 
 
@@ -303,11 +311,6 @@ def _mark(kind: str, content: str, start: int) -> Piece:
     else:
         tokens = list(content) if kind == "phonemes" else [content]
     return Piece(kind, content, start, tuple(tokens))
-
-
-def _english_tokens(text: str) -> list[str]:
-    """Phonemes; a stretch of punctuation alone, of which espeak-ng says nothing, stays as it is."""
-    return espeak.speak(letters.for_the_engine(text), "en-us") or [c for c in text if c in PUNCTUATION or c == "…"]
 
 
 def _compatible_tokens(segment: "Segment") -> list[str]:
@@ -326,7 +329,7 @@ def _compatible_tokens(segment: "Segment") -> list[str]:
 
 
 def _is_chinese_or_english(character: str) -> bool:
-    if character.isascii() or not character.isalnum() or character in "²³µμΩ":
+    if character.isascii() or not character.isalnum() or character in _UNITS:
         return True
     if is_han(character):
         from zipvoice.text.g2p import pinyin
@@ -347,6 +350,10 @@ def _without_spaces_around_turns(elements: Sequence[Element]) -> list[Element]:
             content = content.rstrip()
         result.append(replace(element, content=content))
     return result
+
+
+def _with_greek_names(element: Element) -> Element:
+    return replace(element, content=greek_by_name(element.content))
 
 
 def _joined_text(elements: Sequence[Element]) -> Iterator[Element]:

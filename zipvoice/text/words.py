@@ -172,7 +172,7 @@ def _units(piece: Piece) -> Iterator[tuple[str, str]]:
     from zipvoice.text.normalizer.english import reader as english
 
     written = piece.written or piece.text
-    readings = list(english.readings(written)) if piece.kind == "en" and piece.written else []
+    readings = list(english.readings(written)) if piece.written else []
     for start, end, inside in _spans(written, readings):
         spoken, position = "", start
         for reading in inside:
@@ -227,7 +227,7 @@ def _matched(tokens: Sequence[str], words: Sequence[str], language: str) -> Owne
 
 
 def _phonemes(word: str, language: str) -> list[str]:
-    return espeak.speak(letters.for_the_engine(word) if language == "en-us" else word, language)
+    return espeak.speak(letters.for_the_engine(word) if espeak.is_english(language) else word, language)
 
 
 def match_sounds(words: Sequence[str], text: Sequence[str]) -> list[int]:

@@ -69,6 +69,11 @@ def is_speakable(character: str, language: str) -> bool:
     return not _is_spelled_by_code(character, language) or _base_letter(character) != character
 
 
+def is_english(language: str) -> bool:
+    """True for the English voices, en-us, en-gb and so on."""
+    return language.lower().startswith("en")
+
+
 def is_symbol(character: str) -> bool:
     """True for signs that one would read aloud, such as ℃, € and <, as against punctuation and loose accents."""
     if character.isascii():

@@ -5,17 +5,9 @@ The engine would say "roman eight" for many of them, so one that stays unexplain
 """
 
 import re
-from collections.abc import Iterator
 
 from zipvoice.text.normalizer.english.numbers import cardinal, ordinal
-from zipvoice.text.normalizer.reading import Reading, Said, just_before
-
-
-def readings(text: str) -> Iterator[Reading]:
-    """The Roman numerals of `text`, for a voice that reads all else itself."""
-    for found in _WRITTEN.finditer(text):
-        if said := numeral(text, found.start()):
-            yield Reading(said.rule, found.start(), said.end, said.words)
+from zipvoice.text.normalizer.reading import Said, just_before
 
 
 def numeral(text: str, start: int) -> Said | None:
