@@ -41,6 +41,21 @@ def test_compatible_readings_of_reference_vectors():
         ("COVID-19", "COVID nineteen"),
         ("10 - 4", "ten minus four"),
         ("v2.0.1", "v two point zero point one"),
+        # fractions beside marks
+        ("I need 3 1/2.", "I need three and one half."),
+        # dates and times
+        ("Fri 5/6; due 2003/02/01.", "Friday May sixth; due February first, two thousand three."),
+        ("class of '05, back in '99", "class of oh five, back in ninety-nine"),
+        ("at 7:00 o'clock", "at seven o'clock"),
+        ("at 41:02; 90:00; 16:9", "at forty-one oh two; ninety minutes; sixteen to nine"),
+        ("3'59\" and 5'11\"", "three minutes fifty-nine seconds and five foot eleven"),
+        ("Jan.-Mar.; 24/7/365", "January to March; twenty-four seven three sixty-five"),
+        # numbers that are names
+        ("1-900-GET-HELP", "one, nine hundred, get, help"),
+        ("Boeing 747-8, 787-10", "Boeing seven forty-seven eight, seven eighty-seven ten"),
+        ("v. 2.0, v. 5", "version two point zero, verse five"),
+        ("3m people ran 3m", "three million people ran three meters"),
+        ("40.71° N, 30° E.", "forty point seven one degrees north, thirty degrees east."),
         # money
         ("$5", "five dollars"),
         ("$1 or $1.01", "one dollar or one dollar, one cent"),

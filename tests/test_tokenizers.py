@@ -146,6 +146,7 @@ def tokens(text, kind="emilia", tags=None, **options):
         ("１２３", "123"),
         ("٣ cats", "3 cats"),
         ("½ cup", "one half cup"),
+        ("3⅛″ and (①)", '3 1/8" and (1)'),
         ("Part Ⅳ and Chapter ⅸ, step ②", "Part IV and Chapter ix, step 2"),
         ("𝐁old", "Bold"),
         ("ﬁne", "fine"),

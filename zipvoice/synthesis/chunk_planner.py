@@ -17,7 +17,7 @@ from zipvoice.text.characters import UnspeakableError
 from zipvoice.text.chunking import Chunk, chunks
 from zipvoice.text.markup import pause_seconds, pause_token
 from zipvoice.text.punctuation import add_punctuation
-from zipvoice.text.token_table import SPEAKER_TAGS
+from zipvoice.text.token_table import SPEAKER_TAGS, is_silent
 from zipvoice.text.words import SpokenWord, spoken_words
 
 
@@ -134,7 +134,7 @@ class ChunkPlanner:
         spoken = False
         for paragraph, pause in [(_whole(text), 0.0)] if self.dialogue else paragraphs(text):
             tokens = self._tokens(punctuated(paragraph))
-            spoken = spoken or any(token not in SPEAKER_TAGS for token in _spoken(tokens))
+            spoken = spoken or _has_words(_spoken(tokens))
             own_pause = bool(tokens) and pause_seconds(tokens[-1]) is not None
             yield [*tokens, pause_token(pause)] if pause and not own_pause else tokens
         if not spoken:
@@ -163,7 +163,7 @@ class ChunkPlanner:
     def _chunk(
         self, part: Chunk, voice: EncodedPrompt, options: ResolvedOptions, seed: tuple[int, str, int]
     ) -> SpeechChunk:
-        ids = tuple(self.ids(part.tokens)) if any(token not in SPEAKER_TAGS for token in part.tokens) else ()
+        ids = tuple(self.ids(part.tokens)) if _has_words(part.tokens) else ()
         frames = self._num_frames(voice, self.length(ids), options) if ids else 0
         words = tuple(spoken_words(part.tokens))
         return _checked(SpeechChunk(voice, ids, frames, part.pause_seconds, seed, words, loudness=options.level))
@@ -201,6 +201,11 @@ class ChunkPlanner:
         frames = max(MIN_FRAMES, 1 + -(-num_samples // HOP))
         frames += -(chunk.voice.prompt.num_frames + frames) % self.frame_multiple
         return _checked(replace(chunk, num_frames=frames, num_samples=num_samples))
+
+
+def _has_words(tokens: Iterable[str]) -> bool:
+    """False for tags of speakers and punctuation alone, of which a model would make some sound."""
+    return any(token not in SPEAKER_TAGS and not is_silent(token) for token in tokens)
 
 
 def _checked(chunk: SpeechChunk) -> SpeechChunk:

@@ -128,6 +128,7 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 HAN = "[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]"
 """A pattern for a Chinese character."""
 _HAN = re.compile(HAN)
+_BEFORE_MARK = re.compile(r" (?=[^\w\s])")  # as in 3⅛″
 _EXPONENT = re.compile("[⁰¹⁴-⁹⁻][⁰¹²³⁴-⁹⁻]*|[²³][⁰¹²³⁴-⁹⁻]+")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋⁄∕", "0123456789+-//")
@@ -139,10 +140,11 @@ def _greek_name(letter: str) -> str:
 
 
 def _folded(run: re.Match[str]) -> str:
-    folded = "".join(map(_folded_character, run[0]))
+    folded = _BEFORE_MARK.sub("", "".join(map(_folded_character, run[0])))
     if run.string[run.start() - 1 : run.start()] == " ":  # one space is enough
         folded = folded.removeprefix(" ")
-    return folded.removesuffix(" ") if run.string[run.end() : run.end() + 1] == " " else folded
+    after = run.string[run.end() : run.end() + 1]
+    return folded if after.isalnum() else folded.removesuffix(" ")
 
 
 @lru_cache(maxsize=4096)

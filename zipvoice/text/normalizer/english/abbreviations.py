@@ -41,6 +41,8 @@ def abbreviation(text: str, start: int) -> Said | None:
         return None  # Fed. R. Civ. P. 56
     if lower == "no" and _PRONOUN_AHEAD.match(after):
         return None
+    if lower == "v" and dotted and _VERSION_AHEAD.match(after):
+        return Said(end + dotted, _BEFORE_NUMBERS["ver"], "abbreviation")
     if lower in _BEFORE_NUMBERS and _NUMBER_AHEAD.match(after) and (dotted or lower in _NO_DOT_NEEDED):
         return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
     if written.isupper() and len(written) > 1 and lower not in _IN_CAPITALS:
@@ -147,6 +149,7 @@ _DIRECTION = re.compile(
     r"([NS]\.?[EW]\.?|[NSEW]\.?)"
     r"(?=\s\d{1,3}(?:st|nd|rd|th)\b|(?:\s[A-Z][a-z]+){1,3} (?:St|Ave|Blvd|Rd|Dr|Ln|Street|Avenue|Road)\b)"
 )
+_VERSION_AHEAD = re.compile(r"\s?\d{1,3}\.\d")
 _NUMBER_AHEAD = re.compile(r"\s?[\d#$£€]|\s(?:AD|A\.D\.)\s\d|\s[IVXLC]+\b|\s[ivxl]+\b")
 _SENTENCE_END = re.compile(r"\s*\Z|[\"')\]]*\s+[\"'(\[]?(?!(?:Ltd|Inc|Corp|LLC|Jr|Esq)\b)[A-Z]|[\"')\]]*\Z")
 _CAPITALISED_BEFORE = re.compile(r"(?:[A-Z][a-z'.]+|\d(?:st|nd|rd|th))\s\Z")

@@ -31,7 +31,7 @@ _TELEPHONES = tuple(
         r"\(\+\d{1,3}\)(?:[ .-]?\d{1,5}){1,6}",
         r"(?:1[-. ])?\(\d{3}\)[ .-]?\d{3}[ .-]\d{4}",
         r"(?:1[-. ])?\d{3}([-. ])\d{3}\1\d{4}",
-        r"1-8\d\d-[A-Z0-9]{3,8}(?:-[A-Z0-9]{3,8}){0,2}",
+        r"1-[89]\d\d-[A-Z0-9]{3,8}(?:-[A-Z0-9]{3,8}){0,2}",
         r"\d{3}-\d{4}",
         r"\(0\d{1,4}\)(?:[ -]?\d{3,4}){1,3}",
         r"0\d{2,4}(?:[ -]\d{3,4}){1,3}",
@@ -45,11 +45,11 @@ _GROUP = re.compile(r"\d+|[A-Z]+|\+")
 
 def _grouped(written: str) -> str:
     groups = _GROUP.findall(written)
-    toll_free = len(groups) > 1 and groups[0] == "1" and groups[1][0] == "8" and groups[1][1:] == "00"
+    toll_free = len(groups) > 1 and groups[0] == "1" and groups[1] in ("800", "900")
     said = []
     for i, group in enumerate(groups):
         if toll_free and i == 1:
-            said.append("eight hundred")
+            said.append(cardinal(group))
         else:
             said.append(digit_by_digit(group) if group.isdigit() else group.lower() if group.isalpha() else "plus")
     return ", ".join(said).replace("plus, ", "plus ")
@@ -115,7 +115,7 @@ _ZIP_EXTENSION = re.compile(r"-(\d{4})(?!\d)")
 
 
 def room(text: str, start: int) -> Said | None:
-    """Room 101, highway 101, a 404 error: three digits as one oh one; and 747-400s."""
+    """Room 101, highway 101, a 404 error: three digits as one oh one; and 747-400s, 787-9."""
     if jets := _JETS.match(text, start):
         words = " ".join(map(in_pairs, filter(None, jets.groups())))
         return Said(jets.end(), plural(words) if jets[0].endswith("s") else words, "model")
@@ -138,7 +138,7 @@ def room(text: str, start: int) -> Said | None:
     return Said(found.end(), in_pairs(found[1]), "room")
 
 
-_JETS = re.compile(r"(7[0-8]7)(?:-([1-9]00)\b(?!-|[.,/]\d)|(?:-([1-9]00|[789]|10))?'?s\b)")
+_JETS = re.compile(r"(7[0-8]7)(?:-([1-9]00|[789]|10)\b(?!-|[.,/]\d|\s?[=%])|(?:-([1-9]00|[789]|10))?'?s\b)")
 _THREE = re.compile(r"(\d{3})(?:-(\d{3}))?(?![\d/:%-]|[.,]\d|[a-zA-Z](?!\b)|[a-z])")
 _FLIGHT = re.compile(r"(?i:flight) [A-Z]{2} \Z")
 _STATUS = re.compile(r"\ban? (?:40[0134]|50[0234])(?=[.,;!?]|\Z)")

@@ -100,7 +100,7 @@ def military(text: str, start: int) -> Said | None:
 
 
 def numeric(text: str, start: int) -> Said | None:
-    """2024-05-01, maybe with a time; 07/04/2026; 25.12.2021; on 7/4."""
+    """2024-05-01, maybe with a time; 2024/05/01; 07/04/2026; 25.12.2021; on 7/4; Fri 7/4."""
     if found := _ISO.match(text, start):
         words = _date(found[1], found[2], found[3])
         clock = f", {_clock(found[4], found[5])}" if words and found[4] else ""
@@ -109,6 +109,8 @@ def numeric(text: str, start: int) -> Said | None:
         first, second, year = found[1], found[3], found[4]
         words = _date(_century(year), first, second) or _date(_century(year), second, first)
         return Said(found.end(), words, "date") if words else None
+    if (found := _YEAR_FIRST.match(text, start)) and (words := _date(found[1], found[2], found[3])):
+        return Said(found.end(), words, "date")
     found = _MONTH_AND_DAY.match(text, start)
     if found and (found[2] in _DAYS_ONLY or just_before(_ON, text, start, 8)):
         words = _date("", found[1], found[2])
@@ -121,7 +123,7 @@ _MONTH_FIRST = re.compile(
 )
 _DAY_FIRST = re.compile(rf"(\d{{1,2}})(?:st|nd|rd|th)?\s{_MONTH}(?:\.(?=\s[\da-z]|,))?(?:,?\s{_YEAR})?")
 _NO_DAY = re.compile(r"\s?(?:miles|times|more|people|percent|million|thousand|steps|km|kg)\b")
-_MONTHS = re.compile(rf"{_MONTH}\.?\s?[-–]\s?{_MONTH}(?![\w-])(?:\.(?=\s[a-z\d]|,))?(?!\s\d{{1,2}}\b)")
+_MONTHS = re.compile(rf"{_MONTH}\.?\s?[-–]\s?{_MONTH}(?![\w-])(?:\.(?=\s[a-z\d]|[,;:)]))?(?!\s\d{{1,2}}\b)")
 _SHORT_MONTH = re.compile(r"(Jan|Feb|Aug|Sept|Sep|Oct|Nov|Dec)\.(?=\s+[a-z\d]|,|-)")
 _WEEKDAYS = re.compile(rf"({'|'.join(_DAYS)})\.?\s?[-–]\s?({'|'.join(_DAYS)})\b\.?(?!\w)")
 _WEEKDAY = re.compile(rf"({'|'.join(_DAYS)})(?:\.(?=,|\s+[a-z\d])|\.?(?=,?\s(?:\d|{_MONTH.replace('(', '(?:', 1)})))")
@@ -132,10 +134,11 @@ _ISO = re.compile(
     r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ](\d\d):(\d\d)(?::\d\d(?:\.\d{1,9})?)?(?:(Z)|[+-]\d\d:?\d\d)?)?(?![\d-])"
 )
 _SLASHED = re.compile(r"(\d{1,2})([/.])(\d{1,2})\2(\d{4}|\d\d)(?![\d/]|\.\d)(?<!\.\d\d)")
+_YEAR_FIRST = re.compile(r"((?:19|20)\d\d)/(\d{1,2})/(\d{1,2})(?![\d/]|\.\d)")
 _MONTH_AND_DAY = re.compile(r"(\d{1,2})/(\d{1,2})(?![\d/]|[.,]\d|\s?(?:of|correct|points|stars|cup|in|\"|lb|kg|mile))")
 _DAYS_ONLY = frozenset(["13", "14", "15", "17", "18", "19", "21", "22", "23", "26", "27", "28", "29", "31"])
 """Days that are hardly ever denominators: 3/15 is a date."""
-_ON = re.compile(r"\b(?:on|by|until|since|from|before|after)\s\Z", re.IGNORECASE)
+_ON = re.compile(rf"\b(?:(?:on|by|until|since|from|before|after)|(?:{'|'.join(_DAYS)})\.?,?)\s\Z", re.IGNORECASE)
 
 
 def _century(year: str) -> str:
@@ -157,6 +160,8 @@ def time(text: str, start: int) -> Said | None:
     """5:30pm, 9 a.m., 18:00, 9am-5pm, 10:30-11:45, 1:02:03."""
     if half := _HALF_PAST.match(text, start):
         return Said(half.end(), "half" if half[1] == "2" else "quarter", "time")
+    if (long := _MINUTES_OF_PLAY.match(text, start)) and (int(long[1]) > 24):
+        return Said(long.end(), f"{cardinal(long[1])} {_minutes(long[2]) if int(long[2]) else 'minutes'}", "time")
     first = _TIME.match(text, start)
     if not first or not _is_time(first):
         return None
@@ -173,6 +178,8 @@ _TIME = re.compile(
     r"(\d{1,2})(?:[:.](\d\d)(?::(\d\d))?)?(?:\s?([aApP])(?:\.\s?[mM]\.?|[mM](?![a-zA-Z])))?"
     r"(?![\d:]|[.,/]\d|\s?[%°$€£])"
 )
+_MINUTES_OF_PLAY = re.compile(r"(\d{2,3}):(0\d)(?![\d:]|[.,/]\d)")
+"""41:02 is no ratio."""
 _HALF_PAST = re.compile(r"1/([24])(?=\s+(?:past|to|after)\s)")
 _TO = re.compile(r"\s?[-–—]\s?")
 
@@ -201,8 +208,8 @@ def _time_words(found: re.Match[str], is_half_known: bool = False) -> str:
     hour, minute, second, half = found.groups()
     words = cardinal(hour)
     if minute and int(minute):
-        words += f" {'oh ' if int(minute) < 10 else ''}{cardinal(minute)}"
-    elif minute and not half and not is_half_known:
+        words += f" {_minutes(minute)}"
+    elif minute and not half and not is_half_known and not _O_CLOCK.match(found.string, found.end()):
         words += " o'clock" if 1 <= int(hour) <= 12 and not second else " hundred" if not second else " zero"
     if second:
         words += f" and {cardinal(second)} second{'s' * (int(second) != 1)}"
@@ -210,9 +217,15 @@ def _time_words(found: re.Match[str], is_half_known: bool = False) -> str:
 
 
 def _clock(hour: str, minute: str) -> str:
-    return f"{cardinal(hour)} " + (
-        f"{'oh ' if minute[0] == '0' else ''}{cardinal(minute)}" if int(minute) else "hundred"
-    )
+    return f"{cardinal(hour)} {_minutes(minute) if int(minute) else 'hundred'}"
+
+
+def _minutes(digits: str) -> str:
+    """05 -> oh five."""
+    return ("oh " if int(digits) < 10 else "") + cardinal(digits)
+
+
+_O_CLOCK = re.compile(r"\s?o['’]\s?clock")
 
 
 def duration(text: str, start: int) -> Said | None:
@@ -274,11 +287,11 @@ _IN_THE = re.compile(
 
 
 def short_year(text: str, start: int) -> Said | None:
-    """'69, '80s."""
+    """'69, '05, '80s."""
     found = _SHORT_YEAR.match(text, start)
     if not found:
         return None
-    return Said(found.end(), plural(cardinal(found[1])) if found[2] else cardinal(found[1]), "year")
+    return Said(found.end(), plural(cardinal(found[1])) if found[2] else _minutes(found[1]), "year")
 
 
 _SHORT_YEAR = re.compile(r"'(\d\d)('?s)?(?![\w'])")

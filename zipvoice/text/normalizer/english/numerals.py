@@ -35,8 +35,8 @@ _NUMBER = re.compile(
 )
 _EURO_DECIMALS = re.compile(r",(\d\d)(?=\s?(?:€|EUR\b|kr\b))")
 _EXPONENT = re.compile(r"[eE]([+-]?\d{1,3})(?![\w.])|\s?[x×*·]\s?10(?:\^|\*\*)([-−+]?\d{1,3})(?!\d)")
-_MIXED = re.compile(r"(?: {1,2}|-|\s?&\s?| and )(\d{1,2})/(\d{1,3})(?![\d/.]|,\d)(?: (?=[,.;!?)]))?")
-_FRACTION = re.compile(r"/(\d{1,36})(?:(?:rd|th)s)?(?![\d/]|[.,]\d)(?: (?=[,.;!?)]))?")
+_MIXED = re.compile(r"(?: {1,2}|-|\s?&\s?| and )(\d{1,2})/(\d{1,3})(?![\d/]|[.,]\d)")
+_FRACTION = re.compile(r"/(\d{1,36})(?:(?:rd|th)s)?(?![\d/]|[.,]\d)")
 MAX_FRACTION = 36
 
 

@@ -252,6 +252,10 @@ def _magnitude(text: str, end: int, quantity: Quantity) -> tuple[Quantity, int]:
 
 
 _COUNTED = re.compile(r"[-+]?\s?(?!(?:off|from|and|near|with|for|the|has|was|are|but|via|will)\b)[a-z]{3,}")
+_COUNTED_BY_MILLIONS = re.compile(
+    r" (?:people|users|views|voters|viewers|customers|subscribers|followers|jobs|households|visitors|downloads|copies"
+    r"|homes|tonnes|tons|barrels|vehicles|cars|children|workers|members|passengers|patients|tourists|years)\b"
+)
 _PLACE = re.compile(
     r"(?i)\b(?:exit|gate|unit|apt|apartment|room|row|seat|suite|no|section|floor|platform|class|flat|line)\b"
     r"[. #]{0,2}\d*\Z"
@@ -269,6 +273,8 @@ def _counts(text: str, end: int, letter: str, number: Number) -> bool:
     if letter == "K":
         return number.whole not in ("2", "4", "5", "8", "16") or bool(number.decimals)
     is_place = just_before(_PLACE, text, end, 24)
+    if letter == "m" and _COUNTED_BY_MILLIONS.match(text, end + 1):
+        return True
     return letter in "MB" and not is_place and (bool(number.decimals) or bool(_COUNTED.match(text, end + 1)))
 
 

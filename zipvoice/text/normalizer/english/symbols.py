@@ -217,7 +217,9 @@ _OLD_ORDINAL = re.compile(
 
 
 def many(text: str, start: int) -> Said | None:
-    """100s of 1000s; 10x, 2-3x."""
+    """100s of 1000s; 10x, 2-3x; 24/7/365."""
+    if text.startswith("24/7/365", start) and not text[start + 8 : start + 9].isalnum():
+        return Said(start + 8, "twenty-four seven three sixty-five", "slash")
     if found := _HUNDREDS.match(text, start):
         return Said(
             found.end(),
@@ -253,6 +255,8 @@ def feet_and_inches(text: str, start: int) -> Said | None:
     if not found:
         return None
     feet, inches = found[1], found[2] or found[3]
+    if inches and int(inches) > 11 and not found[3]:
+        return Said(found.end(), _parts((feet, "minute"), (inches, "second")), "duration")
     if not inches and just_before(_OPEN_QUOTE, text, start, 100):
         return None
     end = found.end()
@@ -282,17 +286,26 @@ _BY_FEET = re.compile(r"\s?[x×]\s?(?=\d{1,3}['′])")
 
 
 def coordinate(text: str, start: int) -> Said | None:
-    """52° 30′ N., 13°24'5" E: degrees, minutes and seconds of an angle."""
+    """52° 30′ N., 13°24'5" E: degrees, minutes and seconds of an angle; 40.71° N."""
+    if decimal := _DECIMAL_COORDINATE.match(text, start):
+        number = parse(decimal[1], 0)
+        assert number is not None
+        return Said(decimal.end(), f"{expression(number[0])} degrees {_SIDES[decimal[2]]}", "angle")
     found = _COORDINATE.match(text, start)
     if not found:
         return None
     degrees, minutes, seconds, side = found.groups()
-    parts = [(degrees, "degree"), (minutes, "minute"), (seconds, "second")]
-    words = [f"{cardinal(n)} {name}{'s' * (int(n) != 1)}" for n, name in parts if n]
-    return Said(found.end(), " ".join([*words, *([_SIDES[side]] if side else [])]), "angle")
+    words = _parts((degrees, "degree"), (minutes, "minute"), (seconds, "second"))
+    return Said(found.end(), f"{words} {_SIDES[side]}" if side else words, "angle")
+
+
+def _parts(*parts: tuple[str | None, str]) -> str:
+    """Degrees or minutes, and what they are divided into."""
+    return " ".join(f"{cardinal(n)} {name}{'s' * (int(n) != 1)}" for n, name in parts if n)
 
 
 _SIDES = {"N": "north", "S": "south", "E": "east", "W": "west"}
+_DECIMAL_COORDINATE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)\s?[°º]\s?([NSEW])\b(?:\.(?=\s*[,;)]|\s+[a-z\d]))?")
 _COORDINATE = re.compile(
     r"(\d{1,3})\s?[°º]\s?(\d{1,2})\s?['′’](?:\s?(\d{1,2})\s?(?:[\"″”]|''))?(?:\s?([NSEW])\b(?:\.(?=\s*[,;)]|\s+[a-z\d]))?)?"
 )
