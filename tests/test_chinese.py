@@ -11,7 +11,7 @@ from zipvoice.text.g2p import pinyin
 from zipvoice.text.g2p.syllables import syllable_tokens
 from zipvoice.text.normalizer.chinese import spoken
 from zipvoice.text.normalizer.chinese_numbers import cardinal, number
-from zipvoice.text.punctuation import ascii_marks
+from zipvoice.text.punctuation import ascii_marks, with_pauses
 
 DATA = Path(__file__).parent / "data" / "text"
 NUMBERS = json.loads((DATA / "normalizers.json").read_text(encoding="utf-8"))["chinese"]
@@ -170,6 +170,25 @@ def test_cardinals_can_be_read_back(n):
 @given(st.text(alphabet=st.sampled_from(list("0123456789.,:/-%￥$°年月日点到kgm")), max_size=40))
 def test_no_digit_is_left(text):
     assert not any(c.isdigit() for c in spoken(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("好…走", "好,走"),
+        ("好—走", "好,走"),
+        ("好 …— … 走", "好,走"),
+        ("好……", "好."),
+        ("好——", "好."),
+        ("好…!", "好!"),
+        ("好——?走", "好?走"),
+        ("好……,走", "好,走"),
+        ("好,…走", "好,…走"),
+        ("…好", "…好"),
+    ],
+)
+def test_a_long_pause_is_a_comma_inside_and_a_full_stop_at_the_end(text, expected):
+    assert with_pauses(text) == expected
 
 
 def test_a_syllable_without_a_tone_has_the_neutral_one():

@@ -354,6 +354,8 @@ def test_a_run_of_the_former_trainer_of_vocoders_continues(tmp_path):
     former |= {"average": objective["average"], "opponent": objective["optimizer_d"], "discriminators": networks}
     checkpoint.checkpoint_path(tmp_path, 6).unlink()
     checkpoint.save(tmp_path, 4, former)
+    none = {"total": 0, "in_a_row": 0}
+    assert checkpoint.load(tmp_path / "checkpoint-4.pt")["bad_batches"] == state["bad_batches"] == none
     train_vocoder(run_config(tmp_path))
     assert_same(checkpoint.load(tmp_path / "checkpoint-6.pt"), expected)
 

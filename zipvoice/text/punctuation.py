@@ -7,7 +7,7 @@ PUNCTUATION = frozenset(";:,.!?；：，。！？")
 """The marks after which a text may be cut."""
 
 _ASCII = str.maketrans("，。！？；：、‘’“”⋯", ",.!?;:,''\"\"…")
-_LONG_PAUSE = re.compile(r"(?<=[^\s,.!?;:…—])\s*(?:…|—)[…—\s]*(?![,.!?;:])")
+_LONG_PAUSE = re.compile(r"(?<=[^\s,.!?;:…—])\s*[…—][…—\s]*")
 _ELLIPSIS = re.compile(r"···|・・・|\.\.\.")
 
 
@@ -17,8 +17,16 @@ def ascii_marks(text: str) -> str:
 
 
 def with_pauses(text: str) -> str:
-    """Chinese text with an ellipsis or dash inside as a comma, at the end as a full stop: the models have no other."""
-    return _LONG_PAUSE.sub(lambda match: "." if match.end() == len(text) else ",", text)
+    """Chinese text with an ellipsis or dash inside as a comma, at the end as a full stop: the models have no other.
+
+    Before another mark, which pauses too, nothing is left of it.
+    """
+
+    def pause(found: re.Match[str]) -> str:
+        after = text[found.end() : found.end() + 1]
+        return "." if not after else "" if after in ",.!?;:" else ","
+
+    return _LONG_PAUSE.sub(pause, text)
 
 
 def add_punctuation(text: str) -> str:
