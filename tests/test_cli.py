@@ -294,13 +294,22 @@ def test_markdown_of_a_file_that_says_no_stays(folder, capsys):
 
 @pytest.mark.parametrize(("name", "flags"), [("list.md", []), ("list.txt", ["--markdown", "yes"])])
 def test_markdown_in_lists(name, flags, folder):
-    (folder / name).write_text("**hello** <!-- not this -->\n")
+    (folder / name).write_text("**hello** <!-- not this -->\n\n```\nx\t= [1]\n```\n\n---\n")
     (folder / "plain.txt").write_text("hello\n")
     assert main(["batch", name, *flags, *VOICE, *MACHINE, *QUICK, "-o", "marked", "--quiet"]) == 0
     assert main(["batch", "plain.txt", *VOICE, *MACHINE, *QUICK, "-o", "plain", "--quiet"]) == 0
     assert [read(f).samples.shape for f in sorted((folder / "marked").glob("*.wav"))] == [
         read(f).samples.shape for f in sorted((folder / "plain").glob("*.wav"))
     ]
+
+
+@pytest.mark.parametrize("command", ["voice", "completion"])
+def test_help_that_was_asked_for_goes_to_stdout(command, capsys):
+    assert main([command, "--help"]) == 0
+    asked = capsys.readouterr()
+    assert asked.out.startswith(f"usage: zipvoice {command} ") and not asked.err
+    assert main([command]) == 2
+    assert capsys.readouterr() == ("", asked.out)
 
 
 # ---------------------------------------------------------------- reports

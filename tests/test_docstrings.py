@@ -11,7 +11,7 @@ EXAMPLES = {
     "synthesis.dialogue": ("joined_transcripts",),
     "evaluation.word_errors": ("word_errors", "word_error_rate"),
     "evaluation.normalizers": ("zipvoice_chinese",),
-    "text.normalizer.markdown": ("unmarked", "plain"),
+    "text.normalizer.markdown": ("unmarked", "plain", "plain_lines"),
     "text.normalizer.english.reader": ("spoken",),
 }
 

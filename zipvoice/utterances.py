@@ -60,7 +60,12 @@ class Utterance:
 KEYS = tuple(field.name for field in fields(Utterance))
 
 
-def read_list(path: str | os.PathLike[str]) -> dict[int, Utterance]:
+NumberedLines = Iterable[tuple[int, str]]
+
+
+def read_list(
+    path: str | os.PathLike[str], text_lines: Callable[[str], NumberedLines] | None = None
+) -> dict[int, Utterance]:
     """The utterances of a list by line number.
 
     - JSON lines (.jsonl), with the fields of `Utterance` as keys.
@@ -68,7 +73,8 @@ def read_list(path: str | os.PathLike[str]) -> dict[int, Utterance]:
       Without a column `id`, texts are named 0001, 0002 and so on.
     - Lines with tabs: id, text; or name, transcript, recording, text; or, for dialogues of two recordings, name, two
       transcripts, two recordings, text.
-    - Lines without tabs, unless the file is a .tsv: each is a text, named by its number among them.
+    - Lines without tabs, unless the file is a .tsv: each is a text, named by its number among them. `text_lines` gives
+      those of a content that has others too, as Markdown has.
 
     Raises ValueError with the number and the fault of every bad line.
 
@@ -76,7 +82,7 @@ def read_list(path: str | os.PathLike[str]) -> dict[int, Utterance]:
         >>> read_list("test.tsv")[1]
         Utterance(id='one', text='Hello.', ref_audio='me.wav', ref_text='I said this.', language_id=None, ...)
     """
-    utterances, errors = _parsed(path, content_of(path))
+    utterances, errors = _parsed(path, content_of(path), text_lines)
     first: dict[str, tuple[int, str]] = {}
     for number, utterance in utterances:
         before, name = first.setdefault(_folded(utterance.id), (number, utterance.id))
@@ -97,7 +103,9 @@ def content_of(path: str | os.PathLike[str]) -> str:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
 
-def _parsed(path: str | os.PathLike[str], content: str) -> tuple[list[tuple[int, Utterance]], dict[int, str]]:
+def _parsed(
+    path: str | os.PathLike[str], content: str, text_lines: Callable[[str], NumberedLines] | None
+) -> tuple[list[tuple[int, Utterance]], dict[int, str]]:
     suffix = Path(path).suffix.lower()
     # Lines end as in files, not where str.splitlines ends them: U+2028 and others are characters of a text.
     lines = [(n, line) for n, line in enumerate(io.StringIO(content, None), start=1) if line.strip()]
@@ -111,6 +119,7 @@ def _parsed(path: str | os.PathLike[str], content: str) -> tuple[list[tuple[int,
         )
     if suffix == ".csv" or separator == "\t":
         return _table(path, content, separator or ",")
+    lines = list(text_lines(content)) if text_lines and suffix != ".tsv" else lines
     if suffix == ".tsv" or any("\t" in line for _, line in lines):
         return each_line(lines, _from_columns)
     return each_line(((n, (i, line)) for i, (n, line) in enumerate(lines, start=1)), _from_text)

@@ -47,8 +47,12 @@ def completion(arguments: Sequence[str], commands: Commands) -> int:
         case ["words", *words]:
             sys.stdout.write("".join(f"{word}\n" for word in candidates(words, commands)))
         case given:
-            note("\n  ".join(["usage: zipvoice completion bash | zsh | fish", *WHERE]))
-            return 0 if given in (["-h"], ["--help"]) else EXIT_USAGE
+            usage = "\n  ".join(["usage: zipvoice completion bash | zsh | fish", *WHERE])
+            if given in (["-h"], ["--help"]):
+                sys.stdout.write(f"{usage}\n")
+                return 0
+            note(usage)
+            return EXIT_USAGE
     return 0
 
 

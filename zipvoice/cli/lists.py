@@ -58,11 +58,12 @@ def batch(arguments: list[str]) -> int:
     command = parse(BatchCommand, "batch", arguments)
     from zipvoice.synthesis.batch import ListWork, check_list, share
     from zipvoice.synthesis.voices import find_prompt
-    from zipvoice.text.normalizer.markdown import plain
+    from zipvoice.text.normalizer.markdown import plain, plain_lines
     from zipvoice.utterances import read_list
 
-    utterances, options = read_list(command.list), command.options
-    if is_markdown(command.markdown, command.list):
+    marked, options = is_markdown(command.markdown, command.list), command.options
+    utterances = read_list(command.list, plain_lines if marked else None)
+    if marked:
         utterances = {line: replace(one, text=plain(one.text)) for line, one in utterances.items()}
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     synthesizer = command.machine.load()

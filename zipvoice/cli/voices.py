@@ -69,11 +69,18 @@ def voice(arguments: list[str]) -> int:
     action, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if action in ACTIONS:
         return ACTIONS[action](rest) or 0
-    note("usage: zipvoice voice save NAME RECORDING [TEXT] | list | play NAME | remove NAME")
-    note("`zipvoice voice save --help` explains an action.")
-    if action and action not in ("-h", "--help"):
+    if action in ("-h", "--help"):
+        sys.stdout.write(f"{_USAGE}\n")
+        return 0
+    note(_USAGE)
+    if action:
         note(f"zipvoice: there is no action {action!r}{suggestion(action, ACTIONS)}")
-    return 0 if action in ("-h", "--help") else EXIT_USAGE
+    return EXIT_USAGE
+
+
+_USAGE = """\
+usage: zipvoice voice save NAME RECORDING [TEXT] | list | play NAME | remove NAME
+`zipvoice voice save --help` explains an action."""
 
 
 def _save(arguments: list[str]) -> None:

@@ -7,7 +7,7 @@ code, footnote marks behind a word, comments. Headings, list items and paragraph
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 FILLER = "\ufdd0"
 """No character, but a code point that stands for each one left out: positions in the text stay what they were."""
@@ -32,11 +32,33 @@ def plain(text: str) -> str:
     >>> plain("# Title\n\nSee [this](x.md).\n\n```\nx = 1\n```\n")
     'Title\n\nSee this.\n\n\n'
     """
-    text = text.replace("\r\n", "\n")
-    for pattern, replacement in _EVERYTHING:  # first, since blocks span paragraphs, which then keep their ends
-        text = pattern.sub(replacement, text)
+    text = _without_blocks(
+        text.replace("\r\n", "\n")
+    )  # first, since blocks span paragraphs, which then keep their ends
     paragraphs = _BLANK_LINES.split(_BLOCK_GONE.sub("\n", text).replace(FILLER, ""))
     return "".join(unmarked(part) if i % 2 == 0 else part for i, part in enumerate(paragraphs)).replace(FILLER, "")
+
+
+def plain_lines(text: str) -> Iterator[tuple[int, str]]:
+    r"""Number and text of each line of a Markdown file that has something to read, by itself.
+
+    >>> list(plain_lines("# Title\n\n```\nx = 1\n```\nOne *text*."))
+    [(1, 'Title'), (6, 'One text.')]
+    """
+    text, position = text.replace("\r\n", "\n"), 0
+    blocked = _without_blocks(text)
+    for number, line in enumerate(text.split("\n"), start=1):
+        shown = plain(blocked[position : position + len(line)].replace(FILLER, ""))
+        position += len(line) + 1
+        if shown.strip(" \t-"):  # --- is a rule, too
+            yield number, shown
+
+
+def _without_blocks(text: str) -> str:
+    """`text` without what may span several lines, character for character as long as before."""
+    for pattern, replacement in _EVERYTHING:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 Replacement = Callable[[re.Match[str]], str]
