@@ -218,6 +218,8 @@ def test_plain_text_is_as_the_engine_has_it():
         ("de", "3/4", "3 durch 4"),
         ("fr", "x = 3, C#", "x égale 3, C dièse"),
         ("fr", "-5", "moins 5"),
+        ("fr", "N° 5, nº7", "numéro 5, numéro 7"),
+        ("it", "il n° 5", "il numero 5"),
         ("ru", "-5 °C", "минус 5 градусов Цельсия"),
         ("cmn", "x<3", "x 小于 3"),
         ("en-us", "(<b>)", "( b )"),
@@ -231,6 +233,16 @@ def test_plain_text_is_as_the_engine_has_it():
 )
 def test_what_the_voice_passes_over_is_in_words(language, written, said):
     assert heard(written, language) == heard(said, language)
+
+
+def test_ordinals_of_other_languages():
+    spanish = build_tokenizer(TokenizerConfig("espeak", "es"))
+    assert spanish.tokens("El 1º y la 2ª.") == espeak.phonemes("El 1º y la 2ª.", "es")
+    for tokenizer in (spanish, build_tokenizer(TokenizerConfig()), build_tokenizer(TokenizerConfig("espeak", "pt"))):
+        assert tokenizer.tokens("20 ºC") == tokenizer.tokens("20 °C")
+    assert build_tokenizer(TokenizerConfig()).tokens("今天20 ºC") == build_tokenizer(TokenizerConfig()).tokens(
+        "今天20℃"
+    )
 
 
 def heard(text, language):

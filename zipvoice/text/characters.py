@@ -39,7 +39,7 @@ def greek_by_name(text: str) -> str:
 
 def script(character: str) -> str:
     """The writing system of a letter, LATIN, CJK, HANGUL, ..., by the first word of its Unicode name."""
-    return unicodedata.name(character, "UNKNOWN").split()[0].split("-")[0]
+    return "LATIN" if character in "ªº" else unicodedata.name(character, "UNKNOWN").split()[0].split("-")[0]
 
 
 def is_han(character: str) -> bool:
@@ -154,7 +154,7 @@ def _folded_character(c: str) -> str:
         return ""
     if category == "Nd":
         return str(unicodedata.decimal(c))
-    if c in "²³µ" or _HAN.fullmatch(c):
+    if c in "²³µªº" or _HAN.fullmatch(c):
         return c
     if category == "No" or category == "Nl":
         return f" {unicodedata.normalize('NFKC', c)} ".replace("\u2044", "/")

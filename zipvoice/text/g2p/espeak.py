@@ -287,7 +287,11 @@ def _usual_form(character: str, language: str) -> str:
     if category == "Nd":
         return str(unicodedata.decimal(character))
     plain = unicodedata.normalize("NFKC", character)
-    if category[0] == "L" and script(character) in ("LATIN", "FULLWIDTH", "MATHEMATICAL", "HALFWIDTH"):
+    if (
+        category[0] == "L"
+        and character not in "ªº"
+        and script(character) in ("LATIN", "FULLWIDTH", "MATHEMATICAL", "HALFWIDTH")
+    ):
         return plain
     if category[0] == "S" and (not phonemes(character, language) or "\u3200" <= character <= "\u33ff"):
         return plain

@@ -17,10 +17,10 @@ _NAMES: dict[str, dict[str, str]] = {
     "en": {"<": "less than", ">": "greater than", "|": "bar", "^": "caret"},
     "de": {"<": "kleiner als", ">": "größer als", "|": "Strich", "^": "hoch", "*": "mal", "/": "durch"},
     "fr": {"<": "inférieur à", ">": "supérieur à", "=": "égale", "|": "barre", "^": "puissance", "#": "dièse",
-           "/": "sur", "\\": "barre inverse", "-": "moins"},
+           "/": "sur", "\\": "barre inverse", "-": "moins", "n°": "numéro"},
     "es": {"<": "menor que", ">": "mayor que", "|": "barra vertical", "\\": "barra inversa", "^": "elevado a",
            "-": "menos"},
-    "it": {"<": "minore di", ">": "maggiore di", "|": "barra verticale", "^": "elevato a", "-": "meno"},
+    "it": {"<": "minore di", ">": "maggiore di", "|": "barra verticale", "^": "elevato a", "-": "meno", "n°": "numero"},
     "pt": {"#": "cerquilha", "/": "barra", "\\": "barra invertida", "^": "elevado a", "|": "barra vertical",
            "~": "cerca de", "-": "menos"},
     "nl": {"<": "kleiner dan", ">": "groter dan", "|": "streep", "^": "tot de macht", "-": "min"},
@@ -46,6 +46,7 @@ _BRACKETS = re.compile(r"(?<!\w)<(?=\S)([^<>\n]{1,60})(?<=\S)>(?!\w)")
 _ARROW = re.compile(r"(?<!\s)\s*(?:[-=]{1,2}>|<[-=]{1,2}(?=\s))\s*")
 _CELSIUS = re.compile(r"(?<=\d)\s?(?:[°º]\s?C(?!\w)|℃)")
 _FAHRENHEIT = re.compile(r"(?<=\d)\s?(?:[°º]\s?F(?!\w)|℉)")
+_NUMBER = re.compile(r"(?<!\w)[nN][°º]\s?(?=\d)")
 _RING = re.compile(r"(?<=\d)(\s?)\u02da")  # an accent that is often typed for the sign of degrees
 _NUMERAL = re.compile(r"(?<![\w'’.-])(?=[IVXLC]{2})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?![\w'’-]|\.\w)")
 _LETTER = r"[^\W\d_]"
@@ -62,6 +63,8 @@ def with_names(text: str, language: str, phonemes: Phonemes, is_latin: bool) -> 
     text = with_numerals(text, language)
     if not text.isascii():
         text = _LOOSE_ACCENT.sub(" ", _RING.sub(r"\1°", _FORMS.sub("", text)))
+        if number := _names(language).get("n°"):
+            text = _NUMBER.sub(f"{number} ", text)
         if is_latin or "°C" in _names(language):
             text = _CELSIUS.sub(f" {_names(language).get('°C', '° Celsius')}", text)
         if is_latin:

@@ -49,7 +49,7 @@ def spoken_with_origins(text: str) -> tuple[str, list[tuple[int, int]]]:
     return "".join([*parts, text[end:]]), origins
 
 
-_HALF_WIDTH = str.maketrans("％＋－＝＜＞／＄＆￥−＾＊＠＃μ", "%+-=<>/$&¥-^*@#µ")
+_HALF_WIDTH = str.maketrans("％＋－＝＜＞／＄＆￥−＾＊＠＃μº", "%+-=<>/$&¥-^*@#µ°")
 
 
 # ---------------------------------------------------------------- dates and times
