@@ -435,6 +435,9 @@ def test_the_picture_has_four_distributions(folder, monkeypatch):
     assert figure.axes[0].lines[0].get_xdata()[0] == 2.0  # min_len lies within the durations
     main(["check", "corpus.tsv", "--tokenizer", "simple", "--plot", "picture.png"])
     assert len(drawn) == 2
+    corpus = measure_corpus(options)
+    plot("picture.png", replace(corpus, utterances=corpus.utterances[:1]), options)
+    assert all(sum(bar.get_height() for bar in axes.patches) == 1 for axes in drawn[2].axes)
 
 
 def test_a_picture_that_cannot_be_drawn_is_refused_before_the_work(capsys):

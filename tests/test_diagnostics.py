@@ -339,3 +339,14 @@ def test_a_share_of_what_is_left_may_be_used(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: None)
     with pytest.raises(ValueError, match=r"does not tell how much memory is left: .* \(--memory\)"):
         memory.memory_limit(torch.device("cpu"))
+
+
+def test_what_a_process_may_have_is_what_it_has_and_what_is_left(monkeypatch):
+    told = {"/proc/self/status": {"VmRSS": 5000}, "/proc/meminfo": {"MemAvailable": 3000}}
+    monkeypatch.setattr(memory, "_kilobytes", lambda path: told[str(path)])
+    monkeypatch.setattr(memory, "_free_in_container", list)
+    assert memory.available_bytes() == 1024 * 8000
+    monkeypatch.setattr(memory, "_free_in_container", lambda: [1000])
+    assert memory.available_bytes() == 1024 * 6000
+    del told["/proc/meminfo"]
+    assert memory.available_bytes() is None

@@ -131,6 +131,7 @@ def is_figure(before: str) -> bool:
 
 def is_year(digits: str, before: str, after: str) -> bool:
     """True for the number of a year, which is read digit by digit, as against a count of years."""
+    after = after.removeprefix(" ")  # 2020 年
     if not _YEAR_ENDINGS.match(after) or "." in digits or "," in digits:
         return False
     if _ERA.search(before) or (len(digits) == 2 and digits[0] == "0"):
