@@ -105,6 +105,13 @@ def test_marks_and_pauses_belong_to_no_word():
     assert [word for word, _ in said] == ["Hi", "You", "No"]
 
 
+@pytest.mark.parametrize("kind", ["emilia", "espeak"])
+def test_words_are_those_that_are_written(kind):
+    text = "I’ve 2½ cups, a $2M+ budget, 3' x 5' rugs, π and 10μm."
+    written = ["I’ve", "2½", "cups", "a", "$2M+", "budget", "3' x", "5", "rugs", "π", "and", "10μm"]
+    assert [word for word, _ in words_of(text, type=kind)] == written
+
+
 def test_what_is_given_in_sounds_is_a_word_of_them():
     assert words_of("</kæt/> sat.")[0] == ("kæt", "kæt")
     assert words_of("<hao3>吗")[0] == ("hao3", "h0ao3")

@@ -15,10 +15,11 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from zipvoice.text.characters import is_han
+from zipvoice.text.characters import fold, greek_by_name, is_han
 from zipvoice.text.g2p import espeak
 from zipvoice.text.normalizer.english import letters
 from zipvoice.text.normalizer.reading import Reading
+from zipvoice.text.punctuation import ascii_marks
 from zipvoice.text.tokenizers import MarkupTokenizer, Piece
 
 VOWELS = frozenset("aeiouyæøœɐɑɒɔəɘɚɛɜɞɤɨɪɯɵɶʉʊʌʏᵻ")
@@ -65,8 +66,10 @@ def tokens_of_words(tokenizer: MarkupTokenizer, text: str) -> list[str]:
     tokens: list[str] = []
     first = 0
     waiting: list[Characters] = []
+    forms = _forms(text)
     for piece in tokenizer.pieces(text):
         words, owners = _characters_owned(piece, waiting) if piece.kind == "zh" else _owned(piece)
+        words = [forms.get(word, word) for word in words]
         tokens += [
             token if owner is None else _word_token(token, first + owner, words[owner])
             for token, owner in zip(piece.tokens, owners, strict=True)
@@ -80,6 +83,12 @@ def spoken_words(tokens: Iterable[str]) -> list[SpokenWord]:
     owned = [token for token in tokens if isinstance(token, WordToken)]
     groups = (list(group) for _, group in groupby(owned, key=lambda token: token.number))
     return [SpokenWord(group[0].word, tuple(map(str, group))) for group in groups]
+
+
+def _forms(text: str) -> dict[str, str]:
+    """How words are written that a tokenizer reads in a usual form: ½ for 1/2, I’m for I'm."""
+    written = map(bare_word, _WORD.findall("" if text.isascii() else text))
+    return {ascii_marks(fold(greek_by_name(word))).strip(): word for word in written if not word.isascii()}
 
 
 def _word_token(token: str, number: int, word: str) -> WordToken:
@@ -178,7 +187,7 @@ def _units(piece: Piece) -> Iterator[tuple[str, str]]:
         for reading in inside:
             spoken += f"{written[position : reading.start]} {reading.words} "
             position = reading.end
-        if bare := bare_word(written[start:end]):
+        if bare := bare_word(written[start:end].rstrip()):
             yield bare, spoken + written[position:end]
 
 
@@ -192,7 +201,7 @@ def _spans(text: str, readings: Sequence[Reading]) -> Iterator[tuple[int, int, l
         while waiting and waiting[-1].start < end:
             inside.append(waiting.pop())
             end = max(end, inside[-1].end)
-        if end <= match.end():
+        if not text[match.end() : end].strip():  # a reading may reach over the space behind a word
             yield start, end, inside
             inside = []
 
