@@ -43,6 +43,8 @@ def test_compatible_readings_of_reference_vectors():
         ("v2.0.1", "v two point zero point one"),
         # fractions beside marks
         ("I need 3 1/2.", "I need three and one half."),
+        ("1 000 €, 12 500 kr", "one thousand euros, twelve thousand, five hundred kroner"),
+        ("b.i.d. x 10 days, d. 1850", "b.i.d. x ten days, died eighteen fifty"),
         # dates and times
         ("Fri 5/6; due 2003/02/01.", "Friday May sixth; due February first, two thousand three."),
         ("class of '05, back in '99", "class of oh five, back in ninety-nine"),

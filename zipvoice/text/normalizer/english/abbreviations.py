@@ -43,6 +43,8 @@ def abbreviation(text: str, start: int) -> Said | None:
         return None
     if lower == "v" and dotted and _VERSION_AHEAD.match(after):
         return Said(end + dotted, _BEFORE_NUMBERS["ver"], "abbreviation")
+    if text[start - 1 : start] == "." and len(written) == 1:
+        return None  # b.i.d. x 10 days
     if lower in _BEFORE_NUMBERS and _NUMBER_AHEAD.match(after) and (dotted or lower in _NO_DOT_NEEDED):
         return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
     if written.isupper() and len(written) > 1 and lower not in _IN_CAPITALS:

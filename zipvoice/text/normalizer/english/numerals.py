@@ -28,7 +28,7 @@ class Number:
 
 _GROUPED = r"\d{1,3}(?:,\d{3})+(?!\d|,\d)"
 _INDIAN = r"\d{1,2}(?:,\d{2})+,\d{3}(?!\d|,\d)"
-_SPACED = r"\d{1,3}(?: \d{3}){2,}(?!\d|[ ]\d)"
+_SPACED = r"\d{1,3}(?:(?: \d{3}){2,}(?!\d|[ ]\d)| \d{3}(?= ?(?:€|EUR\b|kr\b)))"
 _NUMBER = re.compile(
     rf"(?P<comma>{_GROUPED})(?P<d1>\.\d+)?|(?P<indian>{_INDIAN})(?P<d2>\.\d+)?|(?P<spaced>{_SPACED})"
     r"|(?P<plain>\d+)(?P<d3>\.\d+(?!\.\d))?|(?P<d4>\.\d+)"
