@@ -43,6 +43,9 @@ def test_compatible_readings_of_reference_vectors():
         ("v2.0.1", "v two point zero point one"),
         # fractions beside marks
         ("I need 3 1/2.", "I need three and one half."),
+        ("Est. time: 5 min; est. 1985", "estimated time: five minutes; established nineteen eighty-five"),
+        ("EUR/USD 1.08; 1,000s of", "EUR/USD one point zero eight; thousands of"),
+        ("Temp: 98.6F, to 75F", "Temp: ninety-eight point six degrees Fahrenheit, to seventy-five degrees Fahrenheit"),
         ("1 000 €, 12 500 kr", "one thousand euros, twelve thousand, five hundred kroner"),
         ("b.i.d. x 10 days, d. 1850", "b.i.d. x ten days, died eighteen fifty"),
         # dates and times

@@ -43,6 +43,8 @@ def abbreviation(text: str, start: int) -> Said | None:
         return None
     if lower == "v" and dotted and _VERSION_AHEAD.match(after):
         return Said(end + dotted, _BEFORE_NUMBERS["ver"], "abbreviation")
+    if lower == "est" and dotted and ((founded := _FOUNDED.match(after)) or not written.isupper()):
+        return Said(end + 1, "established" if founded else "estimated", "abbreviation")
     if text[start - 1 : start] == "." and len(written) == 1:
         return None  # b.i.d. x 10 days
     if lower in _BEFORE_NUMBERS and _NUMBER_AHEAD.match(after) and (dotted or lower in _NO_DOT_NEEDED):
@@ -151,6 +153,7 @@ _DIRECTION = re.compile(
     r"([NS]\.?[EW]\.?|[NSEW]\.?)"
     r"(?=\s\d{1,3}(?:st|nd|rd|th)\b|(?:\s[A-Z][a-z]+){1,3} (?:St|Ave|Blvd|Rd|Dr|Ln|Street|Avenue|Road)\b)"
 )
+_FOUNDED = re.compile(r"\s?(?:in\s|c(?:a|irca)?\.?\s)?(?:1\d|20)\d\d\b")
 _VERSION_AHEAD = re.compile(r"\s?\d{1,3}\.\d")
 _NUMBER_AHEAD = re.compile(r"\s?[\d#$£€]|\s(?:AD|A\.D\.)\s\d|\s[IVXLC]+\b|\s[ivxl]+\b")
 _SENTENCE_END = re.compile(r"\s*\Z|[\"')\]]*\s+[\"'(\[]?(?!(?:Ltd|Inc|Corp|LLC|Jr|Esq)\b)[A-Z]|[\"')\]]*\Z")
@@ -204,7 +207,7 @@ _BEFORE_NUMBERS = {
     "eqs": "equations", "sec": "section", "art": "article", "para": "paragraph", "par": "paragraph", "l": "line",
     "ll": "lines", "v": "verse", "vv": "verses", "op": "opus", "ext": "extension", "apt": "apartment", "ste": "suite",
     "tel": "telephone", "rm": "room", "fl": "floor", "hwy": "highway", "rte": "route", "ver": "version", "c": "circa",
-    "ca": "circa", "est": "established", "approx": "approximately", "max": "maximum", "min": "minimum", "pt": "part",
+    "ca": "circa", "approx": "approximately", "max": "maximum", "min": "minimum", "pt": "part",
     "bk": "book", "ref": "reference", "tab": "table", "app": "appendix", "circ": "circa", "b": "born", "d": "died",
     "cl": "clause", "rev": "revision", "chaps": "chapters", "lat": "latitude", "long": "longitude",
     "lng": "longitude", "ser": "series", "sched": "schedule", "ed": "edition", "q": "question", "ex": "exercise",
@@ -215,7 +218,7 @@ _BEFORE_LETTERS = frozenset(
 _NO_DOT_NEEDED = frozenset(("apt", "hwy", "rte", "approx", "ext", "tel", "nos", "fig", "figs", "vol"))
 _ANYWHERE = {
     "jr": "junior", "esq": "esquire", "ltd": "limited", "etc": "et cetera", "btw": "by the way", "vs": "versus",
-    "approx": "approximately", "est": "established", "dept": "department", "univ": "university", "temp": "temperature",
+    "approx": "approximately", "dept": "department", "univ": "university", "temp": "temperature",
     "avg": "average", "max": "maximum", "incl": "including", "excl": "excluding", "govt": "government",
     "assn": "association", "bros": "brothers", "viz": "namely", "mfg": "manufacturing", "intl": "international",
     "natl": "national", "mgr": "manager", "dist": "district", "bldg": "building", "corp": "corporation",

@@ -165,7 +165,7 @@ def _alternatives(words: object) -> str:
 
 
 _SIGN = re.compile(r"(±|\+/-|\+-)\s?|([-−–])(?=[^\W_]|[$£€¥₹₩.])|\+\s?")
-_CURRENCY = re.compile(rf"({_alternatives(SIGNS)}|(?:{_alternatives(CODES)})(?=\s?\d))\s?(?=[-−]?\.?\d)")
+_CURRENCY = re.compile(rf"({_alternatives(SIGNS)}|(?<!/)(?:{_alternatives(CODES)})(?=\s?\d))\s?(?=[-−]?\.?\d)")
 _LOSS = re.compile(rf"({_alternatives(SIGNS)})\((?=[\d.,]{{1,16}}\))")
 _LOSS_END = re.compile(r"\)(?= (?:million|billion|trillion|thousand)\b)")
 _MAGNITUDE = re.compile(

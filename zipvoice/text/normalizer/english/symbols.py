@@ -236,7 +236,7 @@ def many(text: str, start: int) -> Said | None:
     return None
 
 
-_HUNDREDS = re.compile(r"1(0{1,3})'?s(?= of\b)|(?<=of )1(0{2,3})s\b|(?<=the )1(00)s\b")
+_HUNDREDS = re.compile(r"1(?:,(?=000))?(0{1,3})'?s(?= of\b)|(?<=of )1(0{2,3})s\b|(?<=the )1(00)s\b")
 _OUT_OF = re.compile(r"(\d{1,3})/(\d{1,3})(?=\s(?:stars?|points?|correct|would)\b)")
 _TIMES = re.compile(
     r"(?:(\d{1,4})\s?[-–]\s?)?(\d{1,4}(?:\.\d{1,3})?)[xX](?![\w^²³])(?!\s?[-+*/=]|\s\d)(?<![=+*/-] \dx)"
@@ -316,13 +316,19 @@ def temperature(text: str, start: int) -> Said | None:
     found = _TEMPERATURE.match(text, start)
     if not found or not (just_before(_WARM, text, start, 20) or _WHERE.match(text, found.end())):
         return None
-    words = cardinal(found[1]) + (f" to {cardinal(found[2])}" if found[2] else "")
+    whole, _, tenths = found[1].partition(".")
+    words = (
+        cardinal(whole)
+        + (f" point {cardinal(tenths)}" if tenths else "")
+        + (f" to {cardinal(found[2])}" if found[2] else "")
+    )
     return Said(found.end(), f"{words} degrees {'Celsius' if found[3] == 'C' else 'Fahrenheit'}", "temperature")
 
 
-_TEMPERATURE = re.compile(r"(\d{2,3})(?:[FC]?\s?[-–]\s?(\d{2,3}))?([FC])(?![\w+#]|'s)")
+_TEMPERATURE = re.compile(r"(\d{2,3}(?:\.\d)?)(?:[FC]?\s?[-–]\s?(\d{2,3}))?([FC])(?![\w+#]|'s)")
 _WARM = re.compile(
-    r"(?i)(?:\b(?:high|low|temps?|temperatures?) (?:of|near|around|above|below|is|was)"
+    r"(?i)(?:\b(?:temps?|temperatures?):|\bfever of"
+    r"|\b(?:high|low|temps?|temperatures?) (?:of|near|around|above|below|is|was)"
     r"|\b(?:oven|heat|was|it's|is|below|above|hits?|reached|about|around|nearly|almost|over|under)(?: to| at)?"
     r"|\b(?:to|at)) \Z"
 )
