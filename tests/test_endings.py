@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from zipvoice.cli import main
 from zipvoice.data import workers
@@ -127,35 +126,6 @@ def test_workers_end_with_their_parent(tmp_path, monkeypatch, number):
     while is_running(worker):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def test_workers_are_no_more_than_the_cores(monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
-    monkeypatch.setattr(workers, "QUOTA", tmp_path / "cpu.max")
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    assert [workers.fitting(number) for number in (0, 1, 6, 8)] == [0, 1, 6, 6]
-    (tmp_path / "cpu.max").write_text("250000 100000\n")
-    assert workers.fitting(8) == 2
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
-    assert workers.fitting(8) == 2
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "30")
-    assert (workers.fitting(8), workers.fitting(0)) == (1, 0)
-
-
-def test_threads_are_no_more_than_the_cores(monkeypatch, tmp_path):
-    before = torch.get_num_threads()
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
-    monkeypatch.setattr(workers, "QUOTA", tmp_path / "cpu.max")
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    (tmp_path / "cpu.max").write_text("300000 100000\n")
-    try:
-        for started, fitting in ((8, 3), (2, 2), (1, 1)):
-            torch.set_num_threads(started)
-            workers.fit_threads()
-            assert torch.get_num_threads() == fitting
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("command", ["train", "finetune", "train-vocoder", "diagnose"])

@@ -318,7 +318,7 @@ def test_idle_threads_of_a_graph_leave_the_cores_to_others():
 
 @pytest.mark.parametrize(("threads", "evaluations"), [(None, 4), (1, 4), (2, 2), (3, 1), (9, 1)])
 def test_as_many_evaluations_go_on_at_once_as_there_are_cores(monkeypatch, threads, evaluations):
-    monkeypatch.setattr(onnx, "available_threads", lambda: 4)
+    monkeypatch.setattr(onnx, "num_cores", lambda: 4)
     engine = onnx.OnnxEngine(threads)
     assert (engine.num_threads, engine.evaluations_at_once) == (threads or 4, evaluations)
 
@@ -327,7 +327,7 @@ def test_as_many_evaluations_go_on_at_once_as_there_are_cores(monkeypatch, threa
 def test_a_narrow_decoder_is_evaluated_in_one_thread_unless_more_are_asked_for(
     tmp_path, monkeypatch, width, given, threads
 ):
-    monkeypatch.setattr(onnx, "available_threads", lambda: 4)
+    monkeypatch.setattr(onnx, "num_cores", lambda: 4)
     monkeypatch.setattr(onnx.graphs, "load_model", lambda directory, engine, *more: engine)
     make_model(tmp_path)
     directory = read_directory(tmp_path)

@@ -13,6 +13,7 @@ import tyro
 
 from zipvoice import builtin
 from zipvoice.cli.parsing import note, parse
+from zipvoice.cores import num_cores
 
 if TYPE_CHECKING:
     from zipvoice.synthesis.measurement import Measurement
@@ -56,7 +57,7 @@ def bench(arguments: list[str]) -> None:
     if command.json:
         sys.stdout.write(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
         return
-    note(f"{command.model} on {processor()}, {os.cpu_count()} cores")
+    note(f"{command.model} on {processor()}, {num_cores()} of {os.cpu_count()} cores")
     sys.stdout.write(table(rows))
 
 

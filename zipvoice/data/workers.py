@@ -8,23 +8,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Microseconds of processor time in a period that a container may use, and the period."""
-
-
-def num_cores() -> int:
-    """Processor cores that this process may use, among all that were started with it on this machine by torchrun."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if QUOTA.is_file():
-        allowed, period = QUOTA.read_text().split()[:2]
-        if allowed.isdigit() and period.isdigit():
-            cores = min(cores, max(1, int(allowed) // int(period)))
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+from zipvoice.cores import num_cores
 
 
 def fitting(num_workers: int) -> int:
@@ -33,11 +21,6 @@ def fitting(num_workers: int) -> int:
     What is made in workers does not depend on their number.
     """
     return min(num_workers, num_cores())
-
-
-def fit_threads() -> None:
-    """Let PyTorch compute with no more threads than there are cores to use; of a container's quota it knows nothing."""
-    torch.set_num_threads(min(torch.get_num_threads(), num_cores()))
 
 
 @contextmanager

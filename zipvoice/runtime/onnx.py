@@ -13,11 +13,12 @@ import numpy as np
 
 from zipvoice import heap
 from zipvoice.config.model import Variant
+from zipvoice.cores import num_cores
 from zipvoice.model.arrays import Array
 from zipvoice.pretrained import ModelDirectory
 from zipvoice.runtime import graphs
 from zipvoice.runtime.base import NARROW, Floats, ModelDescription
-from zipvoice.runtime.graphs import GraphModel, GraphVocoder, available_threads, can_be_filled, has_graphs
+from zipvoice.runtime.graphs import GraphModel, GraphVocoder, can_be_filled, has_graphs
 from zipvoice.runtime.released_onnx import ReleasedOnnxModel, released_graphs, variant_of_release
 from zipvoice.runtime.weightless import WeightlessGraph, check_marks, fitting
 
@@ -36,9 +37,9 @@ class OnnxEngine:
     device = PROVIDER
 
     def __init__(self, num_threads: int | None = None) -> None:
-        self.num_threads = num_threads or available_threads()
+        self.num_threads = num_threads or num_cores()
         # one for each core: more threads in one evaluation save it little of its time
-        self.evaluations_at_once = max(1, available_threads() // (num_threads or 1))
+        self.evaluations_at_once = max(1, num_cores() // (num_threads or 1))
 
     def open(self, path: Path, name: str) -> "OnnxGraph":
         session = _session(str(path), path, _options(self.num_threads))
@@ -144,7 +145,7 @@ def load_model(
         raise ValueError(f"graphs compute in float32 or int8, not in {dtype}; take --runtime torch for it")
     try:
         if weights is None and dtype != "int8" and (paths := _published(directory, variant)):
-            return _released(directory, paths, variant, num_threads or available_threads())
+            return _released(directory, paths, variant, num_threads or num_cores())
         if num_threads is None and directory.file.model.fm_decoder_dim < NARROW:
             num_threads = 1
         return graphs.load_model(directory, OnnxEngine(num_threads), weights, variant, dtype)

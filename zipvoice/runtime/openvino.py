@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zipvoice.config.model import Variant
+from zipvoice.cores import num_cores
 from zipvoice.model.arrays import Array
 from zipvoice.pretrained import ModelDirectory
 from zipvoice.runtime import graphs, signal_stack
 from zipvoice.runtime.base import Floats
-from zipvoice.runtime.graphs import GraphModel, GraphVocoder, available_threads
+from zipvoice.runtime.graphs import GraphModel, GraphVocoder
 from zipvoice.runtime.weightless import WeightlessGraph, check_marks, fitting
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class OpenVinoEngine:
         self.dtype = dtype or native[0]
         if self.dtype not in native:
             raise ValueError(f"OpenVINO computes in {' or '.join(native)} on this processor, not in {self.dtype}")
-        self.num_threads = num_threads or available_threads()
+        self.num_threads = num_threads or num_cores()
         self._settings = {
             "INFERENCE_PRECISION_HINT": DTYPES[self.dtype],
             "INFERENCE_NUM_THREADS": self.num_threads,

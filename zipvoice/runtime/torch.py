@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zipvoice.config.model import Variant
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import suggestion
+from zipvoice.cores import num_cores
 from zipvoice.model.condition import Condition, padding_mask
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.kernels.bf16 import HAS_BF16, Bf16Linear
@@ -52,6 +53,8 @@ class TorchModel:
             raise ValueError(f"dtype {dtype!r} is not known{suggestion(dtype, DTYPES)}")
         self.description = ModelDescription.of(file, network.variant, network.vocabulary)
         self.device = find_device(device)
+        if self.device.type == "cpu":
+            fit_threads()
         dtype = best_dtype(self.device, network.config.fm_decoder_dim) if dtype == "auto" else dtype
         self.computed_by = ComputedBy("torch", str(self.device), dtype)
         self.network = network.to(self.device).eval()
@@ -180,6 +183,11 @@ def best_dtype(device: torch.device, width: int) -> str:
     if getattr(torch.cpu, "_is_amx_tile_supported", bool)():
         return "bfloat16"
     return "int8" if HAS_VNNI else "float32"
+
+
+def fit_threads() -> None:
+    """Let PyTorch compute with no more threads than there are cores to use; of a container's quota it knows nothing."""
+    torch.set_num_threads(min(torch.get_num_threads(), num_cores()))
 
 
 def find_device(name: str | None = None) -> torch.device:

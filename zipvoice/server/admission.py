@@ -5,9 +5,10 @@ Work is counted in frames: of speech and prompt, times solver steps, times evalu
 """
 
 import math
-import os
 import time
 from dataclasses import dataclass, field
+
+from zipvoice.cores import num_cores
 
 OVERLOAD = 1.1
 """Seconds of work that come in a second, from which on a queue is not let grow."""
@@ -71,7 +72,7 @@ class SchedulerLimits:
 
     @property
     def vocoders(self) -> int:
-        return self.num_vocoders or max(1, (os.cpu_count() or 1) // 2)
+        return self.num_vocoders or max(1, num_cores() // 2)
 
 
 class Busy(Exception):  # noqa: N818, an outcome rather than an error

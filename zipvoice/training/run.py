@@ -21,11 +21,11 @@ from zipvoice.data.collate import Batch
 from zipvoice.data.dataset import TrainingData, ValidationData
 from zipvoice.data.segments import SegmentBatch, SegmentBatches, Segments, recordings, whole
 from zipvoice.data.vocabulary import token_table
-from zipvoice.data.workers import fit_threads
 from zipvoice.files import sweep
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import Pretrained
 from zipvoice.runtime.select import load_vocoder
+from zipvoice.runtime.torch import fit_threads
 from zipvoice.seeds import seed_of
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
