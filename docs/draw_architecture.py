@@ -11,7 +11,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 PACKAGE = DOCS.parent / "zipvoice"
-LEFT_OUT = {"__init__", "__main__"}
+LEFT_OUT = {"__init__", "__main__", "endings"}
 FOUNDATION = ("config", "utterances", "seeds", "cores", "heap", "weights", "weight_names", "files", "builtin")
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 128, 40, 36, 56, 16
 

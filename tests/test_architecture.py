@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "weights": {"files", "weight_names"},
     "heap": set(),
     "cores": set(),
+    "endings": set(),
     "seeds": set(),
     "utterances": {"config"},
     "text": {"config", "files"},
@@ -79,7 +80,7 @@ MAY_IMPORT = {
         "__init__",
     },
     "__init__": {"config", "audio", "synthesis"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "endings"},
 }
 ONLY_IN = {
     "lhotse": {"data"},

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,67 @@ def test_an_interrupt_while_the_program_ends_is_one_line(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+HIDDEN = {
+    "in an import, which ends first": ("import struck", "imported\n"),
+    "hidden by a library": (
+        """
+        try: strike(); time.sleep(1)
+        except BaseException: print("hidden")
+        time.sleep(60)""",
+        "hidden\n",
+    ),
+    "made another error of": (
+        """
+        try: strike(); time.sleep(1)
+        except BaseException: raise ValueError("something else")""",
+        "",
+    ),
+    "while things are cleaned up, and errors handled": (
+        """
+        try: strike(); time.sleep(1)
+        finally:
+            try: raise OSError
+            except OSError: time.sleep(0.5)
+            time.sleep(0.5)
+            print("cleaned up")""",
+        "cleaned up\n",
+    ),
+    "twice": (
+        """
+        try: strike(); time.sleep(1)
+        finally: strike(); print("cleaned up")""",
+        "",
+    ),
+}
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no timers")
+@pytest.mark.parametrize("case", HIDDEN)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_no_library_hides_a_signal_that_ends(number, case, tmp_path):
+    """Importing NumPy 2 or onnxruntime 1.32 hid an interrupt, said that they were not installed, or crashed."""
+    body, printed = HIDDEN[case]
+    (tmp_path / "struck.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\nprint('imported')\n")
+    usual = "default_int_handler" if number == signal.SIGINT else "SIG_DFL"
+    code = (
+        "import os, signal, sys, time, zipvoice.cli\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        f"signal.signal({int(number)}, signal.{usual})\n"
+        f"def strike():\n    os.kill(os.getpid(), {int(number)})\n"
+        f"def run():\n{textwrap.indent(textwrap.dedent(body), '    ')}\n    time.sleep(60)\n"
+        "def told():\n"  # as the command line does
+        "    try:\n        return run()\n"
+        "    except ValueError:\n        return 1\n"
+        "zipvoice.cli.main = told\n"
+        "from zipvoice.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
+    errors = "interrupted\n" if number == signal.SIGINT else ""
+    assert (done.returncode, done.stderr) == (128 + number, errors)
+    assert done.stdout == printed
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="has no such signals")

@@ -2,14 +2,12 @@
 """`python -m zipvoice` is `zipvoice`: the command line, interrupted at any moment without a traceback."""
 
 import os
-import signal
 import sys
-from types import FrameType
+
+from zipvoice.endings import Endings
 
 NOBODY_READS = 141  # 128 + SIGPIPE, as shells report it
 CANNOT_WRITE = 1
-ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Signals at which what is half-written is taken away; training and the server have handlers of their own."""
 
 
 def main() -> None:
@@ -19,20 +17,16 @@ def main() -> None:
     such as that of `--help` to a full disk, is one line and status 1.
     """
     _open_closed_streams()
-    usual = signal.getsignal(signal.SIGINT)
-    is_heard = usual is not signal.SIG_IGN  # as of programs that a script starts in the background
-    if is_heard:
-        signal.signal(signal.SIGINT, _end)
-    for number in ENDINGS:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _leave)
+    endings = Endings()
     from zipvoice.cli import main as run
 
-    signal.signal(signal.SIGINT, usual)
     status = 0
     try:
-        status = run()
+        with endings:
+            status = run()
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        pass
     except BrokenPipeError:
         status = NOBODY_READS
         _drop_output()
@@ -43,10 +37,7 @@ def main() -> None:
             sys.stderr.write(f"zipvoice: standard output: {error.strerror}\n")
         status = status or CANNOT_WRITE
         _drop_output()
-    finally:
-        if is_heard:
-            signal.signal(signal.SIGINT, _end)
-    sys.exit(status)
+    sys.exit(endings.status(status))
 
 
 def _open_closed_streams() -> None:
@@ -62,18 +53,6 @@ def _open_closed_streams() -> None:
 def _drop_output() -> None:
     """Let what Python still holds for standard output when it ends go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End as shells report a signal, and on the way leave the blocks that clean up."""
-    sys.exit(128 + number)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    """End at once: no library has begun anything that would have to be finished."""
-    sys.stderr.write("interrupted\n")
-    sys.stderr.flush()
-    os._exit(128 + number)
 
 
 if __name__ == "__main__":
