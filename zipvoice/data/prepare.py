@@ -114,7 +114,7 @@ def prepare(options: PrepareOptions) -> Prepared:
         else:
             _join([piece.manifest for piece in pieces], manifest)
         write_json(prepared, summary)
-        shutil.rmtree(_parts(options))
+    shutil.rmtree(_parts(options))  # with the lock, which Windows does not let go of while it is open
     return prepared
 
 
