@@ -85,7 +85,7 @@ HIDDEN = {
 @pytest.mark.parametrize("case", HIDDEN)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_no_library_hides_a_signal_that_ends(number, case, tmp_path):
-    """Importing NumPy 2 or onnxruntime 1.32 hid an interrupt, said that they were not installed, or crashed."""
+    """While libraries were imported an interrupt was lost, told as a package that is not installed, or crashed."""
     body, printed = HIDDEN[case]
     (tmp_path / "struck.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\nprint('imported')\n")
     usual = "default_int_handler" if number == signal.SIGINT else "SIG_DFL"

@@ -15,8 +15,8 @@ CAN_REMIND = hasattr(signal, "setitimer")  # not on Windows
 class Endings:
     """Context in which a signal ends the program by KeyboardInterrupt or SystemExit; outside of it, at once.
 
-    The exception is not raised inside an import: extension modules that it passes through hide it, make an ImportError
-    of it, or crash (NumPy 2, onnxruntime 1.32). It comes when the import is done, and again where something hid it all
+    The exception is not raised inside an import: extension modules that it passes through may hide it, make an
+    ImportError of it, or crash. It comes when the import is done, and again where something hid it all
     the same, as callbacks of C libraries do. A second signal ends the program at once.
     """
 

