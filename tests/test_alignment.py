@@ -26,7 +26,7 @@ from zipvoice.synthesis.crossfade import SHORTEST_FADE_SECONDS, ChunkAudio, Cros
 from zipvoice.synthesis.synthesizer import joined
 from zipvoice.synthesis.word_times import with_words_beside
 from zipvoice.text.tokenizers import build_tokenizer
-from zipvoice.text.words import SpokenWord, match_sounds, spoken_words, tokens_of_words
+from zipvoice.text.words import SpokenWord, WordToken, match_sounds, spoken_words, tokens_of_words
 
 CORPUS = Path(__file__).parents[1] / "egs/mini/corpus/audio"
 KNOWN = [
@@ -115,6 +115,14 @@ def test_words_are_those_that_are_written(kind):
 def test_what_is_given_in_sounds_is_a_word_of_them():
     assert words_of("</kæt/> sat.")[0] == ("kæt", "kæt")
     assert words_of("<hao3>吗")[0] == ("hao3", "h0ao3")
+
+
+def test_words_are_numbered_through_all_the_text():
+    tokenizer = build_tokenizer(TokenizerConfig("dialog"))
+    tokens = tokens_of_words(tokenizer, "[S1] Good old days. [S2] 很好 and we [pause 1s] go.")
+    owned = [token for token in tokens if isinstance(token, WordToken)]
+    words = ["Good", "old", "days", "很", "好", "and", "we", "go"]
+    assert list(dict.fromkeys((token.number, token.word) for token in owned)) == list(enumerate(words))
 
 
 def test_letters_are_words_of_letters():

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import copy
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ import torch
 from reference_models import reference
 from safetensors.torch import load_file
 
+from zipvoice.config.training import ObjectiveConfig
 from zipvoice.data.collate import Batch
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.training import objectives
+from zipvoice.training.mean_flow import MeanFlow
 from zipvoice.training.objectives import (
     BASE_MASK,
     DIALOG_MASK,
@@ -297,6 +300,23 @@ def test_the_second_stage_teacher_follows_the_student_and_survives_a_restart():
     for name, value in restored.teacher.state_dict().items():
         torch.testing.assert_close(value, 0.75 * before[name] + 0.25 * student.state_dict()[name])
     assert not any(p.requires_grad for p in objective.teacher.parameters())
+
+
+@pytest.mark.parametrize(
+    ("objective", "settings"),
+    [
+        (FlowMatching, {"condition_drop_ratio": 0.2, "time_power": 1.0}),
+        (StereoFlowMatching, {"condition_drop_ratio": 0.2, "exclusive_weight": 1.0}),
+        (Distillation, {"ema_decay": None, "mask": None, "shared_text": False}),
+        (MeanFlow, {"instant_ratio": 0.5, "mask": None}),
+    ],
+)
+def test_the_defaults_are_the_published_ones_and_those_of_runs(objective, settings):
+    defaults = {n: p.default for n, p in signature(objective).parameters.items() if p.default is not p.empty}
+    assert defaults == settings
+    of_runs = asdict(ObjectiveConfig())
+    for name in defaults.keys() & {"condition_drop_ratio", "time_power", "exclusive_weight", "instant_ratio"}:
+        assert of_runs[name] == defaults[name]
 
 
 def test_stages_and_teachers_belong_together():

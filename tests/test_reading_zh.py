@@ -62,6 +62,13 @@ def test_chinese_words_in_english_start_where_they_are_in_the_input(text):
     assert all(text[segment.start :].startswith(segment.text.strip()) for segment in found)
 
 
+@pytest.mark.parametrize("mark", [*"。！？!?；;", "\n"])
+def test_each_mark_ends_a_sentence_and_so_its_language(mark):
+    """The English sentence has more words than the Chinese one has characters, and would take its digits along."""
+    found = [(s.kind, s.text) for s in segments(parse(f"I have only 3 of them here{mark}我有3个。"))]
+    assert found == [("en", f"I have only 3 of them here{mark}"), ("zh", "我有三个。")]
+
+
 def test_readings_name_their_rule():
     found = [(reading.rule, reading.words) for reading in readings("9:00-18:00，¥100元，3-5天，1/2")]
     assert [rule for rule, _ in found] == ["time", "span", "time", "quantity", "range", "fraction"]

@@ -235,6 +235,38 @@ def test_masks_follow_the_variant_or_the_settings(corpus, tmp_path, variant, mas
     assert (flow.mask.place, flow.mask.fraction) == expected
 
 
+@pytest.mark.parametrize("variant", ["zipvoice", "zipvoice_dialog", "zipvoice_dialog_stereo"])
+def test_the_objective_is_as_the_settings_say(corpus, tmp_path, variant):
+    settings = ObjectiveConfig(
+        condition_drop_ratio=0.3, time_power=2.5, exclusive_weight=0.75, mask_fraction=(0.1, 0.6)
+    )
+    objective = run.build_objective(
+        run_config(corpus, tmp_path, variant=variant, objective=settings), None, torch.device("cpu")
+    )
+    if variant == "zipvoice_dialog_stereo":
+        assert objective.exclusive_weight == 0.75
+    flow = objective.flow if variant == "zipvoice_dialog_stereo" else objective
+    assert (flow.condition_drop_ratio, flow.mask.fraction) == (0.3, (0.1, 0.6))
+    assert flow.time_power == (1.0 if variant == "zipvoice_dialog_stereo" else 2.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "variant"), [(None, "zipvoice"), (None, "zipvoice_distill"), ("mean-flow", "zipvoice")]
+)
+def test_a_teacher_is_learnt_from_as_the_settings_say(corpus, tmp_path, kind, variant):
+    model = torch.nn.Linear(2, 2)
+    model.is_distilled = variant == "zipvoice_distill"
+    settings = ObjectiveConfig(kind, teacher="a", ema_decay=0.75, instant_ratio=0.25, mask_fraction=(0.1, 0.6))
+    config = run_config(corpus, tmp_path, variant="zipvoice_distill", objective=settings)
+    objective = run.build_objective(config, SimpleNamespace(model=model, variant=variant), torch.device("cpu"))
+    assert (objective.mask.place, objective.mask.fraction) == ("span", (0.1, 0.6))
+    if kind == "mean-flow":
+        assert objective.instant_ratio == 0.25
+        return
+    assert objective.shared_text
+    assert (objective.average and objective.average.decay) == (0.75 if model.is_distilled else None)
+
+
 def test_the_tags_of_the_table_may_be_used(corpus, tmp_path):
     rows = [line.split("\t") for line in (CORPUS / "utterances.tsv").read_text(encoding="utf-8").splitlines()]
     lines = [f"{key}\t[S1]{text}[S2]{text}\t{CORPUS / path}\n" for key, text, path in rows]
