@@ -107,8 +107,26 @@ def test_marks_and_pauses_belong_to_no_word():
 
 @pytest.mark.parametrize("kind", ["emilia", "espeak"])
 def test_words_are_those_that_are_written(kind):
-    text = "I’ve 2½ cups, a $2M+ budget, 3' x 5' rugs, π and 10μm."
-    written = ["I’ve", "2½", "cups", "a", "$2M+", "budget", "3' x", "5", "rugs", "π", "and", "10μm"]
+    text = "It is ½ km or 2½ km. I’ve 2½ cups, a $2M+ budget, 3' x 5' rugs, π and 10μm."
+    written = [
+        "It",
+        "is",
+        "½ km",
+        "or",
+        "2½ km",
+        "I’ve",
+        "2½",
+        "cups",
+        "a",
+        "$2M+",
+        "budget",
+        "3' x",
+        "5",
+        "rugs",
+        "π",
+        "and",
+        "10μm",
+    ]
     assert [word for word, _ in words_of(text, type=kind)] == written
 
 

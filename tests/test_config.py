@@ -14,7 +14,7 @@ from zipvoice.config.model import FeatureConfig, ModelConfig
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.server import ServerOptions
 from zipvoice.config.strict_json import from_dict, read_json, to_dict, write_json
-from zipvoice.config.synthesis import PUBLISHED_SAMPLING, SamplingConfig, SynthesisOptions
+from zipvoice.config.synthesis import PUBLISHED_SAMPLING, SamplingConfig, SynthesisOptions, changed
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.config.training import LoopConfig, LoraConfig, ObjectiveConfig, OptimizerConfig, RunConfig
 from zipvoice.config.vocoder import DiscriminatorConfig, VocoderRunConfig, VocosConfig
@@ -247,6 +247,32 @@ def test_integers_have_at_most_20_digits(tmp_path):
     (tmp_path / "a.json").write_text('{"seed": ' + "1" * 20 + "}")
     with pytest.raises(ValueError, match=r"seed must be below 2\^63"):
         read_json(SynthesisOptions, tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("speed", "1.1", "a number"),
+        ("speed", None, "a number"),
+        ("speed", True, "a number"),
+        ("seed", None, "a whole number"),
+        ("num_steps", 2.5, "a whole number"),
+        ("raw", "no", "True or False"),
+        ("duration", [3.0], "a number"),
+    ],
+)
+def test_options_of_another_kind_are_refused(name, value, wanted):
+    with pytest.raises(ValueError, match=f"{name} must be {wanted}, not {re.escape(repr(value))}"):
+        SynthesisOptions(**{name: value})
+
+
+def test_options_are_changed_by_name_with_numbers_of_numpy_too():
+    options = changed(None, {"speed": np.float32(1.5), "seed": np.int64(3), "num_steps": None})
+    assert options == SynthesisOptions(speed=1.5, seed=3)
+    with pytest.raises(TypeError, match="there is no option 'sped'; did you mean 'speed'"):
+        changed(options, {"sped": 1.1})
+    with pytest.raises(TypeError, match=r"options are zipvoice.SynthesisOptions\(...\), not a dict"):
+        changed({"speed": 1.1}, {})
 
 
 def test_times_may_be_an_array():

@@ -113,6 +113,8 @@ def clipped(share):
         (tone(3.0), "x" * 14, "4.7 letters"),
         (tone(3.0), "你" * 30, None),
         (tone(3.0), "x" * 91, "30.3 letters"),
+        (tone(1.0), "x" * 15, None),
+        (tone(0.9), "x" * 15, "lasts 0.9 s, which is too short"),
         (tone(3.0), "x " * 8, None),  # spaces count, signs do not
         (tone(3.0), "x" * 90 + "." * 20, None),
     ],

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The English table of readings, and how a reading is explained."""
 
+import time
+
 import pytest
 from reading_table import is_right, readings, rows, verdicts, words
 
@@ -112,6 +114,23 @@ def test_a_whole_markdown_file():
     """Paragraphs keep their ends; a block that is left out leaves no longer pause behind."""
     assert plain("# A\n\nSee [b](c).\n\n```\n\nx\n```\n\n**d**\r\n\n<!--\n\n-->e") == "A\n\nSee b.\n\nd\n\ne"
     assert plain("| a | b |\n|---|:-:|\n| 1 | 2 |").split("\n") == [" a , b ", "", " 1 , 2 "]
+
+
+@pytest.mark.parametrize("fence", ["```", "~~~~", "    ```"])
+def test_blocks_are_left_out_however_long(fence):
+    """Code, also in an item of a list, and comments; a shorter or another fence inside is code, one alone is none."""
+    code = "\n".join(["x = 1 # " + "y" * 600, "``", "<!--"] * 300)
+    other = "~~~" if "`" in fence else "```"
+    assert plain(f"One.\n{fence}python\n{code}\n{other}\n{fence}\nTwo.") == "One.\n\nTwo."
+    assert plain(f"One.\n<!-- {code} -->\nTwo.") == "One.\n\nTwo."
+    assert plain(f"One.\n{fence}\nTwo.") != "One."
+    assert build_tokenizer(TokenizerConfig("emilia", markdown=True)).tokens(f"One.\n{fence}\n{code}\n{fence}\n")
+
+
+def test_blocks_without_an_end_take_linear_time():
+    started = time.process_time()
+    assert plain("```a\n~~~~b\n<!-- c\n" * 20_000).count("c") == 20_000
+    assert time.process_time() - started < 5
 
 
 def test_errors_show_positions_of_the_text_as_written():

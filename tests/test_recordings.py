@@ -39,6 +39,18 @@ def test_a_saved_voice_has_no_parts(synthesizer):
         find_prompt(synthesizer, "kathleen", start=1.0)
 
 
+@pytest.mark.parametrize("voice", [np.zeros((1, 24000), np.float32), b"RIFF", 5])
+def test_samples_without_their_rate_are_no_recording(synthesizer, voice):
+    message = (
+        rf"a recording is a file or a sound, zipvoice.Audio\(samples, sampling_rate\).*, not a {type(voice).__name__}"
+    )
+    with pytest.raises(ValueError, match=message):
+        synthesizer.prompt(voice, "a low tone")
+    for named in (voice, (voice, "a low tone")):
+        with pytest.raises(ValueError, match=message):
+            synthesizer.synthesize("hello", named)
+
+
 # ---------------------------------------------------------------- mending
 
 

@@ -416,6 +416,15 @@ def test_a_useless_request_is_refused_with_the_reason(synthesizer, prompt, text,
         synthesizer.synthesize(text, prompt, FAST, **changes)
 
 
+@pytest.mark.parametrize("text", [None, 5, b"hello"])
+def test_what_is_no_text_is_refused(synthesizer, prompt, text):
+    for speak in (synthesizer.synthesize, lambda *given: list(synthesizer.stream(*given))):
+        with pytest.raises(ValueError, match=f"a text is a str, or its lines, not a {type(text).__name__}"):
+            speak(text, prompt, FAST)
+    with pytest.raises(ValueError, match="a text is a str"):
+        synthesizer.synthesize(text, prompt, FAST, raw=True)
+
+
 def test_damaged_weights_are_an_error_rather_than_noise(tmp_path, prompt):
     broken = make_synthesizer(tmp_path)
     with torch.no_grad():

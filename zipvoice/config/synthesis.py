@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a text is spoken."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias
+from numbers import Integral, Real
+from typing import Any, Literal, TypeAlias, get_args
 
 from zipvoice.config.model import Variant
+from zipvoice.config.strict_json import suggestion
 
 SolverName: TypeAlias = Literal["euler", "midpoint", "heun", "adams-bashforth", "mean-flow"]
 EVALUATIONS: dict[SolverName, int] = {"euler": 1, "midpoint": 2, "heun": 2, "adams-bashforth": 1, "mean-flow": 1}
@@ -88,6 +90,36 @@ def check_times(
             raise ValueError(f"guidance_interval must be two times in order, from 0 to 1, not {guidance_interval}")
 
 
+KINDS = {int: (Integral, "a whole number"), float: (Real, "a number"), bool: (bool, "True or False")}
+"""What a field of each type takes, NumPy's numbers too, and how that is called."""
+
+
+def check_kinds(options: "SynthesisOptions") -> None:
+    """Raise ValueError for a number that is none: a text, 2.5 steps, None where something must be said."""
+    for each in fields(options):
+        value, (kind, *none) = getattr(options, each.name), get_args(each.type) or (each.type,)
+        if kind not in KINDS or (value is None and none):
+            continue
+        accepted, name = KINDS[kind]
+        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{each.name} must be {name}, not {value!r:.40}")
+
+
+def changed(options: "SynthesisOptions | None", changes: Mapping[str, Any]) -> "SynthesisOptions":
+    """The options, by default the usual ones, with single ones replaced by name. Raises TypeError for what is none.
+
+    Example:
+        >>> changed(None, {"speed": 1.1})
+    """
+    if not isinstance(options, SynthesisOptions | None):
+        raise TypeError(f"options are zipvoice.SynthesisOptions(...), not a {type(options).__name__}")
+    for name in changes.keys() - {each.name for each in fields(SynthesisOptions)}:
+        raise TypeError(
+            f"there is no option {name!r}{suggestion(name, [each.name for each in fields(SynthesisOptions)])}"
+        )
+    return replace(options or SynthesisOptions(), **changes)
+
+
 MOST_STEPS, SLOWEST, FASTEST, LONGEST_SECONDS = 1000, 0.01, 1000.0, 86_400
 """What is beyond these is a slip of the pen, and would take all memory or never end."""
 
@@ -159,6 +191,7 @@ class SynthesisOptions:
     """Evaluate the bare model: the text as it is, in one piece, nothing trimmed or added. Published scores use this."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.time_grid is not None:
             object.__setattr__(self, "time_grid", tuple(map(float, self.time_grid)))  # of an array, too
         for name, valid, wanted in (

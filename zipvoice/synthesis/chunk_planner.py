@@ -313,7 +313,7 @@ def paragraphs(text: Text) -> Iterator[tuple[str, float]]:
         return
     lines: list[str] = []
     blank = 0
-    for line in text.splitlines() if isinstance(text, str) else text:
+    for line in _lines(text):
         if not line.strip():
             blank += 1
         elif blank and lines:
@@ -332,7 +332,14 @@ def _spoken(tokens: Iterable[str]) -> list[str]:
 
 
 def _whole(text: Text) -> str:
-    return text if isinstance(text, str) else "".join(text)
+    return text if isinstance(text, str) else "".join(_lines(text))
+
+
+def _lines(text: Text) -> Iterable[str]:
+    """The lines or clauses of a text. Raises ValueError for what is none."""
+    if isinstance(text, bytes) or not isinstance(text, Iterable):
+        raise ValueError(f"a text is a str, or its lines, not a {type(text).__name__}")
+    return text.splitlines() if isinstance(text, str) else text
 
 
 _FINAL_PAUSES = re.compile(r"(?<!\s)(?:\s*\[pause\b[^\[\]]*\])+\s*$", re.IGNORECASE)

@@ -26,6 +26,8 @@ FORMAT = "zipvoice-voice-1"
 TRAIL_MS = 200
 """Silence behind a recording, which keeps its last word out of the new speech."""
 SHORTEST_SECONDS = 0.1
+SHORT_SECONDS = 1.0
+"""What is shorter makes a voice, of which little is known."""
 QUIET_RMS = 0.01
 """-40 dBFS. The words of quieter recordings are close to what counts as silence: they are raised before trimming."""
 CLIPPED = 0.001
@@ -154,6 +156,8 @@ def recording_complaints(recording: Audio, text: str, long_seconds: float) -> li
             f"lasts {recording.seconds:.1f} s, which is {much}too long: speech gets slower to make and worse beyond "
             f"{long_seconds:g} s; use a part of it"
         )
+    if recording.seconds < SHORT_SECONDS:
+        complaints.append(f"lasts {recording.seconds:.1f} s, which is too short to know a voice by; 3 to 10 s are best")
     if (level := rms(recording)) < QUIET_RMS:
         complaints.append(f"is quiet, {20 * math.log10(level):.0f} dBFS; noise in it is raised along with the voice")
     share = float(np.mean(np.abs(recording.samples) > 0.999))

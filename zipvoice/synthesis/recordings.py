@@ -36,12 +36,22 @@ COSTS = {"sentence": 0.0, "clause": 0.2, "word": 0.6}
 
 def opened(recording: Recording, start: float | None = None, end: float | None = None, raw: bool = False) -> Audio:
     """The part that is meant of a recording, as it is if `raw`, else mended. Raises ValueError naming the recording."""
+    check_recording(recording)
     audio = recording if isinstance(recording, Audio) else read(recording)
     try:
         chosen = audio if start is None and end is None else part(audio, start, end)
     except ValueError as error:
         raise ValueError(f"{name_of(recording)}: {error}") from None
     return chosen if raw else mended(chosen)
+
+
+def check_recording(recording: object) -> None:
+    """Raise ValueError for what is neither a file nor a sound, such as samples without their rate."""
+    if not isinstance(recording, Audio | str | os.PathLike):
+        raise ValueError(
+            "a recording is a file or a sound, zipvoice.Audio(samples, sampling_rate) with float32 samples "
+            f"(channels, N), not a {type(recording).__name__}"
+        )
 
 
 def name_of(recording: Recording) -> str:

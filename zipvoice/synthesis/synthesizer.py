@@ -16,7 +16,7 @@ from zipvoice.audio.loudness import levelled, normalize_rms
 from zipvoice.audio.mel import NUM_MELS, SAMPLING_RATE, features
 from zipvoice.audio.postfilter import postfiltered
 from zipvoice.config.model import Variant
-from zipvoice.config.synthesis import ResolvedOptions, SamplingConfig, SynthesisOptions
+from zipvoice.config.synthesis import ResolvedOptions, SamplingConfig, SynthesisOptions, changed
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.model.duration import text_length
 from zipvoice.pretrained import read_directory
@@ -262,7 +262,7 @@ class Synthesizer:
 
         Joined, the parts are what `synthesize` makes of the same text with the same `first_chunk_seconds`.
         """
-        options = for_stream(replace(options or SynthesisOptions(), **changes))
+        options = for_stream(changed(options, changes))
         return self.parts(text, voice, options, voice_text=voice_text, name=name, one_by_one=True)
 
     def parts(
@@ -277,7 +277,7 @@ class Synthesizer:
         **changes: Any,
     ) -> Iterator[Audio]:
         """The speech in parts, in bounded memory: as many chunks at a time as `max_batch_seconds`, or `one_by_one`."""
-        resolved = self.resolved(replace(options or SynthesisOptions(), **changes))
+        resolved = self.resolved(changed(options, changes))
         prompt = find_prompt(self, voice, voice_text, target_rms=resolved.target_rms, raw=resolved.raw)
         return self.spoken(self.plan(text, prompt, resolved, name), resolved, one_by_one)
 

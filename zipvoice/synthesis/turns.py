@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zipvoice import builtin
 from zipvoice.audio.files import Audio
-from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions
+from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions, changed
 from zipvoice.synthesis.chunk_planner import SpeechChunk, Text
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.synthesis.voices import Voice, find_prompt
@@ -68,7 +68,7 @@ def spoken_turns(
     Example:
         >>> joined(spoken_turns(zipvoice.load(), "[S1] Hello. [S2] Hi!", ["heart", ("bob.wav", "What bob.wav says.")]))
     """
-    resolved = synthesizer.resolved(replace(options or SynthesisOptions(), **changes))
+    resolved = synthesizer.resolved(changed(options, changes))
     prompts = turn_voices(synthesizer, voices, target_rms=resolved.target_rms, raw=resolved.raw)
     plan = plan_turns(synthesizer, text, prompts, resolved, name)
     return synthesizer.spoken(plan, resolved, one_by_one=False)

@@ -16,7 +16,7 @@ from zipvoice.audio.griffin_lim import griffin_lim
 from zipvoice.audio.mel import NUM_MELS, SAMPLING_RATE
 from zipvoice.config.strict_json import suggestion
 from zipvoice.synthesis.prompt import Prompt
-from zipvoice.synthesis.recordings import Recording
+from zipvoice.synthesis.recordings import Recording, check_recording
 
 if TYPE_CHECKING:
     from zipvoice.synthesis.synthesizer import Synthesizer
@@ -171,10 +171,13 @@ def find_prompt(synthesizer: "Synthesizer", voice: Voice, text: str | None = Non
         raise ValueError("--voice-start and --voice-end choose a part of a recording; give its words with --voice-text")
     if voice is None:
         if text is not None:
-            raise ValueError("--voice-text goes with the recording it is the transcript of; give that with --voice")
+            raise ValueError(
+                "--voice-text (voice_text) goes with the recording it is the transcript of; give that with --voice"
+            )
         return default()
     if isinstance(voice, Prompt):
         return voice
+    check_recording(voice)
     if text is not None and not isinstance(voice, Audio) and _is_voice(voice):
         raise ValueError(f"the voice {str(voice)!r} knows what its recording says; leave out --voice-text (voice_text)")
     if isinstance(voice, Audio) or text is not None:

@@ -8,7 +8,7 @@ Shapes: N sounds of the words, S of the text.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -66,10 +66,10 @@ def tokens_of_words(tokenizer: MarkupTokenizer, text: str) -> list[str]:
     tokens: list[str] = []
     first = 0
     waiting: list[Characters] = []
-    forms = _forms(text)
+    as_written = _as_written(text)
     for piece in tokenizer.pieces(text):
         words, owners = _characters_owned(piece, waiting) if piece.kind == "zh" else _owned(piece)
-        words = [forms.get(word, word) for word in words]
+        words = [as_written(word) for word in words]
         tokens += [
             token if owner is None else _word_token(token, first + owner, words[owner])
             for token, owner in zip(piece.tokens, owners, strict=True)
@@ -85,10 +85,13 @@ def spoken_words(tokens: Iterable[str]) -> list[SpokenWord]:
     return [SpokenWord(group[0].word, tuple(map(str, group))) for group in groups]
 
 
-def _forms(text: str) -> dict[str, str]:
-    """How words are written that a tokenizer reads in a usual form: ½ for 1/2, I’m for I'm."""
+def _as_written(text: str) -> Callable[[str], str]:
+    """Gives what a tokenizer reads in a usual form as it is written: ½ for 1/2, 2½ km for 2 1/2 km, I’m for I'm."""
     written = map(bare_word, _WORD.findall("" if text.isascii() else text))
-    return {ascii_marks(fold(greek_by_name(word))).strip(): word for word in written if not word.isascii()}
+    forms = {ascii_marks(fold(greek_by_name(word))).strip(): word for word in written if not word.isascii()}
+    any_form = "|".join(map(re.escape, sorted(filter(None, forms), key=len, reverse=True)))
+    pattern = re.compile(rf"(?<!\S)(?:{any_form or '(?!)'})(?!\S)")
+    return lambda word: pattern.sub(lambda found: forms[found[0]], word)
 
 
 def _word_token(token: str, number: int, word: str) -> WordToken:

@@ -21,7 +21,8 @@ def unmarked(text: str, everything: bool = False) -> str:
     """
     if not _ANY.search(text):
         return text
-    for pattern, replacement in _ALWAYS if not everything else (*_EVERYTHING, *_ALWAYS):
+    text = _without_blocks(text) if everything else text
+    for pattern, replacement in _ALWAYS:
         text = pattern.sub(replacement, text)
     return text
 
@@ -56,9 +57,33 @@ def plain_lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _without_blocks(text: str) -> str:
     """`text` without what may span several lines, character for character as long as before."""
+    kept, position = [], 0
+    for start, end in _blocks(text):
+        kept += [text[position:start], FILLER * (end - start)]
+        position = end
+    text = "".join([*kept, text[position:]])
     for pattern, replacement in _EVERYTHING:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Where comments and blocks of code between fences begin and end, however long; what has no end is none."""
+    position, endless = 0, set[str]()
+    while begin := _BLOCK_BEGIN.search(text, position):
+        mark, position = begin[1] or "<!--", begin.end()
+        if mark in endless:
+            continue
+        end = re.compile(_block_end(mark), re.M).search(text, position)
+        if end is None:
+            endless.add(mark)
+        else:
+            position = end.end()
+            yield begin.start(), position
+
+
+def _block_end(mark: str) -> str:
+    return "-->" if mark == "<!--" else rf"^[ \t]{{0,12}}{mark[0]}{{{len(mark)},}}[ \t]*$"
 
 
 Replacement = Callable[[re.Match[str]], str]
@@ -174,11 +199,10 @@ _ALWAYS: list[tuple[re.Pattern[str], Replacement]] = [
     (re.compile(r"\\(?=[*_#`~+!|{}.-](?!\w{4}))"), _gone),
 ]
 _BLOCK_GONE = re.compile(rf"\n[ \t]*\n{FILLER}+\n(?=[ \t]*\n)")
+_BLOCK_BEGIN = re.compile(r"<!--|^[ \t]{0,12}(`{3,}|~{3,})[^\n`]*$", re.M)
 _BLANK_LINES = re.compile(r"(\n[ \t]*\n\s*)")
 _EVERYTHING: list[tuple[re.Pattern[str], Replacement]] = [
     (re.compile(r"\A---\n(?:[^\n]{0,500}\n){0,60}?---$", re.M), _gone),
-    (re.compile(r"<!--(?:[^-]|-(?!->)){0,4000}-->"), _gone),
-    (re.compile(r"^[ \t]{0,3}(`{3,8}|~{3,8})[^\n`]{0,60}\n(?:[^\n]{0,500}\n){0,200}?[ \t]{0,3}\1[ \t]*$", re.M), _gone),
     (re.compile(r"^[ \t]{0,3}\[[^\]\n]{1,80}\]:[ \t]+\S{1,500}[^\n]{0,200}$", re.M), _gone),
     (re.compile(r"(?<!\])\[([^\[\]\n]{1,300})\]\[[^\[\]\n]{0,80}\]"), _kept(1)),
     (re.compile(r"(?<=[a-z]{2})\[\d{1,3}\](?!\()"), _gone),
