@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from zipvoice.text import reference_compat
 from zipvoice.text.normalizer import libritts
 from zipvoice.text.normalizer.english.numbers import cardinal, digit_by_digit, ordinal, year_like
 from zipvoice.text.normalizer.english.reader import spoken
+from zipvoice.text.normalizer.reading import just_before
 
 REFERENCE = json.loads((Path(__file__).parent / "data/text/normalizers.json").read_text(encoding="utf-8"))["english"]
 
@@ -211,6 +213,17 @@ def test_libritts_characters():
 )
 def test_rare_rules(text, expected):
     assert spoken(text) == expected
+
+
+def test_what_is_before_an_expression_is_seen_for_48_characters():
+    start = re.compile(r"a[^a]*\Z")
+    assert just_before(start, "xa" + 47 * "b" + "5", 49)[0] == "a" + 47 * "b"
+    assert just_before(start, "xa" + 48 * "b" + "5", 50) is None
+    assert just_before(start, "xa" + 48 * "b" + "5", 50, reach=49)[0] == "a" + 48 * "b"
+    assert just_before(start, "bb", 2) is None
+    assert spoken("On the 9th, Antidisestablishmentarianists v. Lee") == (
+        "On the ninth, Antidisestablishmentarianists versus Lee"
+    )
 
 
 def entries(name):

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from zipvoice.config.data import DataConfig
+from zipvoice.config.training import RunConfig
 from zipvoice.config.vocoder import VocoderRunConfig
-from zipvoice.training.lr_scheduler import CosineSchedule, adjusted_batch_count, eden, hours_seen
+from zipvoice.training.lr_scheduler import CosineSchedule, EdenSchedule, adjusted_batch_count, cosine, eden, hours_seen
 
 REFERENCE = json.loads((Path(__file__).parent / "data" / "optimizer" / "schedules.json").read_text())
 SETTINGS = ("lr_batches", "lr_epochs", "warmup_batches", "warmup_start")
@@ -42,6 +45,19 @@ def test_adjusted_batch_count_and_hours():
         assert hours_seen(case["batch_idx"], case["max_duration"], case["world_size"]) == pytest.approx(case["epoch"])
     offset = REFERENCE["batch_count_offset"]["when_finetuning_or_distilling_or_dialog"]
     assert adjusted_batch_count(10, 50, offset=offset) == offset + 10
+
+
+def test_what_is_not_said_is_as_in_training_of_the_released_models():
+    """A rise from one half over 500 batches; one process, one batch a step, progress in batches of 50 seconds."""
+    rates = [eden(batch, 0, base_lr=1.0, lr_batches=1e9, lr_epochs=1.0) for batch in (0, 250, 500, 750)]
+    assert rates == pytest.approx([0.5, 0.75, 1.0, 1.0])
+    assert hours_seen(36, 100) == 1.0
+    assert (adjusted_batch_count(10, 50), adjusted_batch_count(10, 100)) == (10, 20)
+    assert [cosine(step, 4) for step in range(5)] == pytest.approx([1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0])
+    config = RunConfig(data=DataConfig(max_duration=100.0))
+    assert EdenSchedule(config).batch_count(7) == 7 * 100.0 / config.ref_duration
+    tuned = EdenSchedule(replace(config, init_from="a"), world_size=3)
+    assert tuned.batch_count(7) == 100_000 + 3 * 7 * 100.0 / config.ref_duration
 
 
 def test_the_cosine_of_a_run_counts_steps_from_one():

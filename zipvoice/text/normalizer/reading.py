@@ -29,8 +29,12 @@ Rule = Callable[[str, int], Said | None]
 """A rule tries to read a text from a position on; None if it does not apply there."""
 
 
-def just_before(pattern: re.Pattern[str], text: str, position: int, reach: int) -> re.Match[str] | None:
-    """What a pattern finds in the `reach` characters before `position`; no more are seen, so that time stays linear."""
+REACH = 48
+"""Characters before an expression that are looked at, so that time stays linear in the text."""
+
+
+def just_before(pattern: re.Pattern[str], text: str, position: int, reach: int = REACH) -> re.Match[str] | None:
+    """What a pattern finds in the `reach` characters before `position`."""
     return pattern.search(text, max(0, position - reach), position)
 
 

@@ -16,7 +16,7 @@ def abbreviation(text: str, start: int) -> Said | None:
     if not found or text[start - 1 : start] in _JOINING:
         return None
     written, end = found[0], found.end()
-    if written == "v" and (versus := _PARTIES.match(text, start)) and just_before(_PARTY, text, start, 24):
+    if written == "v" and (versus := _PARTIES.match(text, start)) and just_before(_PARTY, text, start):
         return Said(versus.end(), "versus", "abbreviation")
     if text[end : end + 1] in _JOINING and text[end : end + 2] not in ("--",):
         return None
@@ -25,39 +25,39 @@ def abbreviation(text: str, start: int) -> Said | None:
     is_title = written.istitle() or written.islower() or (written.isupper() and (dotted or written != "MS"))
     if lower in _TITLES and is_title:  # MS Word, a degree, Mississippi
         return _title(text, start, end, lower, dotted)
-    after = text[end + dotted : end + dotted + 32]
-    is_street = written in _STREETS and _is_street(text, start, after, written, dotted)
-    if written in _BEFORE_NAMES and _NAME_AHEAD.match(after) and not (is_street and _QUARTER.match(after)):
-        return Said(end + dotted, _BEFORE_NAMES[written], "title")
+    after = end + dotted
+    is_street = written in _STREETS and _is_street(text, start, end, written, dotted)
+    if written in _BEFORE_NAMES and _NAME_AHEAD.match(text, after) and not (is_street and _QUARTER.match(text, after)):
+        return Said(after, _BEFORE_NAMES[written], "title")
     if is_street:
         return _street(text, end, written, dotted)
-    if lower in _BEFORE_LETTERS and dotted and _LETTER_AHEAD.match(after):
-        return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
-    if lower in ("no", "nos") and dotted and _CODE_AHEAD.match(after):
-        return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
-    if written in ("EST", "PT") and just_before(_CLOCK, text, start, 8):
+    if lower in _BEFORE_LETTERS and dotted and _LETTER_AHEAD.match(text, after):
+        return Said(after, _BEFORE_NUMBERS[lower], "abbreviation")
+    if lower in ("no", "nos") and dotted and _CODE_AHEAD.match(text, after):
+        return Said(after, _BEFORE_NUMBERS[lower], "abbreviation")
+    if written in ("EST", "PT") and just_before(_CLOCK, text, start):
         return None  # 5 p.m. EST. 8 of them came
     if written == "P" and start:
         return None  # Fed. R. Civ. P. 56
-    if lower == "no" and _PRONOUN_AHEAD.match(after):
+    if lower == "no" and _PRONOUN_AHEAD.match(text, after):
         return None
-    if lower == "v" and dotted and _VERSION_AHEAD.match(after):
-        return Said(end + dotted, _BEFORE_NUMBERS["ver"], "abbreviation")
-    if lower == "est" and dotted and ((founded := _FOUNDED.match(after)) or not written.isupper()):
+    if lower == "v" and dotted and _VERSION_AHEAD.match(text, after):
+        return Said(after, _BEFORE_NUMBERS["ver"], "abbreviation")
+    if lower == "est" and dotted and ((founded := _FOUNDED.match(text, after)) or not written.isupper()):
         return Said(end + 1, "established" if founded else "estimated", "abbreviation")
     if text[start - 1 : start] == "." and len(written) == 1:
         return None  # b.i.d. x 10 days
-    if lower in _BEFORE_NUMBERS and _NUMBER_AHEAD.match(after) and (dotted or lower in _NO_DOT_NEEDED):
-        return Said(end + dotted, _BEFORE_NUMBERS[lower], "abbreviation")
+    if lower in _BEFORE_NUMBERS and _NUMBER_AHEAD.match(text, after) and (dotted or lower in _NO_DOT_NEEDED):
+        return Said(after, _BEFORE_NUMBERS[lower], "abbreviation")
     if written.isupper() and len(written) > 1 and lower not in _IN_CAPITALS:
         return None
-    if (found := _FLOOR.match(text, start)) and just_before(_ORDINAL_BEFORE, text, start, 6):
+    if (found := _FLOOR.match(text, start)) and just_before(_ORDINAL_BEFORE, text, start):
         words = "floor" if written[0] in "fF" else "edition"
         return Said(_end(text, found.end() - 1, True), words, "abbreviation")
     if lower in _ANYWHERE and _is_one_word(written) and (dotted or lower in _WITHOUT_DOT):
-        stop = end + dotted if lower in _NEVER_LAST and after.strip() else _end(text, end, dotted)
+        stop = end + dotted if lower in _NEVER_LAST and _MORE_AHEAD.match(text, after) else _end(text, end, dotted)
         return Said(stop, _ANYWHERE[lower], "abbreviation")
-    if written in _COMPANIES and (dotted or written == "Inc") and just_before(_AFTER_NAME, text, start, 3):
+    if written in _COMPANIES and (dotted or written == "Inc") and just_before(_AFTER_NAME, text, start):
         return Said(_end(text, end, dotted), _COMPANIES[written], "company")
     return None
 
@@ -70,29 +70,28 @@ def _is_one_word(written: str) -> bool:
 def direction(text: str, start: int) -> Said | None:
     """350 W. 57th St.: the side of the town before the name of a street."""
     found = _DIRECTION.match(text, start)
-    if not found or not just_before(_NUMBER_BEFORE, text, start, 7):
+    if not found or not just_before(_NUMBER_BEFORE, text, start):
         return None
     return Said(found.end(), _QUARTERS[found[1].replace(".", "")], "street")
 
 
 def _title(text: str, start: int, end: int, lower: str, dotted: bool) -> Said | None:
     """Doctor before a name, drive behind one."""
-    after = text[end + dotted : end + dotted + 16]
     is_owned = text[start - 3 : start] == "'s "
     if (
         lower == "dr"
         and not is_owned
-        and not _NAME_AHEAD.match(after)
-        and just_before(_CAPITALISED_BEFORE, text, start, 32)
+        and not _NAME_AHEAD.match(text, end + dotted)
+        and just_before(_CAPITALISED_BEFORE, text, start)
     ):
         return Said(_end(text, end, dotted), "drive", "street")
     return Said(end + dotted, _TITLES[lower], "title")
 
 
-def _is_street(text: str, start: int, after: str, written: str, dotted: bool) -> bool:
-    if not just_before(_CAPITALISED_BEFORE, text, start, 32):
+def _is_street(text: str, start: int, end: int, written: str, dotted: bool) -> bool:
+    if not just_before(_CAPITALISED_BEFORE, text, start):
         return False
-    return dotted or written in ("St", "Blvd", "Pkwy", "Hwy") or bool(_STREET_END.match(after))
+    return dotted or written in ("St", "Blvd", "Pkwy", "Hwy") or bool(_STREET_END.match(text, end + dotted))
 
 
 def _street(text: str, end: int, written: str, dotted: bool) -> Said:
@@ -118,7 +117,7 @@ def initials(text: str, start: int) -> Said | None:
     if found := _DOTTED.match(text, start):
         return _dotted(text, found)
     found = _INITIAL.match(text, start)
-    if not found or found[0] == "I." or just_before(_LETTER_OF, text, start, 12):
+    if not found or found[0] == "I." or just_before(_LETTER_OF, text, start):
         return None
     following = _NEXT_WORD.match(text, found.end())
     if not following or following[1] in _STARTERS:
@@ -145,6 +144,7 @@ _NAME_AHEAD = re.compile(r"\s+[A-Z]")
 _LETTER_AHEAD = re.compile(r"\s(?![AI]\s[a-z])[A-Z](?!['\w]|\.\w|\.\s[A-Z][a-z])")
 _CODE_AHEAD = re.compile(r"\s[A-Z]{1,4}-?\d")
 _CLOCK = re.compile(r"(?:[aApP]\.?[mM]\.?|:\d\d)\s\Z")
+_MORE_AHEAD = re.compile(r"\s*\S")
 _PRONOUN_AHEAD = re.compile(r"\s+I(?:'|\s+[a-z])")
 _FLOOR = re.compile(r"(?:[Ff]lr?|edn?)\.")
 _ORDINAL_BEFORE = re.compile(r"\d(?:st|nd|rd|th|d) \Z")

@@ -68,18 +68,18 @@ def code(text: str, start: int) -> Said | None:
     if before in _CODES and len(digits) > 2:
         return Said(found.end(), digit_by_digit(digits), "code")
     if (before in _CALLS and (digits in _EMERGENCY or len(digits) > 4)) or (
-        len(digits) in (5, 6) and just_before(_TEXTING, text, start, 32)
+        len(digits) in (5, 6) and just_before(_TEXTING, text, start)
     ):
         return Said(found.end(), digit_by_digit(digits), "code")
     if before == "port":
         return Said(found.end(), in_pairs(digits), "code")
-    if len(digits) == 5 and just_before(_STATE, text, start, 3):
+    if len(digits) == 5 and just_before(_STATE, text, start):
         extra = _ZIP_EXTENSION.match(text, found.end())
         words = digit_by_digit(digits) + (f", {digit_by_digit(extra[1])}" if extra else "")
         return Said((extra or found).end(), words, "postcode")
     if len(digits) == 10 and digits[0] in "23456789" and digits[1:].strip("0"):
         return Said(found.end(), _grouped(f"{digits[:3]} {digits[3:6]} {digits[6:]}"), "telephone")
-    if digits in ("911", "999", "112") and just_before(_OR_EMERGENCY, text, start, 8):
+    if digits in ("911", "999", "112") and just_before(_OR_EMERGENCY, text, start):
         return Said(found.end(), digit_by_digit(digits), "code")
     return None
 
@@ -91,7 +91,7 @@ _LINKS = frozenset(("is", "was", "number", "no", "code"))
 
 def _word_before(text: str, start: int) -> str:
     """The word before a number in small letters; before *number*, *is* and the like, the one before that."""
-    found = just_before(_WORDS_BEFORE, text, start, 32)
+    found = just_before(_WORDS_BEFORE, text, start)
     if not found:
         return ""
     last = found[2].lower()
@@ -125,7 +125,7 @@ def room(text: str, start: int) -> Said | None:
     if not found:
         return None
     before = _word_before(text, start)
-    is_room = before in _ROOMS or just_before(_FLIGHT, text, start, 10)
+    is_room = before in _ROOMS or just_before(_FLIGHT, text, start)
     is_error = (
         _ERROR.match(text, found.end())
         or _STATUS.search(text, max(0, start - 4), start + 4)
@@ -220,7 +220,7 @@ _DOTTED_LETTER = re.compile(r"\b([A-Z])\.(\d{1,4})(?![\w]|\.\d)")
 
 def hyphenated(text: str, start: int) -> Said | None:
     """COVID-19, F-16, F-16s, x86-64: the hyphen between letters and digits is no minus and no range."""
-    if not just_before(_LETTER_BEFORE, text, start, 2):
+    if not just_before(_LETTER_BEFORE, text, start):
         return None
     if (models := _MODELS.match(text, start)) and text[start - 1].isupper():
         return Said(models.end(), plural(" ".join(map(name, models[1].split("-")))), "name")
@@ -240,7 +240,7 @@ _MODEL = re.compile(
 def section(text: str, start: int) -> Said | None:
     """§ 240.10b-5, Rule 10b-5: the parts of a section's number."""
     found = _SECTION.match(text, start)
-    if not found or not just_before(_LAW, text, start, 10):
+    if not found or not just_before(_LAW, text, start):
         return None
     parts = _PARTS.findall(found[0])
     words = (in_pairs(p) if p.isdigit() else "point" if p == "." else p for p in parts)

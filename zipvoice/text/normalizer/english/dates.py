@@ -112,7 +112,7 @@ def numeric(text: str, start: int) -> Said | None:
     if (found := _YEAR_FIRST.match(text, start)) and (words := _date(found[1], found[2], found[3])):
         return Said(found.end(), words, "date")
     found = _MONTH_AND_DAY.match(text, start)
-    if found and (found[2] in _DAYS_ONLY or just_before(_ON, text, start, 8)):
+    if found and (found[2] in _DAYS_ONLY or just_before(_ON, text, start)):
         words = _date("", found[1], found[2])
         return Said(found.end(), words, "date") if words else None
     return None
@@ -235,14 +235,14 @@ def duration(text: str, start: int) -> Said | None:
         larger = f"{_counted(hours, 'hour')} " if hours else ""
         exact = f"{cardinal(seconds)} point {digit_by_digit(fraction)} seconds"
         return Said(race.end(), f"{larger}{_counted(minutes, 'minute')} {exact}", "duration")
-    if (clock := _CLOCKED.match(text, start)) and just_before(_TOOK, text, start, 16):
+    if (clock := _CLOCKED.match(text, start)) and just_before(_TOOK, text, start):
         counted = zip(clock.groups(), ("hour", "minute", "second"), strict=True)
         return Said(clock.end(), " ".join(_counted(n, name) for n, name in counted if int(n)), "duration")
     found = _DURATION.match(text, start) or _MINUTES.match(text, start)
     if not found:
         return None
     names = ("hour", "minute", "second") if found.re is _DURATION else ("minute", "second")
-    before_noun = just_before(_ARTICLE, text, start, 3) and _NOUN.match(text, found.end())
+    before_noun = just_before(_ARTICLE, text, start) and _NOUN.match(text, found.end())
     parts = ((n, name) for n, name in zip(found.groups(), names, strict=True) if n)
     words = " ".join(f"{cardinal(n)} {name}" if before_noun else _counted(n, name) for n, name in parts)
     return Said(found.end(), words, "duration")
@@ -272,7 +272,7 @@ def decade(text: str, start: int) -> Said | None:
     if not found:
         return None
     digits = found[1]
-    if len(digits) == 2 and "'" not in found[0] and not just_before(_IN_THE, text, start, 12):
+    if len(digits) == 2 and "'" not in found[0] and not just_before(_IN_THE, text, start):
         return None  # seconds
     words = plural(year_like(digits) if len(digits) == 4 else cardinal(digits))
     return Said(found.end(), words, "decade")

@@ -68,7 +68,7 @@ def parse(text: str, start: int) -> tuple[Expression, int] | None:
     comparison = ""
     if found := _COMPARISON.match(text, position):
         comparison, position = _COMPARISONS[found[0].strip()], found.end()
-        if comparison == "about" and just_before(_ABOUT, text, start, 20):
+        if comparison == "about" and just_before(_ABOUT, text, start):
             comparison = ""  # approx. ~5
     one = _quantity(text, position)
     if one is None:
@@ -272,7 +272,7 @@ def _counts(text: str, end: int, letter: str, number: Number) -> bool:
         return True
     if letter == "K":
         return number.whole not in ("2", "4", "5", "8", "16") or bool(number.decimals)
-    is_place = just_before(_PLACE, text, end, 24)
+    is_place = just_before(_PLACE, text, end)
     if letter == "m" and _COUNTED_BY_MILLIONS.match(text, end + 1):
         return True
     return letter in "MB" and not is_place and (bool(number.decimals) or bool(_COUNTED.match(text, end + 1)))
@@ -358,7 +358,7 @@ def _is_before_noun(text: str, start: int, end: int, quantity: Quantity) -> bool
         return True
     if (mark[-1:] == '"' or (mark == "mm" and text[end - 3].isdigit())) and _NOUN.match(text, end):
         return not _ADVERB.match(text, end)
-    return bool(just_before(_ARTICLE, text, start, 20) and _NOUN.match(text, end))
+    return bool(just_before(_ARTICLE, text, start) and _NOUN.match(text, end))
 
 
 _NOUNS = re.compile(
@@ -380,7 +380,7 @@ def _is_meant(symbol: str, found: re.Match[str], quantity: Quantity, text: str) 
         return False  # 4508 N. Lincoln Ave.
     if symbol in ("A", "J", "N", "K", "W", "V", "T", "F", "AU"):
         is_sure = not glued or symbol in ("W", "V") or bool(quantity.number.decimals)
-        return found["gap"] != "-" and (is_sure or bool(just_before(_VOLTS, text, found.start(), 12)))
+        return found["gap"] != "-" and (is_sure or bool(just_before(_VOLTS, text, found.start())))
     if symbol in ("h", "g", "m", "l", "L", "t"):
         return found["gap"] != "-" and not text.startswith("'", found.end())
     if symbol in ("ac", "ha", "mo", "deg", "bar", "pt"):

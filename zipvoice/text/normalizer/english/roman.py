@@ -32,28 +32,28 @@ def numeral(text: str, start: int) -> Said | None:
 
 def _in_context(text: str, start: int, found: re.Match[str], value: str) -> str | None:
     """The numeral as it is read here, or None if nothing says that it is one."""
-    written, after = found[1], text[found.end() : found.end() + 24]
-    before = just_before(_BEFORE, text, start, 48)
+    written, end = found[1], found.end()
+    before = just_before(_BEFORE, text, start)
     words = before[1].split() if before else []
     previous = words[-1] if words else ""
     if previous.lower().rstrip(".") in _COUNTED and not (
-        written in "iI" and _PRONOUN.match(after) and previous != "War"
+        written in "iI" and _PRONOUN.match(text, end) and previous != "War"
     ):
         of = previous.lower().rstrip(".")
         numbered = of in ("scene", "act", "chapter") or (of in ("page", "pages", "p", "pp") and written in "ivx")
         return cardinal(value) if numbered or len(written) > 1 or written.isupper() else None
     if written.islower():
         return None
-    if _CENTURY.match(after):
+    if _CENTURY.match(text, end):
         return ordinal(value)
     if (
         len(written) > 1
         and written not in _WORDS
-        and _HEADING.match(after)
-        and just_before(_LINE_START, text, start, 2)
+        and _HEADING.match(text, end)
+        and just_before(_LINE_START, text, start)
     ):
         return cardinal(value)
-    if not previous[:1].isupper() or (len(written) == 1 and not _may_be_single(written, previous, after)):
+    if not previous[:1].isupper() or (len(written) == 1 and not _may_be_single(text, end, written, previous)):
         return None
     if previous.lower() in _NAMES:
         return f"the {ordinal(value)}"
@@ -63,11 +63,11 @@ def _in_context(text: str, start: int, found: re.Match[str], value: str) -> str 
     return f"the {ordinal(value)}" if is_person and int(value) < 9 else cardinal(value)
 
 
-def _may_be_single(written: str, previous: str, after: str) -> bool:
+def _may_be_single(text: str, end: int, written: str, previous: str) -> bool:
     """Elizabeth I, George V, Leo X are numbered; Malcolm X is a name, and I am is a word."""
     if previous.lower() not in _NAMES or previous == "Malcolm" or written not in "IVX":
         return False
-    return not (written == "I" and _PRONOUN.match(after)) and not _SURNAME.match(after)
+    return not (written == "I" and _PRONOUN.match(text, end)) and not _SURNAME.match(text, end)
 
 
 def _value(capitals: str) -> int:

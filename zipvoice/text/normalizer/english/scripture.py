@@ -55,7 +55,7 @@ def numbered_book(text: str, start: int) -> Said | None:
 def verse(text: str, start: int) -> Said | None:
     """John 3:16-18, Gen. 1:1–2:3: chapter and verse."""
     found = _VERSES.match(text, start)
-    if not found or not just_before(_BOOK, text, start, 18):
+    if not found or not just_before(_BOOK, text, start):
         return None
     words = f"{cardinal(found[1])} {cardinal(found[2])}"
     if found[3]:

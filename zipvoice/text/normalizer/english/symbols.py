@@ -245,7 +245,7 @@ _TIMES = re.compile(
 
 def feet_and_inches(text: str, start: int) -> Said | None:
     """5'11", 6' tall, 8' x 10', 6ft 2in."""
-    one = just_before(_ONE, text, start, 3)
+    one = just_before(_ONE, text, start)
     if tall := _FEET_INCHES.match(text, start):
         single = one and _THING.match(text, tall.end())
         inches = "inch" if single or int(tall[2]) == 1 else "inches"
@@ -314,7 +314,7 @@ _COORDINATE = re.compile(
 def temperature(text: str, start: int) -> Said | None:
     """75F, 20-25C, after words that tell how warm it is or before those that tell where."""
     found = _TEMPERATURE.match(text, start)
-    if not found or not (just_before(_WARM, text, start, 20) or _WHERE.match(text, found.end())):
+    if not found or not (just_before(_WARM, text, start) or _WHERE.match(text, found.end())):
         return None
     whole, _, tenths = found[1].partition(".")
     words = (
@@ -338,7 +338,7 @@ _WHERE = re.compile(r" (?:outside|inside|today|tonight|tomorrow|heat|oven|weathe
 def book_size(text: str, start: int) -> Said | None:
     """8vo, 12mo. of a book."""
     found = _BOOK_SIZE.match(text, start)
-    if not found or (found[1] not in ("4", "8") and not just_before(_OF_A_BOOK, text, start, 24)):
+    if not found or (found[1] not in ("4", "8") and not just_before(_OF_A_BOOK, text, start)):
         return None
     return Said(found.end(), {"4": "quarto", "8": "octavo"}.get(found[1]) or f"{cardinal(found[1])}mo", "book")
 
