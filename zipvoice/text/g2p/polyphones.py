@@ -138,4 +138,4 @@ _PHRASES = {word: tuple(readings) for word, *readings in _ENTRIES}
 
 @cache
 def _phrase() -> re.Pattern[str]:
-    return re.compile("|".join(sorted(_PHRASES, key=len, reverse=True)))
+    return re.compile("|".join(sorted(_PHRASES, reverse=True)))

@@ -41,8 +41,8 @@ _PER = "每"
 
 
 def alternatives(names: Iterable[str]) -> str:
-    """A pattern for any of the names, the longest first."""
-    return "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    """A pattern for any of the names, each before those that it begins with."""
+    return "|".join(map(re.escape, sorted(names, reverse=True)))
 
 
 _LENGTHS = ("km", "m", "dm", "cm", "mm", "µm", "nm", "ft")

@@ -21,7 +21,7 @@ _DAYS = {
     "Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Thu": "Thursday", "Thur": "Thursday",
     "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday",
 }  # fmt: skip
-_MONTH = "(" + "|".join(sorted(_LOOKUP, key=len, reverse=True)) + r")(?![a-z])"
+_MONTH = "(" + "|".join(_LOOKUP) + r")(?![A-Za-z])"
 _DAY = r"(\d{1,2})(?:st|nd|rd|th)?(?![\d:/]|[.,]\d|\s?[%°])"
 _YEAR = r"(\d{4})(?![\d:/]|[.,]\d|-\d)"
 

@@ -10,6 +10,7 @@ into words.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from zipvoice.text.normalizer.english.numbers import cardinal
@@ -160,8 +161,8 @@ def _shared(first: Quantity, last: Quantity) -> tuple[Quantity, Quantity]:
 # ---------------------------------------------------------------- one quantity
 
 
-def _alternatives(words: object) -> str:
-    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))  # type: ignore[call-overload]
+def _alternatives(words: Iterable[str]) -> str:
+    return "|".join(map(re.escape, sorted(words, reverse=True)))  # kg before k
 
 
 _SIGN = re.compile(r"(±|\+/-|\+-)\s?|([-−–])(?=[^\W_]|[$£€¥₹₩.])|\+\s?")
