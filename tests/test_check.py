@@ -27,7 +27,7 @@ from zipvoice.data.validation.checks import (
     run_checks,
     values,
 )
-from zipvoice.data.validation.report import distributions, plot, render
+from zipvoice.data.validation.report import INK, LIMIT, distributions, plot, render
 from zipvoice.data.validation.stats import CorpusStats, SoundStats, UtteranceStats, measure_corpus, measure_sound
 
 
@@ -421,6 +421,7 @@ def test_alike_examples_share_a_line():
 
 
 def test_the_picture_has_four_distributions(folder, monkeypatch):
+    from matplotlib.colors import to_hex
     from matplotlib.figure import Figure
 
     drawn = []
@@ -432,7 +433,10 @@ def test_the_picture_has_four_distributions(folder, monkeypatch):
     labels = ["duration (s)", "characters per second", "level (dB)", "tokens per second"]
     assert [axes.get_xlabel() for axes in figure.axes] == labels
     assert all(sum(bar.get_height() for bar in axes.patches) == 12 for axes in figure.axes)
-    assert figure.axes[0].lines[0].get_xdata()[0] == 2.0  # min_len lies within the durations
+    (limit,) = figure.axes[0].lines  # min_len lies within the durations
+    assert (limit.get_xdata()[0], limit.get_color(), limit.get_linestyle()) == (2.0, LIMIT, "--")
+    assert all(to_hex(bar.get_facecolor()) == INK for axes in figure.axes for bar in axes.patches)
+    assert not any(axes.spines[side].get_visible() for axes in figure.axes for side in ("top", "right"))
     main(["check", "corpus.tsv", "--tokenizer", "simple", "--plot", "picture.png"])
     assert len(drawn) == 2
     corpus = measure_corpus(options)

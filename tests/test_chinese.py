@@ -160,7 +160,7 @@ def test_each_rule_at_its_borders(text, expected):
 
 
 def test_every_entry_of_the_lists_of_words():
-    """Units, currencies, and 2 before measure words: each of them once."""
+    """Units, currencies, 2 before measure words, words that say what a number is: each of them once."""
     table = entries("lists_zh.tsv")
     assert {written: spoken(written) for written in table} == table
 

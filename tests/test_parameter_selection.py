@@ -38,6 +38,12 @@ def test_a_pattern_that_means_nothing_is_an_error_that_names_what_is_near(patter
     assert message in str(error.value)
 
 
+def test_no_more_than_three_parts_are_suggested():
+    with pytest.raises(ValueError) as error:
+        select([f"layer.{i}.weight" for i in range(9)], "layer.9", "to freeze")
+    assert str(error.value).count("'layer.") == 1 + 3
+
+
 def test_frozen_parameters_are_not_counted_as_trained():
     model = nn.ModuleDict({"a": nn.Linear(3, 5), "b": nn.Linear(1000, 2)})
     freeze(model, ["a", "b.bias"])
