@@ -37,7 +37,7 @@ def plain(text: str) -> str:
         text.replace("\r\n", "\n")
     )  # first, since blocks span paragraphs, which then keep their ends
     paragraphs = _BLANK_LINES.split(_BLOCK_GONE.sub("\n", text).replace(FILLER, ""))
-    return "".join(unmarked(part) if i % 2 == 0 else part for i, part in enumerate(paragraphs)).replace(FILLER, "")
+    return "".join(map(unmarked, paragraphs)).replace(FILLER, "")
 
 
 def plain_lines(text: str) -> Iterator[tuple[int, str]]:

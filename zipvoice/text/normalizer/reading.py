@@ -51,11 +51,9 @@ def spoken_text(text: str, readings: Iterable[Reading]) -> str:
 def _apart(text: str, reading: Reading) -> str:
     """The words of a reading with the spaces that keep them from their neighbours."""
     words = reading.words
-    if not words:
-        return words
     before, after = text[reading.start - 1 : reading.start], text[reading.end : reading.end + 1]
-    left = words[0].isalnum() and (before.isalnum() or before in _CLOSING) and before != ""
-    return " " * left + words + " " * (words[-1].isalnum() and after.isalnum())
+    left = words[:1].isalnum() and (before.isalnum() or before in _CLOSING) and before != ""
+    return " " * left + words + " " * (words[-1:].isalnum() and after.isalnum())
 
 
 _CLOSING = frozenset(")]}%.,;:!?-–_\\")
