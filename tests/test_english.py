@@ -261,7 +261,7 @@ def test_words_of_lists():
 
 
 def test_every_entry_of_the_lists_of_words():
-    """Units, currencies, titles, streets, marks, file names, commands of LaTeX: each of them once."""
+    """Units, titles, streets, marks, file names, words before and behind a number: each of them once."""
     table = entries("lists_en.tsv")
     assert {written: " ".join(spoken(written).split()) for written in table} == table
 

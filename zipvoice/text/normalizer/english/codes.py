@@ -104,7 +104,9 @@ _CODES = frozenset((
     "reference", "ref", "vin", "iban", "badge",
 ))  # fmt: skip
 _CALLS = frozenset(["call", "dial", "text", "ring", "phone", "dialed", "called", "order"])
-_TEXTING = re.compile(r"(?i)\b(?:te?xt|sms|send|message)(?:ing|s|ed)? [\"'“]?\w{1,12}[\"'”]? to \Z")
+_TEXTING = re.compile(
+    r"(?i)\b(?:te?xt(?:ing|s|ed)?|sms|send(?:ing|s)?|messag(?:e[sd]?|ing)) [\"'“]?\w{1,12}[\"'”]? to \Z"
+)
 _EMERGENCY = ("911", "999", "112", "101", "111", "311", "411", "988", "211")
 _OR_EMERGENCY = re.compile(r"(?:911|999|112),? or \Z")
 _STATE = re.compile(

@@ -138,7 +138,9 @@ _YEAR_FIRST = re.compile(r"((?:19|20)\d\d)/(\d{1,2})/(\d{1,2})(?![\d/]|\.\d)")
 _MONTH_AND_DAY = re.compile(r"(\d{1,2})/(\d{1,2})(?![\d/]|[.,]\d|\s?(?:of|correct|points|stars|cup|in|\"|lb|kg|mile))")
 _DAYS_ONLY = frozenset(["13", "14", "15", "17", "18", "19", "21", "22", "23", "26", "27", "28", "29", "31"])
 """Days that are hardly ever denominators: 3/15 is a date."""
-_ON = re.compile(rf"\b(?:(?:on|by|until|since|from|before|after)|(?:{'|'.join(_DAYS)})\.?,?)\s\Z", re.IGNORECASE)
+_ON = re.compile(
+    rf"\b(?:(?:on|by|until|since|from|before|after)|(?:{'|'.join(_DAYS)})(?:[a-z]*day)?\.?,?)\s\Z", re.IGNORECASE
+)
 
 
 def _century(year: str) -> str:

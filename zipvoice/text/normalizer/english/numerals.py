@@ -29,11 +29,12 @@ class Number:
 _GROUPED = r"\d{1,3}(?:,\d{3})+(?!\d|,\d)"
 _INDIAN = r"\d{1,2}(?:,\d{2})+,\d{3}(?!\d|,\d)"
 _SPACED = r"\d{1,3}(?:(?: \d{3}){2,}(?!\d|[ ]\d)| \d{3}(?= ?(?:€|EUR\b|kr\b)))"
+_EURO = r"\d{1,3}(?:(?: \d{3})+|(?:\.\d{3})+)|\d+"  # 1 234,50 €; 1.234,50 €; 12,50 €
 _NUMBER = re.compile(
-    rf"(?P<comma>{_GROUPED})(?P<d1>\.\d+)?|(?P<indian>{_INDIAN})(?P<d2>\.\d+)?|(?P<spaced>{_SPACED})"
+    rf"(?P<euro>{_EURO}),(?P<d5>\d\d)(?=\s?(?:€|EUR\b|kr\b))"
+    rf"|(?P<comma>{_GROUPED})(?P<d1>\.\d+)?|(?P<indian>{_INDIAN})(?P<d2>\.\d+)?|(?P<spaced>{_SPACED})"
     r"|(?P<plain>\d+)(?P<d3>\.\d+(?!\.\d))?|(?P<d4>\.\d+)"
 )
-_EURO_DECIMALS = re.compile(r",(\d\d)(?=\s?(?:€|EUR\b|kr\b))")
 _EXPONENT = re.compile(r"[eE]([+-]?\d{1,3})(?![\w.])|\s?[x×*·]\s?10(?:\^|\*\*)([-−+]?\d{1,3})(?!\d)")
 _MIXED = re.compile(r"(?: {1,2}|-|\s?&\s?| and )(\d{1,2})/(\d{1,3})(?![\d/]|[.,]\d)")
 _FRACTION = re.compile(r"/(\d{1,36})(?:(?:rd|th)s)?(?![\d/]|[.,]\d)")
@@ -45,14 +46,15 @@ def parse_number(text: str, start: int) -> tuple[Number, int] | None:
     found = _NUMBER.match(text, start)
     if not found:
         return None
+    if euro := found["euro"]:
+        whole = re.sub(r"\D", "", euro)
+        return Number(whole, found["d5"], grouping="comma" if whole != euro else ""), found.end()
     decimals = (found["d1"] or found["d2"] or found["d3"] or found["d4"] or "")[1:]
     whole = found["comma"] or found["indian"] or found["spaced"] or found["plain"] or ""
     grouping = "comma" if found["comma"] or found["spaced"] else "indian" if found["indian"] else ""
     number = Number(whole.replace(",", "").replace(" ", ""), decimals, grouping=grouping)
     end = found.end()
     if found["plain"] and not decimals:
-        if euro := _EURO_DECIMALS.match(text, end):
-            return replace(number, decimals=euro[1]), euro.end()
         return _with_fraction(text, end, number)
     return _with_exponent(text, end, number)
 

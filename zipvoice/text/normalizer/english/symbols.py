@@ -212,7 +212,8 @@ def old_ordinal(text: str, start: int) -> Said | None:
 
 
 _OLD_ORDINAL = re.compile(
-    r"(\d?[23])d(?= (?:inst|ult|prox|of [A-Z]|day|Reg|Bat|Cav|Inf|Div|Brig|Corps|Street|St\b|Cir|ed\b|edition))"
+    r"(\d?[23])d"
+    r"(?= (?:inst|ult|prox|of [A-Z]|day|Reg|Bat|Cav|Inf|Div|Brig|Corps|Street|St\b|Cir|edn?\b|edition|[Ff]l(?:oor)?\b))"
 )
 
 
