@@ -69,8 +69,9 @@ def _time(match: re.Match[str]) -> str:
     """9:05 -> 九点零五分; after 成绩 and the like 2:03:59 is a duration."""
     clock, half = re.sub(r"\s?[ap]\.?m\.?\Z", "", match[0], flags=re.IGNORECASE), match[0][-2:].lower()
     hour, minute, *second = re.split("[:：]", clock)
-    before = context.before(match)
-    if context.is_score(before, context.after(match)) and not second and not match[0][-1].isalpha():
+    before, after = context.before(match), context.after(match)
+    is_no_time = context.is_score(before, after) or context.is_ratio(before, after)
+    if is_no_time and not second and not match[0][-1].isalpha():
         return f"{number(str(int(hour)))}比{number(str(int(minute)))}"
     if context.is_duration(before) and not second:
         return _minutes(match)
@@ -112,6 +113,17 @@ def _version(match: re.Match[str]) -> str:
     parts = match[0].split(".")
     say = digit_by_digit if any(len(part) > 2 for part in parts) else number
     return "点".join(map(say, parts))
+
+
+def _processor(match: re.Match[str]) -> str:
+    """i7-13700K -> i七一三七零零K: a model of a series, whose hyphen is silent."""
+    series, model = match[0].split("-")
+    return number(series) + digit_by_digit(model)
+
+
+def _levels(match: re.Match[str]) -> str:
+    """L2-L4 -> L二到L四."""
+    return match[0][0] + number(match[0][1:].rstrip("-–~～ ")) + "到"
 
 
 def _hyphen(match: re.Match[str]) -> str:
@@ -267,6 +279,12 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
         r"|(?<![\d.-])[48]00[- ]\d{3,4}[- ]?\d{3,4}(?!\d)",
         _telephone,
     ),
+    "processor": (r"(?<=[A-Za-z])\d{1,2}-\d{4,5}(?!\d|[.,]\d|[%°℃-])", _processor),
+    "levels": (
+        r"(?<![A-Za-z\d-])(?P<letter>[A-Z])\d{1,2}\s?[-–~～]\s?(?=(?P=letter)\d{1,2}(?![A-Za-z\d.-]))",
+        _levels,
+    ),
+    "numero": (r"(?<![A-Za-z])[Nn][Oo]\.\s?(?=\d)", lambda match: "第"),
     "chain": (r"(?<![\d.-])\d{1,12}(?:-\d{1,12}){2,8}(?![\d.]\d)", _chain),
     "day": (r"(?<![\d·])\d{1,2}[·•・]\d{1,2}(?![\d·])", _days),
     "minutes": (r"(?<![\d.])\d{1,3}['′’][0-5]\d[\"″”]", _minutes),

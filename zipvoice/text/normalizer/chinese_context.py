@@ -24,6 +24,11 @@ _TELEPHONE_WORDS = (
     "电话|手机|热线|拨打|拨|致电|座机|传真|客服|来电|打|呼叫|短信到|发送到|总机|分机|转|固话|尾号|卡号|号段"
     "|报警|急救|火警|交通事故"
 )
+_SHORT_NUMBER = re.compile(r"11[0249]|12[02]|1(?!2345)[012]\d{3}|9[56]\d{3}")
+_ITS_SERVICE = re.compile(r"\s?(?:报警|急救|火警|查号|交通事故|消防|热线|客服|服务(?:热线|电话)|电话|官网|网站)")
+_ASKED_FOR_HELP = re.compile(r"[找问]\s?\Z")
+_RATIO_AHEAD = re.compile(r"\s?(?:左右)?的?(?:比例|比率|配比|稀释|兑水|勾兑|混合|缩[放小])")
+_RATIO_BEHIND = re.compile(r"(?:比例|比率|配比|比例尺)[为是约:：]?\s?\Z")
 _TELEPHONE = re.compile(rf"(?:{_TELEPHONE_WORDS})(?:号码?)?{_FILLER}\Z")
 _CODE_WORDS = (
     "密码|口令|验证码|校验码|取件码|提取码|邀请码|兑换码|优惠码|激活码|识别码|识别号|机器码|条码|条形码|编码|代码"
@@ -49,7 +54,9 @@ _ERA = re.compile(r"(?:公元前?|西元前?|前)\s?\Z")
 
 
 def is_telephone(digits: str, before: str, after: str) -> bool:
-    """True for a number to dial or to tell over the telephone: after 拨打, 电话, 尾号 and the like."""
+    """True for a number to dial or to tell over the telephone: after 拨打, 电话, 尾号 and the like, 110 before 报警."""
+    if _SHORT_NUMBER.fullmatch(digits) and (_ITS_SERVICE.match(after) or _ASKED_FOR_HELP.search(before)):
+        return not is_measured(after)
     return len(digits) >= 3 and not is_measured(after) and _TELEPHONE.search(before) is not None
 
 
@@ -81,6 +88,11 @@ def is_code_of_parts(before: str, after: str) -> bool:
 def is_score(before: str, after: str) -> bool:
     """True if the words around are about a match."""
     return _SCORE.search(before) is not None or _SCORE.search(after) is not None
+
+
+def is_ratio(before: str, after: str) -> bool:
+    """True after 比例 and before 的比例, 稀释 and the like, where 1:30 is no time."""
+    return _RATIO_AHEAD.match(after) is not None or _RATIO_BEHIND.search(before) is not None
 
 
 def is_season(after: str) -> bool:
