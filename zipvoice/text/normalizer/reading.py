@@ -43,7 +43,9 @@ def spoken_text(text: str, readings: Iterable[Reading]) -> str:
     parts: list[str] = []
     end = 0
     for reading in readings:
-        parts += (text[end : reading.start], _apart(text, reading))
+        words = _apart(text, reading)
+        is_spaced = end == reading.start and parts[-1:] and parts[-1].endswith(" ")
+        parts += (text[end : reading.start], words.removeprefix(" ") if is_spaced else words)
         end = reading.end
     return "".join([*parts, text[end:]])
 

@@ -276,15 +276,22 @@ def decade(text: str, start: int) -> Said | None:
     digits = found[1]
     if len(digits) == 2 and "'" not in found[0] and not just_before(_IN_THE, text, start):
         return None  # seconds
-    words = plural(year_like(digits) if len(digits) == 4 else cardinal(digits))
-    return Said(found.end(), words, "decade")
+    return _decade(text, found.end(), year_like(digits) if len(digits) == 4 else cardinal(digits))
+
+
+def _decade(text: str, end: int, number: str) -> Said:
+    """The decade in words, with the dash behind it if another follows."""
+    until = _UNTIL_DECADE.match(text, end)
+    return Said(until.end() if until else end, plural(number) + " to" * bool(until), "decade")
 
 
 _DECADE = re.compile(r"((?:\d\d)?\d0|1000)'?s\b")
+_UNTIL_DECADE = re.compile(r"\s?[-–—]\s?(?='?(?:\d\d)?\d0'?s\b)")
 
 
 _IN_THE = re.compile(
-    r"(?i)(?:\b(?:the|his|her|my|their|your|our|its|early|mid|late|low|high|lower|upper|into|and|or|in)[ -]'?|s[-/])\Z"
+    r"(?i)(?:\b(?:the|his|her|my|their|your|our|its|early|mid|late|low|high|lower|upper|into|and|or|in)[ -]'?"
+    r"|s\s?[-–—/]\s?'?)\Z"
 )
 
 
@@ -293,7 +300,7 @@ def short_year(text: str, start: int) -> Said | None:
     found = _SHORT_YEAR.match(text, start)
     if not found:
         return None
-    return Said(found.end(), plural(cardinal(found[1])) if found[2] else _minutes(found[1]), "year")
+    return _decade(text, found.end(), cardinal(found[1])) if found[2] else Said(found.end(), _minutes(found[1]), "year")
 
 
 _SHORT_YEAR = re.compile(r"'(\d\d)('?s)?(?![\w'])")

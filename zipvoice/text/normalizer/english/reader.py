@@ -138,6 +138,7 @@ _NUMBER_RULES: list[Rule] = [
     symbols.feet_and_inches,
     symbols.temperature,
     symbols.book_size,
+    symbols.lumber,
     codes.code,
     codes.room,
     symbols.quantity,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 from zipvoice.text.normalizer.english.addresses import MARK_NAMES
-from zipvoice.text.normalizer.english.numbers import cardinal, ordinal
+from zipvoice.text.normalizer.english.numbers import cardinal, ordinal, plural
 from zipvoice.text.normalizer.english.quantities import parse
 from zipvoice.text.normalizer.english.saying import expression, fraction, power
 from zipvoice.text.normalizer.reading import Said, just_before
@@ -336,6 +336,15 @@ _WARM = re.compile(
 _WHERE = re.compile(r" (?:outside|inside|today|tonight|tomorrow|heat|oven|weather|water|and sunny|day)\b")
 
 
+def lumber(text: str, start: int) -> Said | None:
+    """2x4s -> two by fours; 4x30s is a time."""
+    found = _LUMBER.match(text, start)
+    return Said(found.end(), f"{cardinal(found[1])} by {plural(cardinal(found[2]))}", "lumber") if found else None
+
+
+_LUMBER = re.compile(r"([1246])[x×]([468]|10|12)'?s\b")
+
+
 def book_size(text: str, start: int) -> Said | None:
     """8vo, 12mo. of a book."""
     found = _BOOK_SIZE.match(text, start)
@@ -351,9 +360,7 @@ _OF_A_BOOK = re.compile(r"\A\Z|\b(?:vols?|pp|ed|edn|edition|cloth|calf|boards)\b
 def special_slash(text: str, start: int) -> Said | None:
     """w/o, w/, b/w, c/o, n/a, and/or."""
     found = _SPECIAL.match(text, start)
-    if not found:
-        return None
-    return Said(found.end(), _SLASHED[found[0].lower()] + (" " if found[0].endswith("/") else ""), "slash")
+    return Said(found.end(), _SLASHED[found[0].lower()], "slash") if found else None
 
 
 _SLASHED = {
