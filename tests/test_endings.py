@@ -135,7 +135,7 @@ CLOSED = {
     "--version >&-": (1, "zipvoice: standard output: Bad file descriptor\n"),
     "tokenize hi >&-": (1, "zipvoice: standard output: Bad file descriptor\n"),
     "--help >/dev/full": (1, "zipvoice: standard output: No space left on device\n"),
-    "tokenize --help >/dev/full": (1, "zipvoice: [Errno 28] No space left on device\n"),
+    "tokenize --help >/dev/full": (1, "zipvoice: cannot write the output: No space left on device\n"),
     "tokenize hi >/dev/full": (1, "zipvoice: standard output: No space left on device\n"),
     "say - <&-": (1, "zipvoice: the text has nothing that can be spoken; give at least one word\n"),
     "tokenize hi <&- 2>&-": (0, ""),

@@ -26,6 +26,20 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["b.txt"]
 
 
+def test_what_cannot_be_written_is_told_by_the_name_that_was_asked_for(tmp_path, monkeypatch):
+    for number in (errno.EFBIG, errno.EDQUOT):
+        with pytest.raises(OSError) as told, whole_file(tmp_path / "a.wav"):
+            raise OSError(number, os.strerror(number))
+        assert (told.value.errno, told.value.filename) == (number, str(tmp_path / "a.wav"))
+
+    def refused(**given):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / ".a.x1234567.tmp.wav"))
+
+    monkeypatch.setattr("tempfile.mkstemp", refused)
+    with pytest.raises(OSError, match=rf"Read-only file system: '{tmp_path}/a\.wav'"), whole_file(tmp_path / "a.wav"):
+        pass
+
+
 def test_an_interrupt_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "b.wav") as temporary:
         temporary.write_bytes(b"RIFF")

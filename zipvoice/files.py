@@ -16,6 +16,8 @@ try:
 except ImportError:  # Windows, where nobody can delete the file that another one writes
     fcntl = None  # type: ignore[assignment]
 
+UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES)
+"""Why a file cannot be written: a full disk, a quota, a limit, a broken or read-only disk, permissions."""
 LEFT_OVER = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp(\.[^.]+)?", re.DOTALL)
 """Names of the temporary files of `whole_file`, with stem and suffix of the file that each was to become."""
 
@@ -30,7 +32,10 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     check_target(target)
     make_folder(target.parent)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=f".tmp{target.suffix}", dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=f".tmp{target.suffix}", dir=target.parent)
+    except OSError as error:
+        raise _of_target(error, target) from error
     temporary = Path(name)
     try:
         with _locked(handle):
@@ -39,12 +44,17 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
             os.replace(temporary, target)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+        if error.errno in UNWRITTEN and error.filename in (None, name):
+            raise _of_target(error, target) from error
         raise
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def _of_target(error: OSError, target: Path) -> OSError:
+    """The error with the name of the file that was to appear, which is the one that somebody knows."""
+    return OSError(error.errno, error.strerror, str(target))
 
 
 @contextmanager

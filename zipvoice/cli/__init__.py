@@ -31,6 +31,7 @@ from zipvoice.cli import (
 )
 from zipvoice.cli.parsing import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, note
 from zipvoice.config.strict_json import suggestion
+from zipvoice.files import UNWRITTEN
 
 
 class Command(NamedTuple):
@@ -116,6 +117,8 @@ def _told(error: Exception, name: str) -> str:
         return f"{cannot}; PYTHONIOENCODING=utf-8 in the environment chooses another"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in UNWRITTEN:
+        return f"cannot write the output: {error.strerror}"
     return str(error)
 
 
