@@ -534,7 +534,7 @@ def test_all_rows_whose_voice_is_missing_are_named(folder, capsys):
         (
             ["say", "hello", "--voice-text", "hello", *MACHINE],
             1,
-            "--voice-text goes with the recording it is the transcript of",
+            "--voice-text (voice_text) goes with the recording it is the transcript of",
         ),
         (["say", *VOICE, *MACHINE], 1, "what to say? Give a text"),
         (["say", "hello", "--voice", "me.wav", *MACHINE], 1, "say what me.wav says with --voice-text"),
@@ -688,6 +688,7 @@ def test_an_empty_value_is_not_taken_for_the_current_folder(folder, capsys):
     for arguments, flag in (
         (["say", "a", "-o", ""], "zipvoice say: -o"),
         (["batch", "list.tsv", "--output="], "zipvoice batch: --output"),
+        (["export", "zipvoice_small", "-o", ""], "zipvoice export: -o"),
         (["train", "run.json", "--exp-dir", ""], "zipvoice train: --exp-dir"),
         (["serve", "--voices", "", "--port", "1"], "zipvoice serve: --voices"),
     ):

@@ -38,8 +38,7 @@ NO_TENSORRT = (
 def export(arguments: list[str]) -> None:
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--model", *arguments]
-    arguments = ["--output-dir" if argument == "-o" else argument for argument in arguments]
-    command = parse(Export, "export MODEL", arguments)
+    command = parse(Export, "export MODEL", arguments, spelled={"-o": "--output-dir"})
     options = command.options
     if command.target == "tensorrt":
         raise ValueError(NO_TENSORRT)

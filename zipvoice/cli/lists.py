@@ -42,7 +42,7 @@ class BatchCommand:
     """Speak what has a file already anew."""
     markdown: Markdown = "auto"
     """Leave out the marks of Markdown and its blocks of code in each text; auto does so in .md and .markdown lists."""
-    words: Literal["", "json", "srt", "vtt", "TextGrid"] = ""
+    words: Literal["json", "srt", "vtt", "TextGrid"] | None = None
     """Write when each word is spoken into a file of this format beside each sound."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Check the whole list and speak nothing."""

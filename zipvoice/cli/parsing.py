@@ -85,7 +85,7 @@ def parse(
         show_help(kind, name, spelled, default, config)
         sys.stdout.flush()  # so that an error in writing is told
         sys.exit(0)
-    if empty := _given_empty(arguments, kind, default, config):
+    if empty := _given_empty(arguments, kind, spelled, default, config):
         note(f"{typed(name)}: {empty} is empty; give it a value, or leave it out (is a variable of the shell unset?)")
         sys.exit(EXIT_USAGE)
     settings: dict[str, Any] = {"config": config, "registry": _registry_of_runs if of_run else _registry}
@@ -115,7 +115,9 @@ def _given_twice(arguments: Sequence[str], kind: Any, default: Any, config: Sequ
     return next((flag for flag in flags if flag in several and flags.count(flag) > 1), None)
 
 
-def _given_empty(arguments: Sequence[str], kind: Any, default: Any, config: Sequence[Any]) -> str | None:
+def _given_empty(
+    arguments: Sequence[str], kind: Any, spelled: Mapping[str, str], default: Any, config: Sequence[Any]
+) -> str | None:
     """An option whose value is an empty word, which as a path would mean the current folder."""
     following = pairwise([*arguments, "-"])
     empty = [
@@ -124,7 +126,7 @@ def _given_empty(arguments: Sequence[str], kind: Any, default: Any, config: Sequ
     if not empty:
         return None
     takes_value = {flag for option in options_of(kind, default, config) if option.value for flag in option.flags}
-    return next((flag for flag in empty if flag in takes_value), None)
+    return next((flag for flag in empty if spelled.get(flag, flag) in takes_value), None)
 
 
 @contextmanager
