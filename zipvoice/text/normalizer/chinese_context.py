@@ -45,6 +45,7 @@ _SCORE = re.compile(
     "女排|男篮|女足|主队|客队|赛点|局点|半场|终场|总分|点球|进球|晋级|淘汰|夺冠|平局|打平|战成"
 )
 _EVENT = re.compile("晚会|大促|活动|购物|程序员|高校|工作制|事件|事变|黄金周|假期|劳动节|儿童节|国庆|抗震|地震|特大")
+_STANDARD = re.compile(r"(?<![A-Za-z])(?:GBZ?|ISO|IEC|JGJ|CJJ|YY|HJ|QB|DL|NY|SL|TB)(?:/[A-Z]{1,3})?\s?\Z")
 _FIGURE = re.compile(r"(?:图|表|例|题|公式|附录|附图|附表|算法|习题|式)\s?\Z")
 _YEAR_ENDINGS = re.compile("年(?!级|轻|货|多|余|来的?历史|的历史)|学年|财年|年度|级|届毕业|款|版")
 _SPAN = re.compile("年(?:[前后内间来]|以[前后内来上]|之[前后内久]|的?历史|的?时间|的?光阴|老|期|多|了|如一日)")
@@ -115,7 +116,7 @@ def is_result(after: str) -> bool:
 
 def is_event(after: str) -> bool:
     """True before the name of an event, whose number is a date: 315晚会, 11.11大促."""
-    return _EVENT.match(after) is not None
+    return _EVENT.match(after.lstrip('"”』」')) is not None
 
 
 def is_duration(before: str) -> bool:
@@ -134,6 +135,11 @@ def is_deadline(before: str) -> bool:
     return (
         re.search(r"(?:截至|截止|今天是|明天是|生日|日期|有效期|时间|自|于)[为是到至:：\s]{0,2}\Z", before) is not None
     )
+
+
+def is_standard(before: str) -> bool:
+    """True after GB/T, ISO and the like, where 7714-2015 is a number and a year."""
+    return _STANDARD.search(before) is not None
 
 
 def is_figure(before: str) -> bool:

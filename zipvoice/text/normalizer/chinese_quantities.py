@@ -118,7 +118,7 @@ def _special_pair(first: ChineseQuantity, last: ChineseQuantity, mark: str, befo
         return f"{number(first.number)}杠{number(last.number)}"
     if context.is_telephone(first.number + last.number, before, after):
         return telephone(first.number + last.number)
-    if context.is_code_of_parts(before, after):
+    if context.is_code_of_parts(before, after) or context.is_standard(before) or re.match(r"0\d", last.number):
         return f"{digit_by_digit(first.number)}杠{digit_by_digit(last.number)}"
     if context.is_year(last.number, before, after) and len(first.number) == 4:
         return f"{digit_by_digit(first.number)}到{digit_by_digit(last.number)}"
@@ -151,7 +151,7 @@ def _number_words(quantity: ChineseQuantity, before: str, after: str) -> str:
     return number(digits)
 
 
-_NAMED = re.compile(r"(?:座位?|座号|出口|登机口|[从到]|柜台|栋|室|教室|附件?|第)\s?\Z")
+_NAMED = re.compile(r"(?:座位?号?|出口|登机口|[从到]|柜台|栋|室|教室|附件?|第)[为是：:]?\s?\Z")
 _SERIES = re.compile(r"(?:[第初周老民国十A-Za-z]|星期|礼拜)\s?-?\Z")
 
 
