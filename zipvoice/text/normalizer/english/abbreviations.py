@@ -218,7 +218,7 @@ _BEFORE_LETTERS = frozenset(
 _NO_DOT_NEEDED = frozenset(("apt", "hwy", "rte", "approx", "ext", "tel", "nos", "fig", "figs", "vol"))
 _ANYWHERE = {
     "jr": "junior", "esq": "esquire", "ltd": "limited", "etc": "et cetera", "btw": "by the way", "vs": "versus",
-    "approx": "approximately", "dept": "department", "univ": "university", "temp": "temperature",
+    "approx": "approximately", "dept": "department", "univ": "university", "temp": "temperature", "ea": "each",
     "avg": "average", "max": "maximum", "incl": "including", "excl": "excluding", "govt": "government",
     "assn": "association", "bros": "brothers", "viz": "namely", "mfg": "manufacturing", "intl": "international",
     "natl": "national", "mgr": "manager", "dist": "district", "bldg": "building", "corp": "corporation",

@@ -113,7 +113,14 @@ _STATE = re.compile(
     r"\b(?:AL|AK|AZ|AR|CA|CO|CT|DE|DC|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH"
     r"|OK|OR|PA|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY) \Z"
 )
+_STATE_AHEAD = re.compile(r"(IN|ME|OH|OR)(?= \d{5}(?!\d))")
 _ZIP_EXTENSION = re.compile(r"-(\d{4})(?!\d)")
+
+
+def state(text: str, start: int) -> Said | None:
+    """OH 43215, IN 46402: the letters of a state before its postcode, where they look like a word."""
+    found = _STATE_AHEAD.match(text, start)
+    return Said(found.end(), " ".join(found[1]), "postcode") if found else None
 
 
 def room(text: str, start: int) -> Said | None:

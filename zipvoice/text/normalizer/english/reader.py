@@ -157,6 +157,7 @@ _RULES: dict[str, list[Rule]] = {
         formulas.chemical,
         letters.variables,
         codes.dotted_letter,
+        codes.state,
         codes.serial,
         dates.month_first,
         dates.weekday,
