@@ -229,7 +229,7 @@ _DOTTED_LETTER = re.compile(r"\b([A-Z])\.(\d{1,4})(?![\w]|\.\d)")
 
 def hyphenated(text: str, start: int) -> Said | None:
     """COVID-19, F-16, F-16s, x86-64: the hyphen between letters and digits is no minus and no range."""
-    if not just_before(_LETTER_BEFORE, text, start):
+    if not just_before(_LETTER_BEFORE, text, start) or _DIFFERENCE.match(text, start):
         return None
     if (models := _MODELS.match(text, start)) and text[start - 1].isupper():
         return Said(models.end(), plural(" ".join(map(name, models[1].split("-")))), "name")
@@ -241,6 +241,7 @@ def hyphenated(text: str, start: int) -> Said | None:
 
 _MODELS = re.compile(r"-?(\d{1,4}(?:-\d{1,4})?)'?s\b")
 _LETTER_BEFORE = re.compile(r"[A-Za-z]\Z")
+_DIFFERENCE = re.compile(r"-(?<=[({][a-z]-)(?=\d{1,2}[)}])")  # (n-1)!
 _MODEL = re.compile(
     r"-\d{1,12}(?:-\d{1,12})?(?![\w.,:/%]|-\d)|-\d{1,12}(?=(?!'?s\b|(?:st|nd|rd|th)\b)[A-Za-z]|[.,:](?!\d))|\d{1,12}-\d{1,12}(?![\w:/%-])"
 )

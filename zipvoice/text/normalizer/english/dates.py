@@ -21,7 +21,8 @@ _DAYS = {
     "Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Thu": "Thursday", "Thur": "Thursday",
     "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday",
 }  # fmt: skip
-_MONTH = "(" + "|".join(_LOOKUP) + r")(?![A-Za-z])"
+MONTH = f"(?:{'|'.join(_LOOKUP)})(?![A-Za-z])"
+_MONTH = f"({MONTH})"
 _DAY = r"(\d{1,2})(?:st|nd|rd|th)?(?![\d:/]|[.,]\d|\s?[%°])"
 _YEAR = r"(\d{4})(?![\d:/]|[.,]\d|-\d)"
 
@@ -126,7 +127,7 @@ _NO_DAY = re.compile(r"\s?(?:miles|times|more|people|percent|million|thousand|st
 _MONTHS = re.compile(rf"{_MONTH}\.?\s?[-–]\s?{_MONTH}(?![\w-])(?:\.(?=\s[a-z\d]|[,;:)]))?(?!\s\d{{1,2}}\b)")
 _SHORT_MONTH = re.compile(r"(Jan|Feb|Aug|Sept|Sep|Oct|Nov|Dec)\.(?=\s+[a-z\d]|,|-)")
 _WEEKDAYS = re.compile(rf"({'|'.join(_DAYS)})\.?\s?[-–]\s?({'|'.join(_DAYS)})\b\.?(?!\w)")
-_WEEKDAY = re.compile(rf"({'|'.join(_DAYS)})(?:\.(?=,|\s+[a-z\d])|\.?(?=,?\s(?:\d|{_MONTH.replace('(', '(?:', 1)})))")
+_WEEKDAY = re.compile(rf"({'|'.join(_DAYS)})(?:\.(?=,|\s+[a-z\d])|\.?(?=,?\s(?:\d|{MONTH})))")
 _HYPHENATED = re.compile(rf"(\d{{1,2}})-{_MONTH}\.?-(\d{{4}}|\d\d)(?![\w-])")
 _SEASON = re.compile(r"((?:19|20)\d\d)/(\d\d)(?![\d/]|[.,]\d)")
 _MILITARY = re.compile(r"(\d\d)([0-5]\d) ?(?:h(?:ou)?rs?\b\.?)")

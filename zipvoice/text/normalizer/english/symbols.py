@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 
 from zipvoice.text.normalizer.english.addresses import MARK_NAMES
+from zipvoice.text.normalizer.english.dates import MONTH
 from zipvoice.text.normalizer.english.numbers import cardinal, ordinal, plural
 from zipvoice.text.normalizer.english.quantities import parse
 from zipvoice.text.normalizer.english.saying import expression, fraction, power
@@ -45,7 +46,6 @@ def _superscript(found: re.Match[str]) -> str:
 
 
 _UNTIL = r"(?:noon|midnight|[Pp]resent|[Nn]ow|today|[Cc]urrent|date|ongoing)\b"
-_MONTH_NAME = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\b"
 
 _MATHS = {
     "∞": "infinity", "∑": "sum", "∏": "product", "∫": "integral of", "∂": "partial", "∇": "nabla", "∈": "in",
@@ -57,7 +57,7 @@ _MATHS = {
 """Signs of mathematics that mean the same wherever they stand."""
 
 _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
-    ("range", re.compile(rf"(?<=\d )[–—-]\s(?=\d{{1,2}}(?:st|nd|rd|th)? {_MONTH_NAME})"), "to"),
+    ("range", re.compile(rf"(?<=\d )[–—-]\s(?=\d{{1,2}}(?:st|nd|rd|th)? {MONTH})"), "to"),
     (
         "factorial",
         re.compile(r"!(?<=[\d)]!)(?=\s*[=+*/×]\s*[\w(])|!(?<=\b[a-z]!)(?=\s*[=+*/×])|!(?<=[-+][a-z\d]\)!)"),
@@ -79,8 +79,8 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
     ("arithmetic", re.compile(r"(?<=\w )-=(?=\s)"), "minus equals"),
     ("arithmetic", re.compile(r"(?<=\w )\*=(?=\s)"), "times equals"),
     ("arithmetic", re.compile(r"(?<=\w )/=(?=\s)"), "divide equals"),
-    ("arithmetic", re.compile(r"[-−](?<=[(=+*/^{\s][a-z]-)(?=[a-z\d][)}])"), "minus"),
-    ("arithmetic", re.compile(r"(?<=[\w)\]%\s])=(?=[\s\w.$(√+-])"), "equals"),
+    ("arithmetic", re.compile(r"[-−](?<=[(=+*/^{\s][a-z][-−])(?=(?:[a-z]|\d{1,2})[)}])"), "minus"),
+    ("arithmetic", re.compile(r"(?<=[\w)\]%!\s])=(?=[\s\w.$(√+-])"), "equals"),
     ("arithmetic", re.compile(r"\*\*(?=\s?\d)(?<=[\w\s)]\*\*)\s?(\d{1,3})(?!\w)"), _power),
     ("arithmetic", re.compile(r"(?<=[\d)])[*×·⋅]\s?(?=[\w(])|(?<=[\w)%] )[*×·⋅]\s(?=[\w(])"), "times"),
     ("arithmetic", re.compile(r"(?<=\w)×(?=\w)"), "by"),
@@ -116,8 +116,8 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
     ("arithmetic", re.compile(r"±"), "plus or minus"),
     ("comparison", re.compile(r"(?<=\s)<(?=\s)|(?<=\w)<(?=\d)"), "less than"),
     ("comparison", re.compile(r"(?<=[\w)]\s)>(?=\s\w)|(?<=\w)>(?=\d)"), "greater than"),
-    ("logic", re.compile(r"(?<=\s)(?:&&)(?=\s)"), "and"),
-    ("logic", re.compile(r"(?<=\s)(?:\|\|)(?=\s)"), "or"),
+    ("logic", re.compile(r"(?<=[\w)\s])&&(?=[\w(!\s])"), "and"),
+    ("logic", re.compile(r"(?<=[\w)\s])\|\|(?=[\w(!\s])"), "or"),
     ("and", re.compile(r"&\s?(?=\w)"), "and"),
     ("hash", re.compile(r"#(?=[0-9A-Fa-f]{6}\b)(?=[A-Fa-f]*\d)"), "hash"),
     ("hash", re.compile(r"#(?=\d{1,9}(?!\w))"), "number"),
@@ -139,7 +139,7 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
     ("omission", re.compile(r"(?<=[A-Za-z])-{3,}|-{3,}(?=[a-z])|(?<=\b[A-Z])—(?=\W)"), ""),
     ("range", re.compile(rf"[-–—]\s?(?={_UNTIL})(?<=[\w.][-–—])"), "to"),
     ("range", re.compile(rf"(?<=[\w.] )[-–—]\s(?={_UNTIL})"), "to"),
-    ("range", re.compile(rf"(?<=\d )[–—-]\s(?={_MONTH_NAME})|(?<=\d)[–—](?={_MONTH_NAME})"), "to"),
+    ("range", re.compile(rf"(?<=\d )[–—-]\s(?={MONTH})|(?<=\d)[–—](?={MONTH})"), "to"),
     ("fraction", re.compile(r"(?<=\d)/(?=\d)"), "slash"),
 ]
 
