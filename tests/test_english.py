@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from zipvoice.text import reference_compat
 from zipvoice.text.normalizer import libritts
+from zipvoice.text.normalizer.english.letters import for_the_engine
 from zipvoice.text.normalizer.english.numbers import cardinal, digit_by_digit, ordinal, year_like
 from zipvoice.text.normalizer.english.reader import spoken
 from zipvoice.text.normalizer.reading import just_before
@@ -258,6 +259,30 @@ def test_words_of_lists():
     assert spoken("90° north") == "ninety degrees north"
     letters = ["PhD", "IoT", "YMCA", "IMHO", "BYOB", "ETA", "AKA", "EHR", "IAQ"]
     assert [spoken(word) for word in letters] == [" ".join(word.upper()) for word in letters]
+
+
+def test_the_letter_a_is_no_article():
+    words = ["plan", "vitamin", "option", "type", "grade", "group", "team", "exhibit", "hepatitis", "an"]
+    for word in (*words, *map(str.title, words), "letter"):
+        assert [for_the_engine(f"{word} A{end}") for end in ("", ".", " is", "+")] == [
+            f"{word} eh{end}" for end in ("", ".", " is", "+")
+        ]
+    kept = [
+        "man A",
+        "a A",
+        "an ABC",
+        "plan Ab",
+        "plan A1",
+        "plan A B'",
+        "A is",
+        "A B'",
+        "A minus b",
+        "A-B",
+        "Plan A The",
+    ]
+    assert list(map(for_the_engine, kept)) == kept
+    spelled = ["A's", "A B", "A Z", "A plus", "A minus.", "B A", "B A.", "B A C", "B A c", "F A Q"]
+    assert list(map(for_the_engine, spelled)) == [text.replace("A", "eh") for text in spelled]
 
 
 def test_every_entry_of_the_lists_of_words():

@@ -191,7 +191,7 @@ _STRETCHED = tuple(
         (r"no{3,}", "no"),
         (r"so{3,}", "so"),
         (r"yes{2,}", "yes"),
-        (r"he+y{2,}", "hey"),
+        (r"he+y{2,}|he{3,}y", "hey"),
         (r"ye+s{2,}", "yes"),
         (r"a+r+g+h+", "argh"),
         (r"wo{2,}w+|wo+w{2,}", "wow"),
