@@ -67,11 +67,11 @@ def _month(match: re.Match[str]) -> str:
 
 def _time(match: re.Match[str]) -> str:
     """9:05 -> 九点零五分; after 成绩 and the like 2:03:59 is a duration."""
-    clock, half = re.sub(r"\s?[ap]\.?m\.?\Z", "", match[0], flags=re.IGNORECASE), match[0][-2:].lower()
+    clock, half = re.fullmatch(r"([\d:：]+)\s?([apAP]?).*", match[0]).groups()  # type: ignore[union-attr]
     hour, minute, *second = re.split("[:：]", clock)
     before, after = context.before(match), context.after(match)
     is_no_time = context.is_score(before, after) or context.is_ratio(before, after)
-    if is_no_time and not second and not match[0][-1].isalpha():
+    if is_no_time and not second and not half:
         return f"{number(str(int(hour)))}比{number(str(int(minute)))}"
     if context.is_duration(before) and not second:
         return _minutes(match)
@@ -80,7 +80,7 @@ def _time(match: re.Match[str]) -> str:
         words += ("零" if int(minute) < 10 and minute != "00" else "") + cardinal(minute) + "分"
     words += cardinal(second[0]) + "秒" if second else ""
     said_before = re.search(r"[早晚晨夜]上?\s?\Z|[上下中]午\s?\Z", before)
-    return ("" if said_before else {"am": "上午", "pm": "下午"}.get(half, "")) + words
+    return ("" if said_before else {"a": "上午", "p": "下午"}.get(half.lower(), "")) + words
 
 
 def _minutes(match: re.Match[str]) -> str:
