@@ -212,6 +212,14 @@ def test_the_hardest_batches_are_found_and_named_once():
     }
 
 
+def test_attention_needs_memory_for_each_utterance_and_the_square_of_the_longest():
+    attentive, long, large = batch_of(*[50] * 4), batch_of(90), batch_of(*[10] * 25)
+    texts, long_text = batch_of(20, 20, 20, num_tokens=12), batch_of(20, num_tokens=19)
+    found = hardest([long_text, long, attentive, large, texts])
+    assert found["the largest attention"] is attentive and found["the longest utterance"] is long
+    assert found["the most tokens"] is texts
+
+
 def test_the_longest_permitted_utterances_fill_a_batch():
     config = RunConfig(data=DataConfig(max_duration=65.0, max_len=20.0, stereo=True))
     batch = longest_permitted(config)

@@ -5,13 +5,17 @@ import json
 import math
 import shlex
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
+import torch
 from test_run import corpus, run_config  # noqa: F401
 
 from zipvoice.cli import main
 from zipvoice.config.strict_json import read_json, write_json
 from zipvoice.config.training import RunConfig
+from zipvoice.training import run
+from zipvoice.training.distributed import World
 from zipvoice.training.observation import memory
 from zipvoice.training.run import at_next_step, train
 
@@ -41,6 +45,16 @@ def test_a_dry_run_sees_what_the_next_step_of_training_sees(halfway):
     records = [json.loads(line) for line in (path.parent / "exp" / "log.jsonl").read_text().splitlines()]
     (third,) = [record for record in records if (record["kind"], record["step"]) == ("train", 3)]
     assert third["loss"] == pytest.approx(loss.value.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("device", "expected"), [(None, "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu")])
+def test_a_dry_run_is_one_process_on_its_device(halfway, monkeypatch, device, expected):
+    worlds = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(run, "assemble", lambda _, world, found: worlds.append(world) or Mock())
+    at_next_step(replace(halfway[0], device=device))
+    assert worlds == [World(0, 1, torch.device(expected))]
 
 
 @pytest.mark.parametrize(
