@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The English table of readings, and how a reading is explained."""
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 from reading_table import is_right, readings, rows, verdicts, words
@@ -12,7 +14,7 @@ from zipvoice.text.g2p.espeak import phonemes
 from zipvoice.text.normalizer.english.letters import for_the_engine
 from zipvoice.text.normalizer.english.reader import readings as english_readings
 from zipvoice.text.normalizer.english.reader import spoken
-from zipvoice.text.normalizer.markdown import plain
+from zipvoice.text.normalizer.markdown import FILLER, plain, unmarked
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import build_tokenizer
 
@@ -101,6 +103,17 @@ def test_readings_lie_side_by_side(text):
 )
 def test_marks_that_are_seen_and_not_heard(text, expected):
     assert " ".join(ours(text).split()) == expected
+
+
+def test_each_mark_beside_what_is_none():
+    """Marks of Markdown, HTML, subtitles and books: those of any text, and those of files only."""
+    table = json.loads((Path(__file__).parent / "data/text/marks.json").read_text(encoding="utf-8"))
+    assert [[text, unmarked(text).replace(FILLER, "")] for text, _ in table["always"]] == table["always"]
+    assert all(len(unmarked(text)) == len(text) for text, _ in table["always"])
+    assert [[text, plain(text)] for text, _ in table["files"]] == table["files"]
+    tags = "i b u s em strong font br p span sup sub h1 h6 li ul ol div code pre a img small center blockquote hr"
+    for tag in tags.split():
+        assert unmarked(f"<{tag}>x</{tag}>").replace(FILLER, "") == "x"
 
 
 def test_markdown_leaves_out_what_could_be_meant_otherwise():
