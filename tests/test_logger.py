@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import logging
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from zipvoice.config.training import RunConfig
 from zipvoice.data.collate import Batch
 from zipvoice.model.guidance import guided_velocity
 from zipvoice.model.solver import euler, time_grid
+from zipvoice.training.distributed import World
 from zipvoice.training.objectives import condition
 from zipvoice.training.observation.logger import PROMPT_FRACTION, MetricLogger, Samples, log_to, truncate
 from zipvoice.training.run import ModelRun
@@ -114,6 +116,21 @@ def test_sounds_beyond_full_scale_are_clipped_before_tensorboard_complains(tmp_p
         reference("zipvoice_u5").model, 1
     )
     assert all(wave.tolist() == [[-1.0, 0.5, 1.0]] for wave in heard) and heard
+
+
+def test_messages_have_times_and_the_other_processes_only_warn(tmp_path, capsys):
+    package, path = logging.getLogger("zipvoice"), tmp_path / "exp" / "train.log"
+    before = package.level, package.propagate, list(package.handlers)
+    for world in (World(), World(1, 2)):
+        with log_to(path, world):
+            package.info("begun")
+            package.warning("damaged")
+            assert not package.propagate
+        assert (package.level, package.propagate, package.handlers) == before
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    written, shown = path.read_text(), capsys.readouterr().err
+    assert re.fullmatch(rf"{time} begun\n{time} damaged\n", written)
+    assert re.fullmatch(rf"{time} begun\n{time} damaged\n{time} damaged\n", shown)
 
 
 def test_two_runs_do_not_write_one_folder(tmp_path):

@@ -17,7 +17,17 @@ from zipvoice.model.condition import Condition
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained, save_pretrained
 from zipvoice.text.token_table import TokenTable
-from zipvoice.training.lora import adapt, adaptable, is_adapted, merge, merged, save_adapter
+from zipvoice.training.lora import (
+    ADDED_ROWS,
+    PREFIX,
+    adapt,
+    adaptable,
+    check_adapter,
+    is_adapted,
+    merge,
+    merged,
+    save_adapter,
+)
 from zipvoice.training.model_init import adapted_layers
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
 from zipvoice.weights import write_weights
@@ -283,6 +293,27 @@ def test_a_folder_without_adapter_and_a_base_that_does_not_fit_are_refused(run_f
         merge(MergeOptions(str(folder / "adapter"), str(folder / "result")))
     with pytest.raises(ValueError, match=r"token 1 is .* in .*other but is .* in the token table of the run"):
         merge(MergeOptions(str(folder / "adapter"), str(folder / "result"), base=str(folder / "other")))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("layer.lora_A.weight", (2, 4), "layer.lora_A.weight has the shape (2, 4), and must be 2 by 5"),
+        ("layer.lora_A.weight", (1, 5), "layer.lora_A.weight has the shape (1, 5), and must be 2 by 5"),
+        ("layer.lora_B.weight", (2, 2), "layer.lora_B.weight has the shape (2, 2), and must be 3 by 2"),
+        ("layer.lora_B.weight", (3, 1), "layer.lora_B.weight has the shape (3, 1), and must be 3 by 2"),
+        (ADDED_ROWS, (9, 5), f"{ADDED_ROWS} has the shape (9, 5), and must be any by 4"),
+        (ADDED_ROWS, (4,), f"{ADDED_ROWS} has the shape (4,), and must be any by 4"),
+    ],
+)
+def test_shapes_of_an_adapter_are_those_of_its_layers(name, shape, message):
+    weights = {"embed.weight": torch.zeros(7, 4), "layer.weight": torch.zeros(3, 5)}
+    shapes = {"layer.lora_A.weight": (2, 5), "layer.lora_B.weight": (3, 2), ADDED_ROWS: (9, 4)}
+    check_adapter(weights, {PREFIX + name: torch.zeros(shape) for name, shape in shapes.items()})
+    with pytest.raises(ValueError) as error:
+        adapter = {PREFIX + name: torch.zeros(shape) for name, shape in (shapes | {name: shape}).items()}
+        check_adapter(weights, adapter, rank=2)
+    assert str(error.value) == f"the adapter's {PREFIX}{message}"
 
 
 def without_layer(adapter):
