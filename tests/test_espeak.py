@@ -344,6 +344,31 @@ def test_ordinals_and_times(language, text, expected):
     assert with_numerals(text, language) == expected
 
 
+def test_each_word_that_an_ordinal_stands_beside():
+    counted = """Januar Jänner Februar März April Mai Juni Juli August September Oktober November Dezember Jan Feb Aug
+    Sept Okt Nov Dez Jahrhundert Jahrhunderts Jh Klasse Klassen Platz Mal Stock Etage Kapitel Weltkrieg Weltkriegs
+    Geburtstag Auflage Liga Bundesliga Tag Tages Woche Runde Minute Monat Monats Jahr Jahres Bezirk Semester Staffel
+    Folge Teil Advent Dynastie"""
+    for noun in counted.split():
+        assert with_numerals(f"der 3. {noun}, im IV. {noun}", "de") == f"der dritte {noun}, im vierten {noun}"
+    for noun in ("Maier", "Tagebuch", "Und", "Hund"):
+        assert with_numerals(f"Platz 3. {noun}", "de") == f"Platz 3. {noun}"
+    for joint in ("und", "bis", "oder"):
+        assert with_numerals(f"am 3. {joint} 4. Mai", "de") == f"am dritten {joint} vierten Mai"
+    with_n = "am vom zum im beim dem den des bis ab zur seit nach einem einen ihrem seinem unserem Am"
+    for before in with_n.split():
+        assert with_numerals(f"{before} 21. Tag", "de") == f"{before} einundzwanzigsten Tag"
+    for before in ["ein", "mein", "dein", "sein", "ihr", "unser", "kein"]:
+        assert with_numerals(f"{before} 8. Tag", "de") == f"{before} achter Tag"
+    kept = ["am 100. Tag", "x.3. Mai", "1,3. Mai", "Ludwig XIV. War", "18:75 Uhr", "8:30 Uhren", "12.8:30 Uhr"]
+    assert [with_numerals(text, "de") for text in kept] == kept
+    kept = ["25h", "8h75", "8hx", "x8h", "3ex", "l'3e", "12-3e", "le 1er", "Ies", "Le", "Ce"]
+    assert [with_numerals(text, "fr") for text in kept] == kept
+    written = "à 8 h 30, 8H05, 20 h, le 3ème, la 2ième, les 3es, XIXes, François Ier, la Ière"
+    spoken = "à 8 heures 30, 8 heures 5, 20 heures, le troisième, la deuxième, les troisièmes, dix-neuvièmes, "
+    assert with_numerals(written, "fr") == spoken + "François premier, la première"
+
+
 def test_signs_that_one_would_read_aloud():
     """The five colours of skin change an emoji and are none; their neighbours in Unicode are emoji."""
     assert [espeak.is_symbol(chr(c)) for c in (0x1F3FA, 0x1F3FB, 0x1F3FF, 0x1F400)] == [True, False, False, True]

@@ -12,14 +12,15 @@ _GERMAN_TENS = ("", "zehn", "zwanzig", "dreißig", "vierzig", "fünfzig", "sechz
 _GERMAN_ODD = {1: "erste", 3: "dritte", 7: "siebte", 8: "achte"}
 _COUNTED = (
     "Januar|Jänner|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember|Jan|Feb|Aug|Sept|Okt|Nov|Dez"
-    "|Jahrhunderts?|Jh|Klasse|Platz|Mal|Stock|Etage|Kapitel|Weltkriegs?|Geburtstag|Auflage|Liga|Bundesliga|Tag|Woche|Runde"
+    "|Jahrhundert|Jh|Klasse|Platz|Mal|Stock|Etage|Kapitel|Weltkrieg|Geburtstag|Auflage|Liga|Bundesliga|Tag|Woche|Runde"
     "|Minute|Monat|Jahr|Bezirk|Semester|Staffel|Folge|Teil|Advent|Dynastie"
 )
 _NUMBER = r"(\d{1,2}|[IVX]{1,6})"
 _GERMAN = re.compile(
-    rf"(?:\b([A-Za-zäöü]{{2,5}})\s)?(?<![\w.,:]){_NUMBER}\.\s?"
-    rf"(?={_COUNTED}\b|(?:und|bis|oder) \d{{1,2}}\.)"
+    rf"(?:\b([A-Za-zäöü]{{2,7}})\s)?(?<![\w.,:]){_NUMBER}\.\s?"
+    rf"(?=(?:{_COUNTED})(?:e?s|e?n|e)?\b|(?:und|bis|oder) \d{{1,2}}\.)"
 )
+_FIRST_OF_TWO = re.compile(rf"\b([A-Za-zäöü]{{2,7}})\s{_NUMBER}\.\s\Z")
 _GERMAN_KING = re.compile(r"(?<=[a-zäöüß] )([IVX]{1,5})\.(?=\s[a-zäöü])")
 _WITH_N = frozenset((
     "am", "vom", "zum", "im", "beim", "dem", "den", "des", "bis", "ab", "zur", "seit", "nach", "einem", "einen",
@@ -71,6 +72,8 @@ def german(number: int) -> str:
 
 def _german(match: re.Match[str]) -> str:
     before = (match[1] or "").lower()
+    if before in ("und", "oder") and (first := _FIRST_OF_TWO.search(match.string, 0, match.start())):
+        before = first[1].lower()
     ending = "n" if before in _WITH_N else "r" if before in _WITH_R else ""
     return (f"{match[1]} " if match[1] else "") + german(_value(match[2])) + ending + " "
 
