@@ -165,6 +165,18 @@ def test_every_entry_of_the_lists_of_words():
     assert {written: spoken(written) for written in table} == table
 
 
+def test_compatible_rules_one_by_one():
+    measures = "斤 千克 公斤 吨 米 公里 升 元 角 分 个 只 条 张 块 瓶 杯 份 本 辆 台 匹 头 位 亩 小时 分钟 秒 天 半"
+    for measure in measures.split():
+        assert reference_compat.chinese(f"3-12{measure}") == f"三到十二{measure}"
+    read = {
+        "3-12页": "三负十二页", "2012年": "二零一二年", "12年3月4日": "一二年三月四日", "3月": "三月", "15日": "十五日",
+        "3/4": "四分之三", "5%": "百分之五", "-5.5%": "负百分之五点五", "20℃": "二十摄氏度", "-3.14": "负三点一四",
+        "007": "七", "1" * 17: "1" * 17, "1" * 16 + ".5": cardinal("1" * 16) + "点五",
+    }  # fmt: skip
+    assert {text: reference_compat.chinese(text) for text in read} == read
+
+
 @given(st.integers(0, 10**16 - 1))
 def test_cardinals_can_be_read_back(n):
     assert read_back(cardinal(str(n))) == n

@@ -291,6 +291,40 @@ def test_every_entry_of_the_lists_of_words():
     assert {written: " ".join(spoken(written).split()) for written in table} == table
 
 
+SHORT = """
+mrs misess mr mister dr doctor st saint co company jr junior maj major gen general drs doctors rev reverend
+lt lieutenant hon honorable sgt sergeant capt captain esq esquire ltd limited col colonel ft fort
+"""
+
+
+def test_compatible_rules_one_by_one():
+    """Those of the reference, its oddities included: English changes short words without a full stop, too."""
+    pairs = SHORT.split()
+    for short, long in zip(pairs[::2], pairs[1::2], strict=True):
+        assert (
+            reference_compat.english(f"{short} {short.title()}. x{short} {short}x")
+            == f"{long} {long}. x{short} {short}x"
+        )
+        assert (
+            libritts.compatible(f"{short}. x{short}. {short}, {short}") == f"{long} x{short}. {short}, {short}".upper()
+        )
+    assert reference_compat.english("etc. BTW") == "et cetera. by the way"
+    numbers = {
+        "1,234": "twelve thirty-four", "12,34": "twelve thirty-four", "£1,2": "twelve pounds", "£5": "five pounds",
+        "$5": "five dollars", "$1": "one dollar", "$1.01": "one dollar, one cent", "$.5": "five cents",
+        "$3.5": "three dollars, five cents", "$0": "zero dollars", "3.14": "three point fourteen", "1st": "first",
+        "22nd": "twenty-second", "3rd": "third", "4th": "fourth", "1999": "nineteen ninety-nine",
+    }  # fmt: skip
+    for written, spoken_so in numbers.items():
+        assert " ".join(reference_compat.english(f"a {written} b").split()).replace(" ,", ",") == f"a {spoken_so} b"
+        if "£" not in written:  # which is PS in ASCII
+            assert libritts.compatible(f"a {written} b") == f"a {spoken_so.replace('-', ' ')} b".upper()
+    fractions = {"1/2": "one half", "3/2": "three halves", "1/4": "one quarter", "3/4": "three quarters"}
+    for written, spoken_so in (fractions | {"2/3": "two third", "05/08": "five eighth", "5%": "five percent"}).items():
+        assert " ".join(reference_compat.english(written).split()) == spoken_so
+    assert libritts.compatible('a;b:c -d & (e) [f] <g> "h"') == "A,B,C D AND E F G H"
+
+
 def test_latin_letters_and_marks_in_ascii():
     letters = "ß ss ẞ SS æ ae Æ AE œ oe Œ OE ø o Ø O ł l Ł L đ d Đ D ð d Ð D þ th Þ Th ħ h Ħ H ı i ŧ t Ŧ T ŋ ng Ŋ NG"
     letters += " ĸ k ſ s ƒ f ə e é e Ǖ U ﬁ fi Ａ A"

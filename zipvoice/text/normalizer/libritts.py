@@ -74,7 +74,6 @@ _ABBREVIATIONS: list[_Rule] = [
 ]  # fmt: skip
 _NUMBER_RULES: list[_Rule] = [
     (re.compile(r"(?a)\d[\d,]+\d"), lambda m: m[0].replace(",", "")),
-    (re.compile(r"(?a)£([\d,]*\d)"), r"\1 pounds"),
     (re.compile(r"(?a)\$([\d.,]*\d)"), lambda m: dollars(m).strip()),
     (re.compile(r"(?a)(\d+)\.(\d+)"), r"\1 point \2"),
     (re.compile(r"(?a)(\d+)(?:st|nd|rd|th)"), lambda m: ordinal(m[1])),
