@@ -30,7 +30,7 @@ from tiny_runs import (
 
 from zipvoice.config.strict_json import write_json
 from zipvoice.training import checkpoint
-from zipvoice.training.distributed import ALONE, _buckets, joined, own_device
+from zipvoice.training.distributed import ALONE, _buckets, joined, own_device, telling_of_lost
 from zipvoice.training.run import train
 
 
@@ -79,6 +79,28 @@ def exchange(world):
         "gradients": [param.grad.tolist() for param in params],
         "weights": weights.tolist(),
     }
+
+
+def fails_on_the_first(world):
+    if world.is_first:
+        raise ValueError("the reason")
+    world.total([1.0])
+
+
+@pytest.mark.slow
+def test_one_process_says_why_and_the_others_that_it_has_ended():
+    reason, lost = on_two(fails_on_the_first)
+    assert reason == "ValueError: the reason"
+    assert lost.startswith("ConnectionError: process 1 of 2 stops, as another one has ended (Connection ")
+
+
+def test_only_a_lost_process_is_told_so():
+    said = "[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:8110. This is typically"
+    told = r"process 3 of 4 stops, .* \(Connection closed by peer\): "
+    with pytest.raises(ConnectionError, match=told), telling_of_lost(3, 4):
+        raise RuntimeError(said)
+    with pytest.raises(RuntimeError, match="shapes differ"), telling_of_lost(3, 4):
+        raise RuntimeError("shapes differ")
 
 
 def test_processes_agree():

@@ -29,6 +29,12 @@ TIMEOUT = timedelta(minutes=30)
 BUCKET_ELEMENTS = 2**24
 """Gradients are sent in pieces of about this size, 64 MiB in float32, so that their copies need little memory."""
 
+LOST = re.compile(
+    r"Connection (?:closed|reset) by peer|Broken pipe|Timed out waiting \d+ms|remote process exited|Socket \w+ failed",
+    re.I,
+)
+"""What gloo and NCCL say where another process is no longer there."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -135,9 +141,27 @@ def joined(device: str | None) -> Iterator[World]:
     store = dist.PrefixStore(f"start {num_restarts()}", store)  # or addresses of processes that failed would be found
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     try:
-        yield World(rank, size, place)
+        with telling_of_lost(rank, size):
+            yield World(rank, size, place)
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def telling_of_lost(rank: int, size: int) -> Iterator[None]:
+    """Turn what gloo and NCCL say when another process has ended into a ConnectionError, which is one line.
+
+    The process that ended first says why; what broke in the others is no fault of theirs.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if lost := LOST.search(str(error)):
+            why = "the process that failed first says why, here or in its own log"
+            raise ConnectionError(
+                f"process {rank} of {size} stops, as another one has ended ({lost[0]}): {why}"
+            ) from error
+        raise
 
 
 def own_device(name: str | None, local_rank: int, world_size: int) -> torch.device:
