@@ -152,7 +152,7 @@ _THREE = re.compile(r"(\d{3})(?:-(\d{3}))?(?![\d/:%-]|[.,]\d|[a-zA-Z](?!\b)|[a-z
 _FLIGHT = re.compile(r"(?i:flight) [A-Z]{2} \Z")
 _STATUS = re.compile(r"\ban? (?:40[0134]|50[0234])(?=[.,;!?]|\Z)")
 _HOUSE = re.compile(
-    r"\d{3,4}(?=[A-Z]? (?:[NSEW]\.? )?(?:[A-Z][a-z]+ ){1,3}"
+    r"\d{3,4}(?=[A-Z]? (?:(?:[NS]\.?)?[NSEW]\.? )?(?:[A-Z][a-z]+ ){1,3}"
     r"(?:St|Ave|Rd|Blvd|Ln|Dr|Ct|Ter|Pl|Way|Street|Avenue|Road|Drive|Lane|Terrace|Court|Place)\b)"
 )
 _ERROR = re.compile(r"\s(?:errors?|status|response|page)\b|\(k\)")
