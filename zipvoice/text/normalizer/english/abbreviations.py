@@ -27,7 +27,7 @@ def abbreviation(text: str, start: int) -> Said | None:
         return _title(text, start, end, lower, dotted)
     after = end + dotted
     is_street = written in _STREETS and _is_street(text, start, end, written, dotted)
-    if written in _BEFORE_NAMES and _NAME_AHEAD.match(text, after) and not (is_street and _QUARTER.match(text, after)):
+    if written in _BEFORE_NAMES and _NAME_AHEAD.match(text, after) and not (is_street and _is_no_name(text, after)):
         return Said(after, _BEFORE_NAMES[written], "title")
     if is_street:
         return _street(text, end, written, dotted)
@@ -92,6 +92,12 @@ def _is_street(text: str, start: int, end: int, written: str, dotted: bool) -> b
     if not just_before(_CAPITALISED_BEFORE, text, start):
         return False
     return dotted or written in ("St", "Blvd", "Pkwy", "Hwy") or bool(_STREET_END.match(text, end + dotted))
+
+
+def _is_no_name(text: str, after: int) -> bool:
+    """True for a quarter of the town, and for a word that begins a sentence: Main St. NW, Main St. He left."""
+    following = _NEXT_WORD.match(text, after)
+    return bool(_QUARTER.match(text, after) or (following and following[1] in _STARTERS))
 
 
 def _street(text: str, end: int, written: str, dotted: bool) -> Said:
@@ -166,7 +172,7 @@ _QUARTERS = {
 _QUARTER = re.compile(r"\s(NW|NE|SW|SE|N|S|E|W)(?=\s*(?:[.,;:)!?]|\Z)|\s+[a-z\d])")
 _AFTER_NAME = re.compile(r"[\w)&],? \Z")
 _INITIAL = re.compile(r"[A-Z]\.(?=\s[A-Za-z])")
-_NEXT_WORD = re.compile(r"\s?([A-Za-z][\w']*)")
+_NEXT_WORD = re.compile(r"\s{0,2}([A-Za-z][\w']*)")
 _LATINS = {"e": "for example", "i": "that is"}
 _LATIN = re.compile(r"(?:e\.g\.|i\.e\.)(?!\w)")
 _DOTTED = re.compile(r"(?:[A-Z]\.){2,6}(?:s\b|(?!\w))")
