@@ -147,6 +147,23 @@ def test_channels_that_cancel_each_other_out_are_heard(folder):
     assert np.array_equal(whole(opposite), tone)
 
 
+@pytest.mark.parametrize(("channels", "kind", "channel"), [(1, "MonoCut", 0), (2, "MultiCut", [0, 1])])
+def test_a_cut_is_all_channels_of_a_part_of_a_recording(folder, channels, kind, channel):
+    soundfile.write("a.wav", np.zeros((48000, channels)), 24000)
+    source = recording(folder / "a.wav")
+    all_of_it, part = make_cut("u", "well", source), make_cut("u", "well", source, 0.1, 0.4, "Ann", "en")
+    for cut, start, duration in ((all_of_it, 0.0, 2.0), (part, 0.1, 0.3)):
+        (supervision,) = cut.supervisions
+        assert (type(cut).__name__, cut.id, cut.recording.id) == (kind, "u", source.id)
+        assert (cut.start, cut.duration, cut.channel) == (start, duration, channel)
+        assert (supervision.id, supervision.recording_id, supervision.text) == ("u", source.id, "well")
+        assert (supervision.start, supervision.duration, supervision.channel) == (0.0, duration, channel)
+    assert [(cut.supervisions[0].speaker, cut.supervisions[0].language) for cut in (all_of_it, part)] == [
+        (None, None),
+        ("Ann", "en"),
+    ]
+
+
 def test_two_speakers_have_a_channel_each_of_one_length(folder):
     for name, channels, count in (("left", 1, 24000), ("right", 1, 24000), ("both", 2, 24000), ("long", 1, 24001)):
         soundfile.write(f"{name}.wav", np.zeros((count, channels)), 24000)
