@@ -29,14 +29,14 @@ _ITS_SERVICE = re.compile(r"\s?(?:报警|急救|火警|查号|交通事故|消�
 _ASKED_FOR_HELP = re.compile(r"[找问]\s?\Z")
 _RATIO_AHEAD = re.compile(r"\s?(?:左右)?的?(?:比例|比率|配比|稀释|兑水|勾兑|混合|缩[放小])")
 _RATIO_BEHIND = re.compile(r"(?:比例|比率|配比|比例尺)[为是约:：]?\s?\Z")
-_TELEPHONE = re.compile(rf"(?:{_TELEPHONE_WORDS})(?:号码?)?{_FILLER}\Z")
+_TELEPHONE = re.compile(rf"(?:{_TELEPHONE_WORDS}){_FILLER}\Z")
 _CODE_WORDS = (
     "密码|口令|验证码|校验码|取件码|提取码|邀请码|兑换码|优惠码|激活码|识别码|识别号|机器码|条码|条形码|编码|代码"
     "|邮编|邮政编码|编号|单号|订单|工号|学号|证号|证件号|身份证|护照|号码|账号|帐号|账户|QQ|qq|微信|群号|群|车牌"
     "|房号|门牌|流水号|批号|文号|区号|番号|端口|频道|卡|ID|id|Id|PIN|pin|序列号|型号|生产日期|末四位|后四位|后三位"
     "|尾数|警号|考号|座位号|户号|股票|基金"
 )
-_CODE = re.compile(rf"(?:{_CODE_WORDS})(?:号码?)?{_FILLER}\Z")
+_CODE = re.compile(rf"(?:{_CODE_WORDS}){_FILLER}\Z")
 _ROOM = re.compile(r"\s?(?:室|房|号房|号病房|号包|包间|包厢|教室|病房|寝室|宿舍|办公室|会议室|医院|错误|页面|报错)")
 _BUILDING = re.compile(r"(?:号楼|号院|单元|栋|幢|座)\s?\Z")
 _LINE = re.compile(r"\s?(?:路(?!人|费|程)|次(?:列车|航班|动车|高铁|特快|直达)|国道|省道|县道|航班|高速)")
@@ -46,7 +46,7 @@ _SCORE = re.compile(
 )
 _EVENT = re.compile("晚会|大促|活动|购物|程序员|高校|工作制|事件|事变|黄金周|假期|劳动节|儿童节|国庆|抗震|地震|特大")
 _STANDARD = re.compile(r"(?<![A-Za-z])(?:GBZ?|ISO|IEC|JGJ|CJJ|YY|HJ|QB|DL|NY|SL|TB)(?:/[A-Z]{1,3})?\s?\Z")
-_FIGURE = re.compile(r"(?:图|表|例|题|公式|附录|附图|附表|算法|习题|式)\s?\Z")
+_FIGURE = re.compile(r"(?:图|表|例|题|公式|附录|算法|习题|式)\s?\Z")
 _YEAR_ENDINGS = re.compile("年(?!级|轻|货|多|余|来的?历史|的历史)|学年|财年|年度|级|届毕业|款|版")
 _SPAN = re.compile("年(?:[前后内间来]|以[前后内来上]|之[前后内久]|的?历史|的?时间|的?光阴|老|期|多|了|如一日)")
 _COUNTED = re.compile(r"(?:[近约了达整共满过逾超这第用花需要经隔每后长任刑期]|大概|只有|至少|最多|连续|长达)\s?\Z")
