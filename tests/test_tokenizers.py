@@ -62,6 +62,7 @@ REPAIRS = {
     "an ellipsis or a dash is a pause": re.compile("…|—|\\.\\.\\."),
     "a mark without a space behind it ends a clause": re.compile("[A-Za-z][,;:!?，。、；：！？][A-Za-z]"),
     "a full stop before a small letter ends a sentence": re.compile("[a-z]\\. +[a-z]"),
+    "abbreviations are in words": re.compile(r"z\. B\.|M\. Dupont"),
     "sandhi of 一 and 不 across words": re.compile("不(对|信)|一(样|句|部|百)"),
     "characters of several readings": re.compile(
         "银行行长|长得|很长|背着|数了|睡一觉|教书|只羊|慢慢地|正确地|长江大桥|而为|得得|你得去|姓[曾单仇]|任先生|种好|的地得"

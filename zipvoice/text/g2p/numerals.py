@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers that espeak-ng takes for the end of a sentence, or for letters: German 3. Oktober, French XIXe and 14h30."""
+"""Numbers that espeak-ng reads oddly: German 3. Oktober, which ends a sentence there, and 1999, French XIXe, 14h30."""
 
 import re
 
@@ -28,6 +28,7 @@ _WITH_N = frozenset((
 ))  # fmt: skip
 _WITH_R = frozenset(("ein", "mein", "dein", "sein", "ihr", "unser", "kein"))
 _GERMAN_CLOCK = re.compile(r"(?<![\w.,:])([01]?\d|2[0-4])[:.]([0-5]\d)\sUhr\b")
+_GERMAN_YEAR = re.compile(r"(?<![\w.,:/-])(1[1-9])(\d\d)(?!\d|[.,:/-]\d|\s?(?:[%€°$]|Euro\b))")
 _FRENCH_CLOCK = re.compile(r"(?<![\w.,:])([01]?\d|2[0-4])\s?[hH](?:\s?([0-5]\d))?(?!\w)")
 _FRENCH = re.compile(r"(?<![\w'’.,-])(?:(\d{1,2})|([IVXL]{1,6}))(?:e|ème|ième)(s?)(?![\w'’-])")
 _FRENCH_FIRST = re.compile(r"(?<![\w'’.,-])I(er|re|ère)(?!\w)")
@@ -46,7 +47,7 @@ def with_numerals(text: str, language: str) -> str:
     """
     if language.startswith("de"):
         text = _GERMAN_CLOCK.sub(lambda match: f"{match[1]} Uhr" + f" {int(match[2])}" * (match[2] != "00"), text)
-        text = _GERMAN.sub(_german, text)
+        text = _GERMAN_YEAR.sub(_german_year, _GERMAN.sub(_german, text))
         return _GERMAN_KING.sub(lambda match: f"der {german(_value(match[1]))}", text)
     if language.startswith("fr"):
         text = _FRENCH_CLOCK.sub(_french_clock, text)
@@ -68,6 +69,11 @@ def german(number: int) -> str:
         return _GERMAN_SMALL[number] + "te"
     tens, ones = divmod(number, 10)
     return (f"{_GERMAN_SMALL[ones]}und" if ones else "") + _GERMAN_TENS[tens] + "ste"
+
+
+def _german_year(match: re.Match[str]) -> str:
+    """1999 -> neunzehnhundert 99, of which the voice says the rest; it would count thousands."""
+    return f"{_GERMAN_SMALL[int(match[1])]}hundert" + (f" {int(match[2])}" if match[2] != "00" else "")
 
 
 def _german(match: re.Match[str]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from zipvoice.text.g2p.numerals import with_numerals
+from zipvoice.text.g2p.short_forms import in_full
 
 Phonemes = Callable[[str, str], list[str]]
 
@@ -60,7 +61,7 @@ def with_names(text: str, language: str, phonemes: Phonemes, is_latin: bool) -> 
 
     Accents that do not stand between letters are left out: Chinese voices drop a number behind one.
     """
-    text = with_numerals(text, language)
+    text = with_numerals(in_full(text, language), language)
     if not text.isascii():
         text = _LOOSE_ACCENT.sub(" ", _RING.sub(r"\1°", _FORMS.sub("", text)))
         if number := _names(language).get("n°"):
