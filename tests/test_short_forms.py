@@ -3,8 +3,11 @@
 
 import pytest
 
+from zipvoice.config.text import TokenizerConfig
+from zipvoice.text.explain import inspect_text, render
 from zipvoice.text.g2p import espeak
 from zipvoice.text.g2p.short_forms import in_full
+from zipvoice.text.tokenizers import build_tokenizer
 
 # Written, and what a person reads; the two are the same where nothing is to be changed.
 ROWS = {
@@ -92,3 +95,10 @@ def test_years_in_german():
         assert espeak.speak(f"im Jahr {written}", "de") == espeak.phonemes(f"im Jahr {words}", "de")
     for count in ("1999,5", "11999", "1999 Euro", "1999 €", "A1999"):
         assert espeak.speak(count, "de") == espeak.phonemes(count, "de")
+
+
+def test_what_is_said_is_shown():
+    tokenizer = build_tokenizer(TokenizerConfig("espeak", "de"))
+    inspection = inspect_text("Am 3.10. kamen ca. 5 kg.", tokenizer)
+    assert inspection.normalized == "Am dritten Oktober kamen circa 5 Kilogramm."
+    assert "de  Am dritten Oktober kamen" in render(inspection)

@@ -4,6 +4,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from zipvoice.text.g2p.signs import in_words
 from zipvoice.text.markup import pause_seconds
 from zipvoice.text.normalizer import chinese
 from zipvoice.text.normalizer.english import reader as english
@@ -31,7 +32,7 @@ class Inspection:
     @property
     def normalized(self) -> str:
         """The whole text as spoken."""
-        return "".join(piece.text for piece in self.pieces)
+        return "".join(in_words(piece.text, piece.kind) for piece in self.pieces)
 
 
 def inspect_text(text: str, tokenizer: MarkupTokenizer, table: TokenTable | None = None) -> Inspection:
@@ -69,7 +70,7 @@ def render(inspection: Inspection, explain: bool = False) -> str:
     lines = [f"text    {inspection.text}", f"spoken  {inspection.normalized}"]
     width = max((len(piece.kind) for piece in inspection.pieces), default=0)
     for piece in inspection.pieces:
-        lines.append(f"{piece.kind:<{width}}  {piece.text.strip()}")
+        lines.append(f"{piece.kind:<{width}}  {in_words(piece.text, piece.kind).strip()}")
         if explain:
             lines += [f"{'':<{width}}  {e.rule}: {e.written!r} -> {e.spoken!r}" for e in explanations(piece)]
         lines.append(f"{'':<{width}}  {' '.join(_shown(token, inspection.unknown) for token in piece.tokens)}")

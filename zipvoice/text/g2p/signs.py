@@ -61,7 +61,7 @@ def with_names(text: str, language: str, phonemes: Phonemes, is_latin: bool) -> 
 
     Accents that do not stand between letters are left out: Chinese voices drop a number behind one.
     """
-    text = with_numerals(in_full(text, language), language)
+    text = in_words(text, language)
     if not text.isascii():
         text = _LOOSE_ACCENT.sub(" ", _RING.sub(r"\1°", _FORMS.sub("", text)))
         if number := _names(language).get("n°"):
@@ -73,6 +73,11 @@ def with_names(text: str, language: str, phonemes: Phonemes, is_latin: bool) -> 
     text = _NUMERAL.sub(lambda match: _numeral(match[0], language, phonemes), text)
     text = _ARROW.sub(", ", _BRACKETS.sub(r" \1 ", text))
     return _SIGN.sub(lambda match: _named(match[0].strip(), match[0], language, phonemes), text)
+
+
+def in_words(text: str, language: str) -> str:
+    """`text` with short forms and numerals in words, where the language has such a table; else as it is."""
+    return with_numerals(in_full(text, language), language)
 
 
 def is_said(sign: str, language: str, phonemes: Phonemes) -> bool:
