@@ -30,6 +30,7 @@ ROWS = {
     5 kmh, 5 m/x, 5 m-Brett, km 5, 5 l'x | 5 kmh, 5 m/x, 5 m-Brett, km 5, 5 l'x
     5 ㎏, 20 ㎡ | 5 Kilogramm, 20 Quadratmeter
     5–10 Tage, 1999-2004 war, 5,5-7 % | 5 bis 10 Tage, 1999 bis 2004 war, 5,5 bis 7 %
+    3-3 Tore, am 3.10.24, 5 m.ü.M. | 3-3 Tore, am 3.10.24, 5 m.ü.M.
     3-2 gewonnen, 555-1234, 030-123 Büro, 1-2-3 los | 3-2 gewonnen, 555-1234, 030-123 Büro, 1-2-3 los
     """,
     "fr": """
@@ -49,6 +50,7 @@ ROWS = {
     3/10/2024 | 3 de octubre de 2024
     p. ej. él, Ud. sabe | por ejemplo él, usted sabe
     en EE. UU. hay, los EEUU, en EE.UU. | en Estados Unidos hay, los Estados Unidos, en Estados Unidos.
+    en los EEUU | en los Estados Unidos
     pág. 5, n.º 7, 10-12 h | página 5, número 7, 10 a 12 horas
     1 km, 5 km, 5 m² | 1 kilómetro, 5 kilómetros, 5 metros cuadrados
     """,
@@ -60,6 +62,7 @@ ROWS = {
     """,
     "pt-br": """
     Sr. Silva, Dra. Costa, Av. Brasil | senhor Silva, doutora Costa, avenida Brasil
+    em Santos Av. Brasil | em Santos avenida Brasil
     7/9/1822 | 7 de setembro de 1822
     p. ex. ele, nº 5, pág. 7 | por exemplo ele, número 5, página 7
     1 h, 2 h, 80 km/h | 1 hora, 2 horas, 80 quilômetros por hora
