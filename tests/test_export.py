@@ -24,9 +24,10 @@ from zipvoice.config.export import ExportOptions
 from zipvoice.export.folding import OPSET
 from zipvoice.export.int8 import ByteWeight, byte_product, byte_product_by_frame
 from zipvoice.export.layers import _folded_swoosh
-from zipvoice.export.onnx import compared, export_onnx
+from zipvoice.export.onnx import check_folder, compared, export_onnx
 from zipvoice.export.vocoder import TracedVocos
 from zipvoice.export.weightless import write_model_graphs
+from zipvoice.files import write_text
 from zipvoice.pretrained import load_network, read_directory
 from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
 from zipvoice.runtime.weightless import rounded
@@ -325,6 +326,15 @@ def test_graphs_are_not_put_where_they_would_speak_for_weights_that_change(tmp_p
     with pytest.raises(ValueError, match=r"holds the weights of a model; .*Choose another --output-dir"):
         export_onnx(ExportOptions(str(tmp_path / "model"), str(tmp_path / "model")))
     assert not list((tmp_path / "model").glob("*.onnx"))
+
+
+@pytest.mark.parametrize(("there", "for_sherpa"), [("model.json", True), ("text/model.json", False)])
+def test_graphs_of_two_kinds_do_not_share_a_folder_and_its_tokens(tmp_path, there, for_sherpa):
+    check_folder(tmp_path, for_sherpa)
+    write_text(tmp_path / there, "{}")
+    check_folder(tmp_path, not for_sherpa)
+    with pytest.raises(ValueError, match=r"holds graphs for .*, and those for .* have another tokens.txt"):
+        check_folder(tmp_path, for_sherpa)
 
 
 @pytest.mark.parametrize("folder", ["zipvoice"], indirect=True)

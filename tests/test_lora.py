@@ -276,6 +276,15 @@ def test_an_adapter_of_another_model_is_refused(run_folder):
         merge(MergeOptions(str(folder / "adapter"), str(folder / "result")))
 
 
+def test_a_run_is_not_replaced_and_an_adapter_is_no_model(run_folder):
+    folder, _ = run_folder
+    write_json(RunConfig(), folder / "run.json")
+    with pytest.raises(ValueError, match="is the folder of a training run, whose model would be replaced"):
+        merge(MergeOptions(str(folder / "adapter"), str(folder)))
+    with pytest.raises(FileNotFoundError, match=rf"it is an adapter: `zipvoice merge --adapter {folder}/adapter "):
+        load_pretrained(folder / "adapter")
+
+
 def test_a_folder_without_adapter_and_a_base_that_does_not_fit_are_refused(run_folder):
     folder, _ = run_folder
     with pytest.raises(FileNotFoundError, match=r"holds no adapter: it has no adapter_config.json"):

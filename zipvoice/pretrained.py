@@ -219,6 +219,8 @@ def _hint_of_others(directory: Path) -> str:
             "; it has graphs, which speak on a CPU: leave out --runtime torch, --device and --dtype. "
             "Training and export start from the model that they were made of"
         )
+    if (directory / "adapter_config.json").is_file():
+        return f"; it is an adapter: `zipvoice merge --adapter {directory} --output-dir MODEL` makes a model of it"
     steps = [path.stem.removeprefix("checkpoint-") for path in directory.glob("checkpoint-*.pt")]
     if len(steps) == 1:
         run = f"zipvoice train {directory / 'run.json'} --num-steps {steps[0]}"

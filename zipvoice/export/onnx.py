@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import zipvoice
-from zipvoice.config.export import ExportOptions
+from zipvoice.config.export import SHERPA_TEXT, ExportOptions
 from zipvoice.export.folding import OPSET, folded
 from zipvoice.export.network import TracedTextCondition, TracedVelocity
 from zipvoice.export.vocoder import TracedVocos
@@ -104,12 +104,7 @@ def export_graphs(
     """Write a model directory of graphs, each by `write`, with versions of libraries; see `export_onnx`."""
     require_onnx()
     output = Path(options.output_dir)
-    check_card(output / "README.md")
-    if has_weights(output):
-        raise ValueError(
-            f"{output} holds the weights of a model; graphs there would speak in their place, also when training has "
-            "changed them since. Choose another --output-dir"
-        )
+    check_folder(output)
     directory = read_directory(options.model)
     network = load_network(directory, options.weights)
     sources = [condition_source(network), velocity_source(network, options.int8)]
@@ -129,10 +124,22 @@ def require_onnx() -> None:
         raise ImportError("export needs onnx: pip install onnx") from None
 
 
-def check_card(path: Path) -> None:
-    """Raise ValueError if the folder has a card that tells of something else."""
-    if path.exists() and not path.read_text(encoding="utf-8").startswith(TITLE):
-        raise ValueError(f"{path} is of another model and would be replaced; choose another --output-dir")
+def check_folder(folder: Path, for_sherpa: bool = False) -> None:
+    """Raise ValueError if the folder has what graphs would replace or speak in place of, their tokens.txt for one."""
+    card = folder / "README.md"
+    if card.exists() and not card.read_text(encoding="utf-8").startswith(TITLE):
+        raise ValueError(f"{card} is of another model and would be replaced; choose another --output-dir")
+    if has_weights(folder):
+        raise ValueError(
+            f"{folder} holds the weights of a model; graphs there would speak in their place, also when training has "
+            "changed them since. Choose another --output-dir"
+        )
+    if (folder / ("model.json" if for_sherpa else SHERPA_TEXT)).exists():
+        there, new = ("this package", "sherpa-onnx") if for_sherpa else ("sherpa-onnx", "this package")
+        raise ValueError(
+            f"{folder} holds graphs for {there}, and those for {new} have another tokens.txt; choose another "
+            "--output-dir"
+        )
 
 
 # ---------------------------------------------------------------- what is exported

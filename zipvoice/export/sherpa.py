@@ -18,7 +18,16 @@ from zipvoice.audio.mel import FLOOR, HOP, N_FFT, NUM_MELS, SAMPLING_RATE
 from zipvoice.config.export import SHERPA_SPACE, SHERPA_TEXT, ExportOptions, SherpaOptions, sherpa_name
 from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.export.network import TracedTextCondition, TracedVelocity
-from zipvoice.export.onnx import ExportedGraph, Source, Tensors, card, check_card, generator, require_onnx, write_graph
+from zipvoice.export.onnx import (
+    ExportedGraph,
+    Source,
+    Tensors,
+    card,
+    check_folder,
+    generator,
+    require_onnx,
+    write_graph,
+)
 from zipvoice.export.vocoder import TracedSpectrum
 from zipvoice.files import write_text
 from zipvoice.model.condition import Condition
@@ -53,7 +62,7 @@ def export_sherpa(options: ExportOptions, sherpa: SherpaOptions) -> list[Exporte
     """
     require_onnx()
     output = Path(options.output_dir)
-    check_card(output / "README.md")
+    check_folder(output, for_sherpa=True)
     directory = read_directory(options.model)
     model = load_pretrained(options.model, weights=options.weights)
     tokens = _token_lines(model)

@@ -215,6 +215,11 @@ def merge(options: MergeOptions) -> Path:
     base = options.base or settings["base_model_name_or_path"]
     if Path(options.output_dir).resolve() in (folder.resolve(), Path(str(base)).resolve()):
         raise ValueError(f"{options.output_dir} would be replaced, which is read; choose another output_dir")
+    if (Path(options.output_dir) / "run.json").is_file():
+        raise ValueError(
+            f"{options.output_dir} is the folder of a training run, whose model would be replaced; choose "
+            "another output_dir"
+        )
     try:
         source = load_pretrained(base)
     except (ValueError, OSError) as error:
