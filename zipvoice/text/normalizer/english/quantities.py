@@ -365,7 +365,7 @@ def _is_before_noun(text: str, start: int, end: int, quantity: Quantity) -> bool
 _NOUNS = re.compile(
     r" (?!(?:is|was|has|as|his|this|plus|less|across|towards|always|its|thus|us|yes)\b)[a-z]{2,}[^s\W]s\b"
 )
-_ANGLES = re.compile(r" (?:angle|turn|view|bend|rotation|weather|heat|day|slope|lens)")
+_ANGLES = re.compile(r" (?:angle|turn|view|bend|rotation|weather|heat|day|slope)")
 _ADVERB = re.compile(r" (?:long|tall|wide|high|deep|thick|apart|away|across|below|above|in|x|he|she|it|i)\b")
 _ARTICLE = re.compile(r"(?i)\b(?:an?|each)\s(?:[\d.]{1,5}[ -]?[a-zA-Z]{1,4},? )?\Z")
 _NOUN = re.compile(

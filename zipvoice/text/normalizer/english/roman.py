@@ -83,7 +83,6 @@ _FORM = r"(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,
 _NUMERAL = re.compile(rf"({_FORM}|{_FORM.lower()})(?!\w|\.\w)")
 _ORDINAL = re.compile(rf"(?=[IVXLC]{{2}})({_FORM})(?:st|nd|rd|th|d|e)\b")
 _RANGE = re.compile(rf"\.?\s?[-–—]\s?(?=[IVXLCivxlc])({_FORM}|{_FORM.lower()})(?!\w)")
-_WRITTEN = re.compile(r"\b[IVXLC]+(?!\w|\.\w)")
 _SAID_ROMAN = re.compile(r"X{0,3}(?:IX|IV|VI{0,3}|I{2,3})|XL?(?:IX|IV|V?I{0,3})|XX")
 _BEFORE = re.compile(r"((?:[A-Za-z.'-]+ )?[A-Za-z.]+)[ ]\Z")
 _LINE_START = re.compile(r"(?:\A|\n|  )\Z")

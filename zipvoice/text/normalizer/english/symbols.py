@@ -278,7 +278,7 @@ _ONE = re.compile(r"(?i)\ba\s\Z")
 _THING = re.compile(r"\s(?!in\b)[a-z]{3}")
 _OPEN_QUOTE = re.compile(r"(?:\A|\s)'[^']*\Z")
 _FEET = re.compile(
-    r"(?<![A-Za-z])(\d{1,3})(?:['′][\s-]?(\d{1,2})(?![\d'])(?:[\"″]|'')?|['′](?=\s?[x×]\s?\d|\s[a-z]|\s(?:tall|long|wide|high|deep|x|by|of)\b|\s?[x×])|\s?ft\s?(\d{1,2})(?!\w))"
+    r"(?<![A-Za-z])(\d{1,3})(?:['′][\s-]?(\d{1,2})(?![\d'])(?:[\"″]|'')?|['′](?=\s[a-z]|\s?[x×])|\s?ft\s?(\d{1,2})(?!\w))"
 )
 
 
