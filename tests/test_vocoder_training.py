@@ -4,6 +4,7 @@ import runpy
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from zipvoice.config.strict_json import read_json, write_json
 from zipvoice.config.vocoder import DiscriminatorConfig, VocoderRunConfig, VocosConfig
 from zipvoice.data.prepare import prepare
 from zipvoice.data.segments import CONTEXT, Recordings, SegmentBatch, SegmentBatches, Segments
-from zipvoice.training import checkpoint
+from zipvoice.training import checkpoint, run
 from zipvoice.training.distributed import ALONE
 from zipvoice.training.lr_scheduler import cosine
 from zipvoice.training.observation.logger import MetricLogger
@@ -297,6 +298,24 @@ def test_both_optimizers_follow_the_schedule(tmp_path):
         trainer.train_step(trainer.next_batches())
         for optimizer in (trainer.optimizer, trainer.objective.optimizer_d):
             assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * cosine(step, 6, 2))
+
+
+def test_copies_of_the_first_recordings_are_heard_at_validation(tmp_path, monkeypatch):
+    heard, saved = [], []
+    monkeypatch.setattr(run, "save_vocos", lambda *what: saved.append(what))
+    objective = SimpleNamespace(averaged=lambda mel: mel + 1, log_mel=lambda samples: samples[:, :, None])
+    recorded = [SegmentBatch(torch.full((1, 8), float(i)), [str(i)]) for i in range(5)]
+    trainer = SimpleNamespace(objective=objective, valid_batches=recorded, device="cpu")
+    metrics = SimpleNamespace(writer=SimpleNamespace(add_audio=lambda *what: heard.append(what)))
+    config = VocoderRunConfig(exp_dir=str(tmp_path), valid_every=3)
+    run.VocoderRun.observe(SimpleNamespace(config=config), trainer, metrics)
+    trainer.show(None, 4)
+    assert not heard
+    trainer.show(None, 6)
+    assert [(tag, step, rate) for tag, _, step, rate in heard] == [(f"copies/{i}", 6, 24000) for i in range(3)]
+    assert all(torch.equal(wave, torch.full((1, 1, 8), i + 1.0)) for i, (_, wave, *_) in enumerate(heard))
+    trainer.saved()
+    assert saved == [(objective.averaged, str(tmp_path))]
 
 
 def test_validation_is_the_mel_distance_of_the_averages_copies(tmp_path):
