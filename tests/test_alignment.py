@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -171,6 +172,16 @@ def test_matches_are_in_order_and_one_for_each_sound(words, text):
 def test_a_sound_more_or_less_moves_no_other():
     assert match_sounds(list("batka"), list("bataka")) in ([0, 1, 2, 2, 3, 4], [0, 1, 2, 3, 3, 4])
     assert match_sounds(list("batka"), list("bata")) == [0, 1, 2, 4]
+
+
+def test_a_long_sequence_matches_itself_sound_by_sound():
+    """Longer than the band that is searched, which moves along with the text."""
+    sounds = Random(0).choices("abdeikmnostuvz", k=800)
+    assert match_sounds(sounds, sounds) == list(range(800))
+    shorter = sounds[:300] + sounds[340:]
+    found, other = match_sounds(sounds, shorter), match_sounds(shorter, sounds)
+    assert (found[:250], found[-400:]) == (list(range(250)), list(range(400, 800)))
+    assert (other[:250], other[-400:]) == (list(range(250)), list(range(360, 760)))
 
 
 def test_sounds_of_other_languages_and_of_pinyin_are_classes():

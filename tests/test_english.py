@@ -319,6 +319,7 @@ def test_compatible_rules_one_by_one():
         assert " ".join(reference_compat.english(f"a {written} b").split()).replace(" ,", ",") == f"a {spoken_so} b"
         if "£" not in written:  # which is PS in ASCII
             assert libritts.compatible(f"a {written} b") == f"a {spoken_so.replace('-', ' ')} b".upper()
+    assert libritts.compatible("12.5") == "TWELVE POINT FIVE"
     fractions = {"1/2": "one half", "3/2": "three halves", "1/4": "one quarter", "3/4": "three quarters"}
     for written, spoken_so in (fractions | {"2/3": "two third", "05/08": "five eighth", "5%": "five percent"}).items():
         assert " ".join(reference_compat.english(written).split()) == spoken_so

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import importlib.util
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -92,6 +94,18 @@ def test_languages_can_be_listed():
 def test_english_has_no_linking_sign():
     assert "\u02b2" not in spoken("Be idle, see it, the only idea I ever had.")
     assert "\u02b2" in spoken("Привет", "ru")
+
+
+def test_the_linking_sign_of_the_newer_engine_is_left_out_of_english_and_french(monkeypatch):
+    """Which has it for a palatal in Russian."""
+    heard = SimpleNamespace(phonemize=lambda language, text: [["a", "\u02b2", "b"], ["\u02b2"]])
+    module = SimpleNamespace(EspeakPhonemizer=lambda: heard)
+    monkeypatch.setitem(sys.modules, "piper", SimpleNamespace(phonemize_espeak=module))
+    monkeypatch.setitem(sys.modules, "piper.phonemize_espeak", module)
+    engine = espeak._piper_tts()
+    for language in ("en", "en-us", "EN-GB", "fr", "fr-be"):
+        assert engine("x", language) == [["a", "b"], []]
+    assert engine("x", "ru") == [["a", "\u02b2", "b"], ["\u02b2"]]
 
 
 def test_a_missing_engine_is_named_only_for_text_that_needs_it(monkeypatch):

@@ -2,6 +2,7 @@
 """Characters of several readings, against the table tests/data/text/polyphones.json."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,15 @@ def test_words_held_out():
     held_out = [w for w in TABLE if w.get("held_out")]
     assert len(held_out) >= 150
     assert len(wrong(held_out)) <= 0.04 * len(held_out), wrong(held_out)
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
+    for module in ("pypinyin", "pypinyin.constants"):
+        monkeypatch.setitem(sys.modules, module, None)
+    pinyin._known_characters.cache_clear()
+    for read in (lambda: pinyin._pinyin.__wrapped__("好", False), lambda: pinyin.is_readable("好")):
+        with pytest.raises(ImportError, match=r'pip install "zipvoice-tts\[chinese\]"'):
+            read()
 
 
 def test_every_entry_of_the_lists():

@@ -13,7 +13,7 @@ from reading_table import rows
 
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.text import reference_compat
-from zipvoice.text.characters import excerpt, shown
+from zipvoice.text.characters import OTHER_LANGUAGE, excerpt, shown
 from zipvoice.text.explain import inspect_text, render, to_json
 from zipvoice.text.language_segments import segments
 from zipvoice.text.markup import parse
@@ -215,6 +215,13 @@ def test_the_english_voices_read_as_emilia():
     assert [piece.text for piece in british] == ["It costs five dollars, fifty cents in saint Louis."]
     explained = render(inspect_text("10-15%", build_tokenizer(config)), explain=True)
     assert "range: '10-15%' -> 'ten to fifteen percent'" in explained
+
+
+@pytest.mark.parametrize(("bad", "is_language"), [("П", True), ("⌘", False), ("П⌘", True), ("⌘П", True)])
+def test_another_tokenizer_is_proposed_for_another_language_only(bad, is_language):
+    with pytest.raises(ValueError, match="--skip-unknown leaves out such characters") as error:
+        tokens(f"a {bad}")
+    assert (OTHER_LANGUAGE in str(error.value)) == is_language
 
 
 def test_skipped_characters_leave_the_rest():
