@@ -30,6 +30,15 @@ def sixteen_bit(channels, rate=24000):
     return Audio(np.stack([np.roll(values, 1000 * channel) for channel in range(channels)]), rate)
 
 
+def test_samples_with_their_channels_last_are_told_and_rates_of_numpy_taken():
+    with pytest.raises(ValueError, match=r"\(channels, N\), and these would be 2400 channels; transpose them"):
+        Audio(np.zeros((2400, 1), np.float32), 24000)
+    audio = Audio(np.zeros((1024, 1), np.float32), np.int64(24000))
+    assert type(audio.sampling_rate) is int and audio.sampling_rate == 24000
+    with pytest.raises(ValueError, match="positive whole number of hertz, got "):
+        Audio(np.zeros((1, 1), np.float32), 24000.0)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 5])
 @pytest.mark.parametrize("suffix", LOSSLESS)
 def test_sixteen_bits_survive_exactly(tmp_path, suffix, channels):

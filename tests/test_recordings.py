@@ -51,6 +51,14 @@ def test_samples_without_their_rate_are_no_recording(synthesizer, voice):
             synthesizer.synthesize("hello", named)
 
 
+@pytest.mark.parametrize("text", [["a low tone"], 5, b"a low tone"])
+def test_what_is_no_transcript_is_refused(synthesizer, text):
+    with pytest.raises(
+        ValueError, match=f"a transcript is a str, what the recording says, not a {type(text).__name__}"
+    ):
+        synthesizer.prompt(tone(2.0), text)
+
+
 # ---------------------------------------------------------------- mending
 
 

@@ -28,6 +28,7 @@ def test_turns_are_read(text, turns):
     [
         ("hello [S2] hi", "begins with \\[S1\\], not with 'hello'"),
         ("", "begins with"),
+        (None, "a text is a str, or its lines, not a NoneType"),
         ("[S1] hi [S2] [S1] ho", "turn 2 of the dialogue, of \\[S2\\], says nothing"),
         ("[S1] hi [S3] ho", "turns of \\[S3\\], but there are 2 voices"),
         ("[S0] hi", "turns of \\[S0\\]"),

@@ -5,6 +5,7 @@ import io
 import os
 from dataclasses import dataclass
 from html import escape
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ ENCODINGS = {
 
 MOST_CHANNELS = {"VORBIS": 255}
 """By the specification of the codec; libsndfile tells of more in those that are not here."""
+CHANNELS_OF_FILES = 1024
+"""The most that libsndfile reads or writes in any format."""
 ADVISING = 512
 """Bytes at the beginning of a file that tell web pages and the like."""
 UNRECOGNISED_FORMAT = 1
@@ -59,8 +62,14 @@ class Audio:
             raise ValueError(f"audio samples must be a NumPy array (channels, N), one channel is (1, N); got {shown}")
         if samples.dtype != np.float32:
             raise ValueError(f"audio samples must be float32 in [-1, 1], got {samples.dtype}")
-        if not isinstance(rate, int) or isinstance(rate, bool) or rate <= 0:
+        if samples.shape[0] > CHANNELS_OF_FILES:
+            raise ValueError(
+                f"audio samples are (channels, N), and these would be {samples.shape[0]} channels; transpose them: "
+                "samples.T"
+            )
+        if not isinstance(rate, Integral) or isinstance(rate, bool) or rate <= 0:
             raise ValueError(f"the sampling rate must be a positive whole number of hertz, got {rate!r}")
+        object.__setattr__(self, "sampling_rate", int(rate))  # of NumPy, too
 
     @property
     def num_channels(self) -> int:

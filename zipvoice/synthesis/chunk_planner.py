@@ -119,7 +119,7 @@ class ChunkPlanner:
 
     def _raw(self, text: Text, voice: EncodedPrompt, options: ResolvedOptions, name: str) -> SpeechChunk:
         """The whole text in one go, of the predicted length."""
-        whole = _whole(text)
+        whole = whole_text(text)
         tokens = _spoken(self._tokens(whole))
         ids = tuple(self.ids(tokens))
         if not ids:
@@ -132,7 +132,7 @@ class ChunkPlanner:
     def _paragraphs(self, text: Text) -> Iterator[list[str]]:
         """The tokens of each paragraph, with its pause as the last token; a dialogue is one paragraph."""
         spoken = False
-        for paragraph, pause in [(_whole(text), 0.0)] if self.dialogue else paragraphs(text):
+        for paragraph, pause in [(whole_text(text), 0.0)] if self.dialogue else paragraphs(text):
             tokens = self._tokens(punctuated(paragraph))
             spoken = spoken or _has_words(_spoken(tokens))
             own_pause = bool(tokens) and pause_seconds(tokens[-1]) is not None
@@ -331,7 +331,7 @@ def _spoken(tokens: Iterable[str]) -> list[str]:
     return [token for token in tokens if pause_seconds(token) is None]
 
 
-def _whole(text: Text) -> str:
+def whole_text(text: Text) -> str:
     return text if isinstance(text, str) else "".join(_lines(text))
 
 

@@ -37,7 +37,7 @@ from zipvoice.synthesis.crossfade import BareJoiner, ChunkAudio, Crossfader, Exa
 from zipvoice.synthesis.prompt import Prompt, recording_complaints, trimmed
 from zipvoice.synthesis.recordings import Recording, audible, cut_at_pause, name_of, opened
 from zipvoice.synthesis.sampling import Tokens, Trajectory, advance, begin, initial_noise, sample
-from zipvoice.synthesis.transcripts import heard_transcript, transcript_complaints
+from zipvoice.synthesis.transcripts import given_transcript, heard_transcript, transcript_complaints
 from zipvoice.synthesis.turns import Voices, spoken_turns
 from zipvoice.synthesis.voices import Voice, find_prompt
 from zipvoice.text.markup import pause_seconds
@@ -175,7 +175,7 @@ class Synthesizer:
             logger.warning("%s %s", name, complaint)
 
     def _transcript(self, audio: Audio, text: str | None, name: str) -> str:
-        return heard_transcript(audio, name, self.tokenizer_config) if text is None else text
+        return heard_transcript(audio, name, self.tokenizer_config) if text is None else given_transcript(text, name)
 
     def _prompt(self, audio: Audio, text: str, name: str, target_rms: float, raw: bool, check: bool = True) -> Prompt:
         try:

@@ -30,6 +30,13 @@ def _is_checked(text: str, tokenizer: TokenizerConfig) -> bool:
     return english and tokenizer.type != "simple" and not any(map(is_han, text))
 
 
+def given_transcript(text: object, name: str) -> str:
+    """A transcript itself. Raises ValueError for what is no text."""
+    if not isinstance(text, str):
+        raise ValueError(f"a transcript is a str, what {name} says, not a {type(text).__name__}")
+    return text
+
+
 def heard_transcript(audio: Audio, name: str, tokenizer: TokenizerConfig) -> str:
     """What a recogniser hears; its name, how sure it is and the words are told in a warning."""
     from zipvoice.evaluation.transcription import DOUBTFUL, transcribe

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zipvoice import builtin
 from zipvoice.audio.files import Audio
 from zipvoice.config.synthesis import ResolvedOptions, SynthesisOptions, changed
-from zipvoice.synthesis.chunk_planner import SpeechChunk, Text
+from zipvoice.synthesis.chunk_planner import SpeechChunk, Text, whole_text
 from zipvoice.synthesis.prompt import Prompt
 from zipvoice.synthesis.voices import Voice, find_prompt
 
@@ -42,7 +42,7 @@ def turns_of(text: Text) -> list[Turn]:
         >>> turns_of("[S1] Hello. [S2] Hi! [S2] How are you?")
         [Turn(speaker=0, text='Hello.'), Turn(speaker=1, text='Hi! How are you?')]
     """
-    before, *parts = _TAG.split(text if isinstance(text, str) else "".join(text))
+    before, *parts = _TAG.split(whole_text(text))
     if before.strip() or not parts:
         raise ValueError(f"a dialogue begins with [S1], not with {before.strip()[:40]!r}")
     pairs = list(zip(map(int, parts[::2]), (said.strip() for said in parts[1::2]), strict=True))
