@@ -17,6 +17,7 @@ from zipvoice.cli import main
 from zipvoice.config.data import CheckOptions, PrepareOptions
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.data.prepare import prepare
+from zipvoice.data.validation import checks
 from zipvoice.data.validation.checks import (
     CHARACTER_RATE,
     SECONDS,
@@ -410,6 +411,11 @@ def test_exit_status(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["check", "corpus.tsv", "--tokeniser", "simple"])
     assert stopped.value.code == 2
+
+
+def test_numbers_have_three_digits_or_all_before_the_point():
+    shown = [checks._number(value) for value in (0.12345, 4.333, 99.94, 99.96, 100.0, 1234.6, 123456.0)]
+    assert shown == ["0.123", "4.33", "99.9", "100", "100", "1235", "123456"]
 
 
 def test_alike_examples_share_a_line():

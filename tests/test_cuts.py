@@ -158,6 +158,7 @@ def test_a_cut_is_all_channels_of_a_part_of_a_recording(folder, channels, kind, 
         assert (cut.start, cut.duration, cut.channel) == (start, duration, channel)
         assert (supervision.id, supervision.recording_id, supervision.text) == ("u", source.id, "well")
         assert (supervision.start, supervision.duration, supervision.channel) == (0.0, duration, channel)
+    assert make_cut("u", "well", source, 0.5, 0.5 + 1 / 3).duration == 0.33333333
     assert [(cut.supervisions[0].speaker, cut.supervisions[0].language) for cut in (all_of_it, part)] == [
         (None, None),
         ("Ann", "en"),
