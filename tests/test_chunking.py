@@ -81,6 +81,12 @@ def test_length_and_combining_marks_stay_with_their_letter():
     assert strings(chunks(list("aːɔ\u0303be"), 3)) == ["aː", "ɔ\u0303b", "e"]
 
 
+def test_a_pause_of_no_length_before_everything_is_no_chunk():
+    assert chunks([pause_token(0.0), "a"], 10) == [Chunk(["a"])]
+    assert chunks([PAUSE, "a"], 10) == [Chunk([], 0.5), Chunk(["a"])]
+    assert chunks(["a", PAUSE], 10) == [Chunk(["a"], 0.5)] and chunks([], 10) == []
+
+
 def test_pauses_cut_and_are_not_tokens():
     assert chunks(["a", PAUSE, "b"], 9) == [Chunk(["a"], 0.5), Chunk(["b"])]
     assert chunks([PAUSE, "a", PAUSE], 9) == [Chunk([], 0.5), Chunk(["a"], 0.5)]

@@ -136,7 +136,7 @@ _VISIBLE = dict.fromkeys(range(32), "␣")
 
 
 def _greek_name(letter: str) -> str:
-    return unicodedata.name(letter).rsplit(" ", 1)[-1].lower().replace("lamda", "lambda")
+    return unicodedata.name(letter).split()[-1].lower().replace("lamda", "lambda")
 
 
 def _folded(run: re.Match[str]) -> str:
