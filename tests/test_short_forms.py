@@ -58,6 +58,7 @@ ROWS = {
     sig. Rossi, sig.ra Bianchi, Dott. Verdi, S. Marco | signor Rossi, signora Bianchi, dottor Verdi, san Marco
     1/5/2024, 2/5/2024 | primo maggio 2024, 2 maggio 2024
     ad es. lui, pane, ecc. Poi | ad esempio lui, pane, eccetera. Poi
+    ad es. lui | ad esempio lui
     pag. 5, 1 kg, 2 kg, 5-10 giorni | pagina 5, 1 chilogrammo, 2 chilogrammi, 5 a 10 giorni
     """,
     "pt-br": """

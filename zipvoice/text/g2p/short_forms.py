@@ -284,7 +284,7 @@ def _written(name: str) -> str:
 
 
 def _words(names: Mapping[str, str], match: re.Match[str]) -> str:
-    written = re.sub(r"(?<=\.)\s", "", match[1])
+    written = " ".join(re.sub(r"(?<=\.)\s", "", match[1]).split())
     return names.get(written) or names[written[0].lower() + written[1:]]
 
 
