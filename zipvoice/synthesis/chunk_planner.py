@@ -332,6 +332,7 @@ def _spoken(tokens: Iterable[str]) -> list[str]:
 
 
 def whole_text(text: Text) -> str:
+    """A text or its lines as one text. Raises ValueError for what is none."""
     return text if isinstance(text, str) else "".join(_lines(text))
 
 

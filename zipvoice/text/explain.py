@@ -89,7 +89,7 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
         "pieces": [
             {
                 "kind": piece.kind,
-                "text": piece.text,
+                "text": in_words(piece.text, piece.kind),
                 "start": piece.start,
                 "tokens": list(piece.tokens),
                 "rules": [asdict(explanation) for explanation in explanations(piece)],
