@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 
@@ -21,14 +22,15 @@ import zipvoice
 from zipvoice import Audio, builtin
 from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions
+from zipvoice.export.folder import GRAPHS, SHERPA_FILES, TITLE, check_folder, clear
 from zipvoice.export.folding import OPSET
 from zipvoice.export.int8 import ByteWeight, byte_product, byte_product_by_frame
 from zipvoice.export.layers import _folded_swoosh
-from zipvoice.export.onnx import check_folder, compared, export_onnx
+from zipvoice.export.onnx import compared, export_onnx
 from zipvoice.export.vocoder import TracedVocos
 from zipvoice.export.weightless import write_model_graphs
 from zipvoice.files import write_text
-from zipvoice.pretrained import load_network, read_directory
+from zipvoice.pretrained import load_network, load_pretrained, read_directory, save_pretrained
 from zipvoice.runtime.select import default_vocoder, load_model, load_vocoder
 from zipvoice.runtime.weightless import rounded
 from zipvoice.vocoder.vocos import LARGEST_MAGNITUDE
@@ -330,11 +332,45 @@ def test_graphs_are_not_put_where_they_would_speak_for_weights_that_change(tmp_p
 
 @pytest.mark.parametrize(("there", "for_sherpa"), [("model.json", True), ("text/model.json", False)])
 def test_graphs_of_two_kinds_do_not_share_a_folder_and_its_tokens(tmp_path, there, for_sherpa):
-    check_folder(tmp_path, for_sherpa)
+    check_folder(tmp_path, (), for_sherpa)
     write_text(tmp_path / there, "{}")
-    check_folder(tmp_path, not for_sherpa)
+    check_folder(tmp_path, (), not for_sherpa)
     with pytest.raises(ValueError, match=r"holds graphs for .*, and those for .* have another tokens.txt"):
-        check_folder(tmp_path, for_sherpa)
+        check_folder(tmp_path, (), for_sherpa)
+
+
+@pytest.mark.parametrize("for_sherpa", [False, True])
+def test_what_an_earlier_export_wrote_goes_and_nothing_else(tmp_path, for_sherpa):
+    files = {*(SHERPA_FILES if for_sherpa else GRAPHS)}
+    for name in {*files, "README.md", "notes.txt", "recording.wav"}:
+        write_text(tmp_path / name, TITLE)
+    kept = {"vocoder.onnx"} | {name for name in files if name.startswith("condition")}
+    check_folder(tmp_path, kept, for_sherpa)
+    clear(tmp_path, kept, for_sherpa)
+    assert {path.name for path in tmp_path.iterdir()} == (kept & files) | {"README.md", "notes.txt", "recording.wav"}
+
+
+@pytest.mark.parametrize("for_sherpa", [False, True])
+def test_graphs_that_nobody_knows_of_do_not_speak_with_new_ones(tmp_path, for_sherpa):
+    write_text(tmp_path / "vocoder.onnx", "whose?")
+    check_folder(tmp_path, ["vocoder.onnx"], for_sherpa)
+    with pytest.raises(ValueError, match=r"vocoder.onnx would speak together with the new graphs.*delete it, or"):
+        check_folder(tmp_path, ["velocity.onnx"], for_sherpa)
+
+
+def test_a_folder_speaks_with_what_was_asked_for_last(tmp_path, caplog):
+    make_model(tmp_path / "model")
+    make_vocoder(tmp_path / "vocos")
+    options = ExportOptions(str(tmp_path / "model"), str(tmp_path / "graphs"), vocoder=str(tmp_path / "vocos"))
+    export_onnx(options)
+    assert (tmp_path / "graphs" / "vocoder.onnx").is_file()
+    export_onnx(replace(options, vocoder=None))
+    assert f"deleted {tmp_path / 'graphs' / 'vocoder.onnx'}, which an earlier export had written" in caplog.text
+    assert sorted(path.name for path in (tmp_path / "graphs").glob("*.onnx")) == ["condition.onnx", "velocity.onnx"]
+    pretrained = load_pretrained(tmp_path / "model")
+    weights = pretrained.model.state_dict()
+    with pytest.raises(ValueError, match=r"velocity.onnx would speak in place of the weights that are to be written"):
+        save_pretrained(tmp_path / "graphs", weights, pretrained.file, pretrained.table)
 
 
 @pytest.mark.parametrize("folder", ["zipvoice"], indirect=True)

@@ -17,9 +17,11 @@ from tiny_models import make_model, make_vocoder
 from zipvoice import builtin
 from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions
-from zipvoice.export.onnx import Source
+from zipvoice.export.folder import TITLE
+from zipvoice.export.onnx import ExportedGraph, Source
 from zipvoice.export.openvino import export_openvino, write_graph
 from zipvoice.export.weightless import write_model_graphs
+from zipvoice.files import write_text
 from zipvoice.pretrained import load_network, read_directory
 from zipvoice.runtime import openvino as runtime
 from zipvoice.runtime import signal_stack
@@ -195,6 +197,17 @@ def test_a_file_that_cannot_be_used_is_named(folder, tmp_path, kind):
         load_model(read_directory(graphs), "openvino")
     assert str(graphs / "velocity") in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_only_the_files_of_the_last_export_speak(tmp_path, monkeypatch):
+    make_model(tmp_path / "model")
+    for name in ("README.md", "condition.onnx", "velocity.onnx", "vocoder.bin", "vocoder.xml"):
+        write_text(tmp_path / "graphs" / name, TITLE)
+    files = [f"{name}{suffix}" for name in ("condition", "velocity") for suffix in (".bin", ".xml")]
+    graphs = [ExportedGraph(file, "float32", 1.0, "", 0.0) for file in files]
+    monkeypatch.setattr("zipvoice.export.openvino.write_graph", lambda source, output: graphs)
+    export_openvino(ExportOptions(str(tmp_path / "model"), str(tmp_path / "graphs")))
+    assert {path.name for path in (tmp_path / "graphs").iterdir()} == {"README.md", "model.json", "tokens.txt"}
 
 
 def test_what_it_cannot_do_is_refused(tmp_path, capsys):

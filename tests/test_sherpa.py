@@ -25,6 +25,7 @@ from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions, SherpaOptions, sherpa_name
 from zipvoice.config.strict_json import write_json
 from zipvoice.config.synthesis import SamplingConfig, SynthesisOptions
+from zipvoice.export.onnx import ExportedGraph
 from zipvoice.export.sherpa import (
     SherpaDecoder,
     _entry,
@@ -291,3 +292,15 @@ def test_a_lexicon_names_the_line_that_cannot_be(tmp_path):
         with pytest.raises(ValueError, match=message):
             export_sherpa(options, SherpaOptions(lexicon=str(words)))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_lexicon_that_is_not_asked_for_again_goes(dialogue, tmp_path, monkeypatch):
+    shutil.copytree(dialogue / "sherpa", tmp_path / "sherpa")
+    (tmp_path / "sherpa" / "lexicon.txt").touch()
+    (tmp_path / "sherpa" / "notes.txt").touch()
+    graph = ExportedGraph("encoder.onnx", "float32", 1.0, "", 0.0)
+    monkeypatch.setattr("zipvoice.export.sherpa.write_graph", lambda source, output: graph)
+    options = ExportOptions(str(dialogue / "model"), str(tmp_path / "sherpa"), vocoder=str(dialogue / "vocos"))
+    export_sherpa(options, SherpaOptions())
+    names = {path.name for path in (tmp_path / "sherpa").iterdir()}
+    assert "notes.txt" in names and "vocoder.onnx" in names and "lexicon.txt" not in names

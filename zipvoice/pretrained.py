@@ -131,10 +131,14 @@ def load_pretrained(
 def save_pretrained(
     directory: str | os.PathLike[str], weights: Mapping[str, "Tensor"], file: ModelFile, table: TokenTable
 ) -> None:
-    """Write a model directory that `load_pretrained` reads; each file whole or not at all, the weights last."""
+    """Write a model directory that `load_pretrained` reads; each file whole or not at all, the weights last.
+
+    Raises as `check_no_graphs` does.
+    """
     from zipvoice.weights import write_weights
 
     directory = Path(directory)
+    check_no_graphs(directory)
     write_json(file, directory / "model.json")
     table.write(directory / "tokens.txt")
     write_weights(weights, directory / "model.safetensors")
@@ -195,6 +199,14 @@ def pytorch_arrays(path: Path) -> dict[str, "NDArray[np.float32]"]:
 def has_weights(directory: Path) -> bool:
     """Whether a model directory holds weights, which make a network."""
     return any((directory / name).is_file() for name in WEIGHT_FILES)
+
+
+def check_no_graphs(directory: Path, name: str = "velocity") -> None:
+    """Raise ValueError if a directory for weights holds the graph that would speak in their place."""
+    if found := [path for suffix in (".onnx", ".xml") if (path := directory / f"{name}{suffix}").is_file()]:
+        raise ValueError(
+            f"{found[0]} would speak in place of the weights that are to be written; choose another folder"
+        )
 
 
 def _existing(path: Path) -> Path:

@@ -42,6 +42,8 @@ SHERPA_SPACE = "▁"
 """What the space is called in the tokens.txt of sherpa-onnx, whose lines are parted by white space."""
 SHERPA_TEXT = "text"
 """The folder with model.json and tokens.txt for `zipvoice.sherpa`."""
+SHERPA_LEXICON = "lexicon.txt"
+"""Words and how they are read, for sherpa-onnx by itself."""
 
 
 def sherpa_name(token: str) -> str:

@@ -19,15 +19,16 @@ import torch
 from torch import Tensor, nn
 
 import zipvoice
-from zipvoice.config.export import SHERPA_TEXT, ExportOptions
+from zipvoice.config.export import ExportOptions
+from zipvoice.export.folder import TITLE, check_folder, clear
 from zipvoice.export.folding import OPSET, folded
 from zipvoice.export.network import TracedTextCondition, TracedVelocity
 from zipvoice.export.vocoder import TracedVocos
 from zipvoice.files import whole_file, write_text
 from zipvoice.model.condition import Condition
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.pretrained import has_weights, load_network, read_directory, vocoder_folder
-from zipvoice.runtime.graphs import graph_file
+from zipvoice.pretrained import load_network, read_directory, vocoder_folder
+from zipvoice.runtime.graphs import SUFFIXES, graph_file
 from zipvoice.runtime.onnx import OnnxEngine
 from zipvoice.runtime.weightless import GRAPH_FORMAT
 from zipvoice.vocoder.vocos import Vocos, load_vocos
@@ -40,7 +41,6 @@ PARITY_FRAMES = (2, 3, 5, 37, 300)
 """Lengths at which each graph is compared with its network."""
 MOST_DIFFERENT = {"float32": 1e-3, "int8": 0.1}
 """A graph that differs by more from its network, relative to its values, is not written."""
-TITLE = "# Graphs of "
 LIBRARIES = ("torch", "onnx", "onnxruntime")
 """Whose versions the card tells."""
 
@@ -100,17 +100,23 @@ def export_graphs(
     options: ExportOptions,
     write: Callable[[Source, Path], Sequence[ExportedGraph]],
     libraries: Sequence[str] = LIBRARIES,
+    suffixes: Sequence[str] = SUFFIXES["onnx"],
 ) -> list[ExportedGraph]:
-    """Write a model directory of graphs, each by `write`, with versions of libraries; see `export_onnx`."""
+    """Write a model directory of graphs, each by `write` as files with the suffixes, and versions of libraries.
+
+    See `export_onnx`.
+    """
     require_onnx()
     output = Path(options.output_dir)
-    check_folder(output)
+    names = ("condition", "velocity") if options.vocoder is None else ("condition", "velocity", "vocoder")
+    check_folder(output, [graph_file(name, suffix) for name in names for suffix in suffixes])
     directory = read_directory(options.model)
     network = load_network(directory, options.weights)
     sources = [condition_source(network), velocity_source(network, options.int8)]
     if options.vocoder is not None:
         sources.append(vocoder_source(load_vocos(vocoder_folder(options.vocoder))))
     exported = [graph for source in sources for graph in write(source, output)]
+    clear(output, [graph.file for graph in exported])
     directory.write_description(output, network.variant)
     write_text(output / "README.md", card(options.model, exported, libraries))
     return exported
@@ -122,24 +128,6 @@ def require_onnx() -> None:
         import onnx  # noqa: F401
     except ImportError:
         raise ImportError("export needs onnx: pip install onnx") from None
-
-
-def check_folder(folder: Path, for_sherpa: bool = False) -> None:
-    """Raise ValueError if the folder has what graphs would replace or speak in place of, their tokens.txt for one."""
-    card = folder / "README.md"
-    if card.exists() and not card.read_text(encoding="utf-8").startswith(TITLE):
-        raise ValueError(f"{card} is of another model and would be replaced; choose another --output-dir")
-    if has_weights(folder):
-        raise ValueError(
-            f"{folder} holds the weights of a model; graphs there would speak in their place, also when training has "
-            "changed them since. Choose another --output-dir"
-        )
-    if (folder / ("model.json" if for_sherpa else SHERPA_TEXT)).exists():
-        there, new = ("this package", "sherpa-onnx") if for_sherpa else ("sherpa-onnx", "this package")
-        raise ValueError(
-            f"{folder} holds graphs for {there}, and those for {new} have another tokens.txt; choose another "
-            "--output-dir"
-        )
 
 
 # ---------------------------------------------------------------- what is exported

@@ -7,12 +7,16 @@ import tempfile
 from pathlib import Path
 
 from zipvoice.config.export import ExportOptions
+from zipvoice.export.folder import OPENVINO_WEIGHTS
 from zipvoice.export.onnx import LIBRARIES, ExportedGraph, Source, compared, export_graphs, marks, trace
 from zipvoice.files import whole_file
 from zipvoice.runtime.graphs import graph_file
 from zipvoice.runtime.openvino import MARKS, OpenVinoEngine
 
 SUFFIX = ".xml"
+"""Of the file with operators; that with weights is named after it."""
+FILES = (OPENVINO_WEIGHTS, SUFFIX)
+"""The one that is looked for comes last."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ def export_openvino(options: ExportOptions) -> list[ExportedGraph]:
         import openvino  # noqa: F401
     except ImportError:
         raise ImportError("export for OpenVINO needs it: pip install 'zipvoice-tts[openvino]'") from None
-    return export_graphs(options, write_graph, (*LIBRARIES, "openvino"))
+    return export_graphs(options, write_graph, (*LIBRARIES, "openvino"), FILES)
 
 
 def write_graph(source: Source, output: Path) -> list[ExportedGraph]:
@@ -49,7 +53,7 @@ def write_graph(source: Source, output: Path) -> list[ExportedGraph]:
         openvino.save_model(model, written, compress_to_fp16=False)
         graph = OpenVinoEngine("float32", 1).open(written, source.name)
         difference = compared(source, lambda inputs: [graph(inputs)])
-        files = [written.with_suffix(suffix) for suffix in (".bin", SUFFIX)]  # the one that is looked for comes last
+        files = [written.with_suffix(suffix) for suffix in FILES]
         return [_placed(file, output, source.precision, difference) for file in files]
 
 

@@ -15,15 +15,22 @@ from torch import Tensor, nn
 
 from zipvoice import builtin
 from zipvoice.audio.mel import FLOOR, HOP, N_FFT, NUM_MELS, SAMPLING_RATE
-from zipvoice.config.export import SHERPA_SPACE, SHERPA_TEXT, ExportOptions, SherpaOptions, sherpa_name
+from zipvoice.config.export import (
+    SHERPA_LEXICON,
+    SHERPA_SPACE,
+    SHERPA_TEXT,
+    ExportOptions,
+    SherpaOptions,
+    sherpa_name,
+)
 from zipvoice.config.synthesis import SamplingConfig
+from zipvoice.export.folder import SHERPA_FILES, check_folder, clear
 from zipvoice.export.network import TracedTextCondition, TracedVelocity
 from zipvoice.export.onnx import (
     ExportedGraph,
     Source,
     Tensors,
     card,
-    check_folder,
     generator,
     require_onnx,
     write_graph,
@@ -62,7 +69,8 @@ def export_sherpa(options: ExportOptions, sherpa: SherpaOptions) -> list[Exporte
     """
     require_onnx()
     output = Path(options.output_dir)
-    check_folder(output, for_sherpa=True)
+    written = [name for name in SHERPA_FILES if name != SHERPA_LEXICON or sherpa.lexicon is not None]
+    check_folder(output, written, for_sherpa=True)
     directory = read_directory(options.model)
     model = load_pretrained(options.model, weights=options.weights)
     tokens = _token_lines(model)
@@ -78,7 +86,8 @@ def export_sherpa(options: ExportOptions, sherpa: SherpaOptions) -> list[Exporte
     exported = [write_graph(source, output) for source in sources]
     write_text(output / "tokens.txt", tokens)
     if lexicon is not None:
-        write_text(output / "lexicon.txt", lexicon)
+        write_text(output / SHERPA_LEXICON, lexicon)
+    clear(output, written, for_sherpa=True)
     file = replace(model.file, sampling=sampling)
     ModelDirectory(directory.path, file, model.table).write_description(output / SHERPA_TEXT, model.variant)
     write_text(output / "README.md", card(options.model, exported) + _settings(sampling, file.feature.scale))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zipvoice.audio.files import resample
 from zipvoice.audio.griffin_lim import griffin_lim
 from zipvoice.audio.mel import HOP, SAMPLING_RATE
-from zipvoice.config.export import SHERPA_TEXT, sherpa_name
+from zipvoice.config.export import SHERPA_LEXICON, SHERPA_TEXT, sherpa_name
 from zipvoice.config.synthesis import SynthesisOptions
 from zipvoice.pretrained import read_directory
 from zipvoice.runtime.base import AcousticModel, ComputedBy, ModelDescription
@@ -76,8 +76,8 @@ class SherpaTexts:
             "vocoder": "vocoder.onnx",
             "tokens": "tokens.txt",
         }
-        if (self.folder / "lexicon.txt").is_file():
-            names["lexicon"] = "lexicon.txt"
+        if (self.folder / SHERPA_LEXICON).is_file():
+            names["lexicon"] = SHERPA_LEXICON
         return {option: str(self.folder / name) for option, name in names.items()} | {
             "feat_scale": self.description.feature.scale,
             "t_shift": sampling.t_shift,
