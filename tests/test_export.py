@@ -23,7 +23,7 @@ from zipvoice import Audio, builtin
 from zipvoice.cli import main
 from zipvoice.config.export import ExportOptions
 from zipvoice.export.folder import GRAPHS, SHERPA_FILES, TITLE, check_folder, clear
-from zipvoice.export.folding import OPSET
+from zipvoice.export.folding import OPSET, folded
 from zipvoice.export.int8 import ByteWeight, byte_product, byte_product_by_frame
 from zipvoice.export.layers import _folded_swoosh
 from zipvoice.export.onnx import compared, export_onnx
@@ -249,7 +249,7 @@ def test_the_command_writes_a_model_directory_with_a_card(tmp_path, capsys):
     assert all(32 < np.abs(weight.astype(int)).max() <= 64 for weight in rounded)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 def test_frames_are_rounded_in_steps_of_their_own(tmp_path):
     random = np.random.default_rng(0)
     frames = 10 ** random.uniform(-1, 3, (50, 1)) * random.uniform(0.1, 1, (50, 16))
@@ -262,7 +262,7 @@ def test_frames_are_rounded_in_steps_of_their_own(tmp_path):
     assert ((in_a_graph(byte_product_by_frame, x, in_bytes(weight), bias, tmp_path) - found).abs() / sizes).max() < 1e-6
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 def test_frames_are_rounded_in_steps_of_all(tmp_path):
     random = torch.Generator().manual_seed(0)
     x, bias = torch.randn(2, 7, 16, generator=random), torch.randn(24, generator=random)
@@ -277,6 +277,23 @@ def test_frames_are_rounded_in_steps_of_all(tmp_path):
     assert ((multiplied - x).abs() < 0.51 * step + 1e-4).all()
     given = in_a_graph(byte_product, x, in_codes, bias, tmp_path)
     assert ((given - found).abs() / scale).max() < 1e-2  # of one step of both
+
+
+@pytest.mark.parametrize(("columns", "multiplied"), [(16, 16), (17, 32), (24, 32), (31, 32), (32, 32), (33, 33)])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_numbers_of_columns_that_onnxruntime_gets_wrong_are_made_others(tmp_path, columns, multiplied):
+    random = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(*shape, generator=random) for shape in ((64, 16), (columns, 16), (columns,)))
+    for layer, positive in ((byte_product, x), (byte_product_by_frame, x.abs())):
+        found, in_codes = layer(positive, in_bytes(weight), bias), in_bytes(weight)
+        given = in_a_graph(layer, positive, in_codes, bias, tmp_path)
+        assert found.shape == (64, columns)
+        assert (given - found).abs().max() < 0.05  # no step of a frame times a weight
+        path = tmp_path / "layer.onnx"
+        graph = folded(path.read_bytes(), path).graph
+        shapes = {tensor.name: tensor.dims for tensor in graph.initializer}
+        (product,) = [node for node in graph.node if node.op_type == "MatMulInteger"]
+        assert [*shapes[product.input[1]]] == [16, multiplied]
 
 
 def in_bytes(weight):

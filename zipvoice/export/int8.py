@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zipvoice.runtime.weightless import rounded
 
 LARGEST_FRAME_CODE = 255
 """Frames have no sign."""
+MISCOUNTED = 17, 31
+"""Numbers of columns, from the first to the last."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class ByteWeight:
 def byte_product(x: Tensor, weight: ByteWeight, bias: Tensor | None = None) -> Tensor:
     """Of x (..., I), rounded to 255 steps that are the same for all frames, with a weight: (..., O)."""
     frames, step, zero = _Rounded.apply(x)
-    whole: Tensor = _IntegerProduct.apply(frames, weight.codes, zero)
+    whole = _integer_product(frames, weight.codes, zero)
     y = whole.float() * (step * weight.scale)
     return y if bias is None else y + bias
 
@@ -50,8 +53,22 @@ def byte_product_by_frame(x: Tensor, weight: ByteWeight, bias: Tensor) -> Tensor
     """
     step = x.amax(dim=-1, keepdim=True) * (1 / LARGEST_FRAME_CODE)
     largest = step.amax()  # one number for all: ONNX Runtime multiplies by it and the columns' scale in the product
-    whole: Tensor = _IntegerProduct.apply(_Codes.apply(x, step.squeeze(1)), weight.codes)
+    whole = _integer_product(_Codes.apply(x, step.squeeze(1)), weight.codes)
     return whole.float() * (largest * weight.scale) * (step / largest) + bias
+
+
+def _integer_product(frames: Tensor, codes: Tensor, *zero: Tensor) -> Tensor:
+    """Codes of frames (..., I), less that of zero, by those of weights (I, O), in 32 bits.
+
+    ONNX Runtime 1.23.2, the last for Python 3.10, gets some sums in 17 to 31 columns wrong on processors with AMX. So
+    these columns become 32.
+    """
+    columns = codes.shape[1]
+    if not MISCOUNTED[0] <= columns <= MISCOUNTED[1]:
+        whole: Tensor = _IntegerProduct.apply(frames, codes, *zero)
+        return whole
+    padded: Tensor = _IntegerProduct.apply(frames, F.pad(codes, (0, MISCOUNTED[1] + 1 - columns)), *zero)
+    return padded[..., :columns]
 
 
 class ByteLinear(nn.Module):
