@@ -131,6 +131,12 @@ def test_words_are_those_that_are_written(kind):
     assert [word for word, _ in words_of(text, type=kind)] == written
 
 
+def test_each_of_two_forms_of_a_word_is_shown_where_it_stands():
+    text = "½ cup, 1/2 cup, 2 1/2 km or 2½ km. I’m here, I'm there, I’m gone."
+    written = ["½", "cup", "1/2", "cup", "2 1/2 km", "or", "2½ km", "I’m", "here", "I'm", "there", "I’m", "gone"]
+    assert [word for word, _ in words_of(text)] == written
+
+
 def test_what_is_given_in_sounds_is_a_word_of_them():
     assert words_of("</kæt/> sat.")[0] == ("kæt", "kæt")
     assert words_of("<hao3>吗")[0] == ("hao3", "h0ao3")

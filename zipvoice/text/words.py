@@ -8,9 +8,10 @@ Shapes: N sounds of the words, S of the text.
 """
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,12 +87,28 @@ def spoken_words(tokens: Iterable[str]) -> list[SpokenWord]:
 
 
 def _as_written(text: str) -> Callable[[str], str]:
-    """Gives what a tokenizer reads in a usual form as it is written: ½ for 1/2, 2½ km for 2 1/2 km, I’m for I'm."""
-    written = map(bare_word, _WORD.findall("" if text.isascii() else text))
-    forms = {ascii_marks(fold(greek_by_name(word))).strip(): word for word in written if not word.isascii()}
+    """Gives what a tokenizer reads in a usual form as it is written: ½ for 1/2, 2½ km for 2 1/2 km, I’m for I'm.
+
+    To be called for the words in order, since a text may have ½ and 1/2.
+    """
+    written = [bare_word(word) for word in _WORD.findall("" if text.isascii() else text)]
+    forms: dict[str, deque[str]] = {_usual(word): deque() for word in written if not word.isascii()}
+    for word, following in pairwise([*written, ""]):
+        for form, shown in ((_usual(word), word), (f"{word} {following}", f"{word} {following}")):
+            if form in forms:
+                forms[form].append(shown)
     any_form = "|".join(map(re.escape, sorted(filter(None, forms), key=len, reverse=True)))
     pattern = re.compile(rf"(?<!\S)(?:{any_form or '(?!)'})(?!\S)")
-    return lambda word: pattern.sub(lambda found: forms[found[0]], word)
+
+    def as_written(found: re.Match[str]) -> str:
+        shown = forms[found[0]]
+        return shown.popleft() if len(shown) > 1 else shown[0]
+
+    return lambda word: pattern.sub(as_written, word)
+
+
+def _usual(word: str) -> str:
+    return ascii_marks(fold(greek_by_name(word))).strip()
 
 
 def _word_token(token: str, number: int, word: str) -> WordToken:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from zipvoice.text.g2p.polyphones import Syllable, phrase_reading, phrases_in, resolved
+from zipvoice.text.g2p.polyphones import Syllable, is_loose, phrase_reading, phrases_in, resolved
 from zipvoice.text.g2p.syllables import syllable_tokens
 
 
@@ -74,13 +74,16 @@ def _parts(word: str) -> Iterator[str]:
     from pypinyin.constants import PHRASES_DICT
     from pypinyin.seg.mmseg import seg
 
-    if phrase_reading(word) or word in PHRASES_DICT:
+    if is_loose(word):
+        yield from word
+    elif phrase_reading(word) or word in PHRASES_DICT:
         yield word
     elif phrase := phrases_in(word):
         for part in (word[: phrase.start()], phrase[0], word[phrase.end() :]):
             yield from _parts(part) if part else ()
     else:
-        yield from seg.cut(word)
+        for part in seg.cut(word):
+            yield from part if is_loose(part) else (part,)
 
 
 def _part_readings(part: str) -> Sequence[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 
-from zipvoice.text.g2p.polyphone_tables import COUNT, PHRASES, RULES, TITLES
+from zipvoice.text.g2p.polyphone_tables import COUNT, LINE, LOOSE, PHRASES, RULES, TITLES
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ def phrases_in(word: str) -> re.Match[str] | None:
     return _phrase().search(word)
 
 
+def is_loose(word: str) -> bool:
+    """True for a word whose reading its neighbours decide: 五行 of a text, or the elements."""
+    return word in LOOSE
+
+
 def _before(syllable: Syllable, reading: str, following: str) -> str:
     """The syllable before one whose reading has changed, with or without its sandhi."""
     if reading not in (syllable.reading, syllable.plain) or syllable.plain[-1] != "3":
@@ -96,6 +101,9 @@ def _yi(text: str, i: int, syllable: Syllable, following: str) -> str:
 
 # ---------------------------------------------------------------- characters that stand alone
 
+_PLACEHOLDERS = (
+    ("{count}", COUNT), ("{title}", f"(?={TITLES})"), ("{line}", f"(?:{LINE})"), ("{han}", "[\u4e00-\u9fff]"),
+)  # fmt: skip
 Rule = tuple[re.Pattern[str] | None, re.Pattern[str], str]
 
 
@@ -104,7 +112,7 @@ def _rules(table: str) -> dict[str, list[Rule]]:
     """The rules of each character, in order."""
     rules: dict[str, list[Rule]] = {}
     for line in table.strip().splitlines():
-        for name, pattern in (("{count}", COUNT), ("{title}", f"(?={TITLES})"), ("{han}", "[\u4e00-\u9fff]")):
+        for name, pattern in _PLACEHOLDERS:
             line = line.replace(name, pattern)
         character, reading, before, after = line.split(" ")
         ahead = re.compile(after if after != "-" else "")

@@ -12,7 +12,16 @@ from functools import cache
 
 from zipvoice.text.normalizer import chinese_context as context
 from zipvoice.text.normalizer.chinese_numbers import cardinal, digit_by_digit, number, telephone
-from zipvoice.text.normalizer.chinese_quantities import NUMBER, QUANTITY, RANGE, parsed, range_said, said
+from zipvoice.text.normalizer.chinese_quantities import (
+    MONEY,
+    NUMBER,
+    QUANTITY,
+    RANGE,
+    money_said,
+    parsed,
+    range_said,
+    said,
+)
 from zipvoice.text.normalizer.chinese_units import UNIT, is_measured, unit_name
 from zipvoice.text.normalizer.english.formulas import ATOMS, PARTS
 from zipvoice.text.normalizer.reading import Reading
@@ -66,13 +75,16 @@ def _month(match: re.Match[str]) -> str:
 
 
 def _time(match: re.Match[str]) -> str:
-    """9:05 -> 九点零五分; after 成绩 and the like 2:03:59 is a duration."""
+    """9:05 -> 九点零五分; 00:03:15, and after 成绩 and the like 2:03:59, is a duration."""
     clock, half = re.fullmatch(r"([\d:：]+)\s?([apAP]?).*", match[0]).groups()  # type: ignore[union-attr]
     hour, minute, *second = re.split("[:：]", clock)
     before, after = context.before(match), context.after(match)
     is_no_time = context.is_score(before, after) or context.is_ratio(before, after)
     if is_no_time and not second and not half:
         return f"{number(str(int(hour)))}比{number(str(int(minute)))}"
+    if second and hour == "00" and not half and not context.is_clock(before):
+        minutes = f"{number(str(int(minute)))}分" if int(minute) else ""
+        return (minutes + (f"{cardinal(second[0])}秒" if int(second[0]) else "钟" * bool(minutes))) or "零秒"
     if context.is_duration(before) and not second:
         return _minutes(match)
     words = ("两" if int(hour) == 2 else number(str(int(hour)))) + ("小时" if context.is_duration(before) else "点")
@@ -128,7 +140,7 @@ def _levels(match: re.Match[str]) -> str:
 
 def _hyphen(match: re.Match[str]) -> str:
     """GPT-4 -> GPT四, but x-5 -> x减五."""
-    return "减" if re.search(r"(?<![A-Za-z])[a-z]\Z", context.before(match)) else ""
+    return "减" if match[0] != "-" or re.search(r"(?:(?<![A-Za-z])[a-z]|[^A-Za-z])\Z", context.before(match)) else ""
 
 
 # ---------------------------------------------------------------- ratios, fractions, formulas
@@ -233,7 +245,7 @@ _SUPERSCRIPT = "[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]"
 _RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 _EXPONENT = rf"(?:\^\{{?-?\d{{1,16}}\}}?|{_SUPERSCRIPT}{{1,16}})"
 _FRACTION = re.compile(rf"(?:(\d{{1,8}})(?:\s|又))?(\d{{1,16}})/(\d{{1,16}})(\s?{UNIT})?")
-_POWER = re.compile(rf"({NUMBER}|[A-Za-z)）])({_EXPONENT})(\s?{UNIT})?")
+_POWER = re.compile(rf"({NUMBER}|[A-Za-z)）])({_EXPONENT})([\s/]?{UNIT})?")
 _HALF_OF_DAY = r"(?:\s?[aApP]\.?[mM]\.?(?![A-Za-z]))?"
 _CLOCK = rf"(?<![\d.])(?<!\d[:：])(?:[01]?\d|2[0-4])[:：][0-5]\d(?:[:：][0-5]\d)?(?![\d:：]){_HALF_OF_DAY}"
 _LATER = (
@@ -291,7 +303,7 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
     "version": (r"(?<!\d)(?<!\d\.)\d+(?:\.\d+){2,}", _version),
     "ratio": (rf"(?<!\d){NUMBER}\s?[:：]\s?{NUMBER}(?:[:：]{NUMBER})*", _ratio),
     "coordinate": (rf"(?<!\d){NUMBER}°[NSEW](?![A-Za-z])", _coordinate),
-    "power": (rf"(?:(?<!\d){NUMBER}|[A-Za-z)）]){_EXPONENT}(?:\s?{UNIT})?", _power),
+    "power": (rf"(?:(?<!\d){NUMBER}|[A-Za-z)）]){_EXPONENT}(?:[\s/]?{UNIT})?", _power),
     "fraction": (
         rf"(?<![\d./])(?:\d{{1,8}}(?:\s|又))?\d{{1,16}}/\d{{1,16}}(?![\d/]|\.\d)(?:\s?{UNIT})?",
         _fraction,
@@ -301,11 +313,12 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
         _either,
     ),
     "halves": (r"(?<![\d.,])\d{1,4}(?:[米块元尺万千亿]|秒(?=\d\d(?![分秒度])))\d{1,2}(?![\d.,%]|[A-Za-z°℃])", _halves),
+    "money": (MONEY, money_said),
     "range": (RANGE, _range),
     "quantity": (QUANTITY, _quantity),
     "formula": (rf"(?<![A-Za-z\d])(?=[A-Za-z]{{1,8}}\d)(?:{ATOMS}){{2,12}}(?![A-Za-z\d-])", _chemical),
     "model": (rf"(?:{_MODELS})-(?=\d{{1,4}}(?![\d.%°℃]))", lambda match: match[0][:-1]),
-    "hyphen": (r"(?<=[A-Za-z])-(?=\d)", _hyphen),
+    "hyphen": (r"(?<=[A-Za-z²³⁰¹⁴-⁹])-(?=\d)|(?<=[xyzn²³)）]) [-−] (?=\d*[xyz(（\d])", _hyphen),
     "ordinal": (
         r"第\s?(?:[IVXL]{1,6}\s?(?=[章卷部节回期届集])|[IVXL]{2,6}(?![A-Za-z\d])\s?)"
         r"|(?<![A-Za-z])(?:I{1,3}|IV|VI{1,3}|IX)\s?(?=[型级期类度世代])",
@@ -317,7 +330,8 @@ _RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
         lambda match: "每" + unit_name(match[0][1:]),
     ),
     "operator": (
-        rf"(?<=[\w)）%°℃²³])\s*(?:[!=<>]=|[+=÷<>≤≥≈≠±&∶×]|(?<=\d)[*xX](?=\d))\s*(?={_OPERANDS})"
+        r"(?<=[A-Za-z%+])\+(?!\w)"
+        rf"|(?<=[\w)）%°℃²³])\s*(?:[!=<>]=|[+=÷<>≤≥≈≠±&∶×]|(?<=\d)[*xX](?=\d))\s*(?={_OPERANDS})"
         r"|(?:(?<=[\d万千百亿])|(?<=\d[wW]))\+(?!\w)",
         _operator,
     ),

@@ -10,8 +10,10 @@ REACH = 24
 
 
 def before(match: re.Match[str]) -> str:
-    """The text before a match, as far as it matters."""
-    return match.string[max(0, match.start() - REACH) : match.start()]
+    """The text before a match, as far as it matters; before the first of several scores."""
+    others = _OTHER_SCORES.search(match.string, max(0, match.start() - 4 * REACH), match.start())
+    begin = others.start() if others else match.start()
+    return match.string[max(0, begin - REACH) : match.start()]
 
 
 def after(match: re.Match[str]) -> str:
@@ -19,6 +21,7 @@ def after(match: re.Match[str]) -> str:
     return match.string[match.end() : match.end() + REACH]
 
 
+_OTHER_SCORES = re.compile(r"(?<![\d.])(?:\d{1,3}[-:：–]\d{1,3}[、，,；;\s]{1,2}){1,12}\Z")
 _FILLER = r"[的了个位数字号码尾后末前为是或和、：:；“\"「『（(\s零一二三四五六七八九十\d-]{0,16}"
 _TELEPHONE_WORDS = (
     "电话|手机|热线|拨打|拨|致电|座机|传真|客服|来电|打|呼叫|短信到|发送到|总机|分机|转|固话|尾号|卡号|号段"
@@ -39,6 +42,7 @@ _CODE_WORDS = (
 _CODE = re.compile(rf"(?:{_CODE_WORDS}){_FILLER}\Z")
 _ROOM = re.compile(r"\s?(?:室|房|号房|号病房|号包|包间|包厢|教室|病房|寝室|宿舍|办公室|会议室|医院|错误|页面|报错)")
 _BUILDING = re.compile(r"(?:号楼|号院|单元|栋|幢|座)\s?\Z")
+_FLIGHT = re.compile(r"(?:航班号?[为是:：]?|[乘搭]坐?)\s?[A-Z]{2}\s?\Z")
 _LINE = re.compile(r"\s?(?:路(?!人|费|程)|次(?:列车|航班|动车|高铁|特快|直达)|国道|省道|县道|航班|高速)")
 _SCORE = re.compile(
     "比分|战胜|击败|战平|完胜|险胜|小胜|大胜|力克|取胜|获胜|胜出|横扫|逆转|扳平|负于|不敌|惜败|领先|落后|决胜|国足|国羽|国乒|"
@@ -72,7 +76,7 @@ def is_code(digits: str, before: str, after: str) -> bool:
 def is_line(digits: str, before: str, after: str) -> bool:
     """True for a bus line, road, train or flight of three digits and more."""
     is_train = after.startswith("次") and before[-1:].isascii() and before[-1:].isalpha()
-    return len(digits) >= 3 and (is_train or _LINE.match(after) is not None)
+    return len(digits) >= 3 and bool(is_train or _LINE.match(after) or _FLIGHT.search(before))
 
 
 def is_generation(digits: str, before: str, after: str) -> bool:
@@ -128,6 +132,11 @@ def is_duration(before: str) -> bool:
         )
         is not None
     )
+
+
+def is_clock(before: str) -> bool:
+    """True after a day or 时间, where 00:03:15 is a time of the day and no place in a film."""
+    return re.search(r"(?:[日号晨夜午于]|时间|\d)[为是:：T\s]{0,2}\Z", before) is not None
 
 
 def is_deadline(before: str) -> bool:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chinese number words."""
 
+import re
+
 DIGITS = "零一二三四五六七八九"
 _PLACES = ("", "十", "百", "千", "万", "十", "百", "千", "亿", "十", "百", "千", "万", "十", "百", "千")
 MAX_DIGITS = len(_PLACES)
@@ -35,7 +37,7 @@ def number(digits: str) -> str:
 
     Codes such as 007, and numbers without a name, are read digit by digit.
     """
-    whole, _, decimals = digits.replace(",", "").partition(".")
+    whole, _, decimals = re.sub("[,_]", "", digits).partition(".")
     is_code = len(whole) > MAX_DIGITS or (len(whole) > 1 and whole[0] == "0" and not decimals)
     words = digit_by_digit(whole) if is_code else _with_liang(cardinal(whole or "0"))
     return f"{words}点{digit_by_digit(decimals)}" if decimals else words

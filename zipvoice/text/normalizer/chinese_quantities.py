@@ -3,6 +3,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from zipvoice.text.normalizer import chinese_context as context
 from zipvoice.text.normalizer.chinese_numbers import digit_by_digit, number, telephone
@@ -16,7 +17,7 @@ from zipvoice.text.normalizer.chinese_units import (
     wants_liang,
 )
 
-NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
+NUMBER = r"(?:\d{1,3}(?:(?:,\d{3})+|(?:_\d{3})+)(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
 SEPARATOR = r"\s?(?:--|——|[-–—−~～〜―到至])\s?"
 
 _COMPARISONS = {
@@ -32,7 +33,7 @@ def _pattern(*names: str) -> str:
     part = iter([f"?P<{name}>" for name in names] or ["?:"] * 6)
     return (
         rf"(?:({next(part)}(?:(?<![\w)])(?:{alternatives(_COMPARISONS)})|(?<=[\u4e00-\u9fff])[~～])\s?))?"
-        rf"({next(part)}(?<![0-9A-Za-z)%。？！?!])[-−–+±])?"
+        rf"({next(part)}(?<![0-9A-Za-z)%。？！?!²³⁰¹⁴-⁹])[-−–+±])?"
         rf"(?:({next(part)}{alternatives(CURRENCIES)})\s?)?"
         rf"({next(part)}(?<!\d){NUMBER})"
         rf"({next(part)}\s?{_MAGNITUDE})?"
@@ -46,6 +47,17 @@ RANGE = rf"{QUANTITY}{SEPARATOR}{QUANTITY}"
 
 _QUANTITY = re.compile(_pattern("comparison", "sign", "currency", "number", "magnitude", "unit"))
 _SEPARATOR = re.compile(SEPARATOR)
+
+_THOUSANDS = {"k": 3, "m": 6, "b": 9, "t": 12}
+_LETTER = "(?:[KkMBT]|[MmBbTt]n)"
+_NAMED_MONEY = (
+    rf"(?P<currency>{alternatives(CURRENCIES)})\s?"
+    rf"(?:(?P<first>{NUMBER})(?P<magnitude>{_LETTER})?{SEPARATOR}(?:{alternatives(CURRENCIES)})?)?"
+    rf"(?P<last>{NUMBER})\s?(?P<letter>{_LETTER})(?![A-Za-z])"
+)
+_MONEY = re.compile(_NAMED_MONEY)
+MONEY = re.sub(r"\?P<\w+>", "?:", _NAMED_MONEY)
+"""A pattern for amounts with the magnitudes of English, without groups of its own."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,26 @@ def said(quantity: ChineseQuantity, before: str, after: str) -> str:
     if comparison and before.rstrip().endswith(comparison):
         comparison = ""  # 约~5
     return comparison + sign + words + _name_behind(quantity, before, after)
+
+
+def money_said(match: re.Match[str]) -> str:
+    """$3.04T -> 三点零四万亿美元, $1-2B -> 十到二十亿美元: the English thousands in Chinese ones."""
+    found = _MONEY.fullmatch(match[0])
+    assert found
+    zeros = _THOUSANDS[found["letter"][0].lower()]
+    words = _in_ten_thousands(found["last"], zeros)
+    if found["first"]:
+        first_zeros = _THOUSANDS[found["magnitude"][0].lower()] if found["magnitude"] else zeros
+        words = f"{_in_ten_thousands(found['first'], first_zeros)}到{words}"
+    return words + CURRENCIES[found["currency"]]
+
+
+def _in_ten_thousands(digits: str, zeros: int) -> str:
+    """1.2 and nine zeros -> 十二亿."""
+    amount = Decimal(re.sub("[,_]", "", digits)).scaleb(zeros)
+    shift = next((places for places in (12, 8, 4) if amount >= 10**places), 0)
+    exact = f"{amount.scaleb(-shift).normalize():f}"
+    return number(exact) + {12: "万亿", 8: "亿", 4: "万", 0: ""}[shift]
 
 
 def range_said(match: re.Match[str], before: str, after: str) -> str:
