@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -302,6 +304,29 @@ def test_a_folder_without_adapter_and_a_base_that_does_not_fit_are_refused(run_f
         merge(MergeOptions(str(folder / "adapter"), str(folder / "result")))
     with pytest.raises(ValueError, match=r"token 1 is .* in .*other but is .* in the token table of the run"):
         merge(MergeOptions(str(folder / "adapter"), str(folder / "result"), base=str(folder / "other")))
+
+
+def test_an_adapter_knows_the_weights_that_it_was_trained_on(run_folder):
+    """Whatever file holds them; those of the same shapes are others, and old adapters do not tell."""
+    folder, expected = run_folder
+    base, bias = load_pretrained(folder / "base"), "fm_decoder.in_proj.bias"
+    weights = base.model.state_dict()
+    save_pretrained(folder / "other", {**weights, bias: weights[bias] + 1e-3}, base.file, base.table)
+    options = MergeOptions(str(folder / "adapter"), str(folder / "result"), base=str(folder / "other"))
+    with pytest.raises(ValueError, match=r"other has other weights than the model that the adapter was trained on"):
+        merge(options)
+    assert not (folder / "result").exists()
+    merge(replace(options, any_base=True))
+    torch.testing.assert_close(load_pretrained(folder / "result").model.state_dict()[bias], expected[bias] + 1e-3)
+
+    shutil.copytree(folder / "base", folder / "copy")
+    (folder / "copy" / "model.safetensors").unlink()
+    torch.save({"model": weights}, folder / "copy" / "model.pt")
+    merge(replace(options, base=str(folder / "copy")))
+
+    path = folder / "adapter" / "adapter_model.safetensors"
+    write_weights(load_file(path), path)
+    merge(options)
 
 
 @pytest.mark.parametrize(

@@ -105,21 +105,30 @@ def _check_sums(path: Path) -> None:
             raise ValueError(f"the sum of {name} is not the one that was written")
 
 
-def write_weights(weights: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+def write_weights(
+    weights: Mapping[str, Tensor], path: str | os.PathLike[str], notes: Mapping[str, str] | None = None
+) -> None:
     """Write named tensors as safetensors with their sum, whole or not at all; the same weights give the same bytes.
 
-    Raises OSError if the disk does not take them.
+    `notes` are what else the file tells of them, by name. Raises OSError if the disk does not take them.
     """
     with whole_file(path) as temporary:
         plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+        told = {**(notes or {}), "format": "pt", SUM: sum_of(plain)}
         try:
-            safetensors.torch.save_file(plain, temporary, metadata={"format": "pt", SUM: _sum(plain)})
+            safetensors.torch.save_file(plain, temporary, metadata=told)
         except safetensors.SafetensorError as error:  # a full disk, for instance
             raise OSError(f"could not write {path}: {_reason(error)}") from error
         sort_metadata(temporary)
 
 
-def _sum(weights: Mapping[str, Tensor]) -> str:
+def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:
+    """What a safetensors file tells of its weights, by name."""
+    with safetensors.safe_open(path, "pt") as file:
+        return dict(file.metadata() or {})
+
+
+def sum_of(weights: Mapping[str, Tensor]) -> str:
     """A hash of names, types, shapes and numbers."""
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(weights):
@@ -222,9 +231,8 @@ def check_sizes(sizes: Mapping[str, Any], state: Mapping[str, Tensor], origin: s
 def _read_safetensors(path: Path) -> Weights:
     try:
         state = safetensors.torch.load_file(path)
-        with safetensors.safe_open(path, "pt") as file:
-            expected = (file.metadata() or {}).get(SUM)
-        if expected is not None and expected != _sum(state):
+        expected = read_notes(path).get(SUM)
+        if expected is not None and expected != sum_of(state):
             raise ValueError("its numbers are not those that were written")
         return state
     except FileNotFoundError:

@@ -283,3 +283,6 @@ class MergeOptions:
     base: str | None = None
     """Model that the adapter was trained on, a directory or the name of a released one; by default the one that the
     adapter names."""
+    any_base: bool = False
+    """Merge into a model with other weights too than the adapter was trained on, of the same shapes; the result is then
+    untried."""

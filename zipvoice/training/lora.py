@@ -25,7 +25,7 @@ from zipvoice.files import write_text
 from zipvoice.model.zipvoice import ZipVoice
 from zipvoice.pretrained import load_pretrained, save_pretrained
 from zipvoice.text.token_table import TokenTable
-from zipvoice.weights import Weights, load_strictly, read_weights, write_weights
+from zipvoice.weights import Weights, load_strictly, read_notes, read_weights, sum_of, write_weights
 
 WEIGHTS_FILE, SETTINGS_FILE = "adapter_model.safetensors", "adapter_config.json"
 """The files of an adapter, by peft's names."""
@@ -37,6 +37,8 @@ PREFIX = "base_model.model."
 """What peft puts before the names of weights in an adapter's file."""
 A_SUFFIX, B_SUFFIX = ".lora_A.weight", ".lora_B.weight"
 """What it puts behind them."""
+BASE = "base"
+"""What an adapter's file calls the sum of the weights that it was trained on."""
 KNOWN_ROWS = "embed.parametrizations.weight.0.known"
 ADDED_ROWS = "embed.parametrizations.weight.original"
 
@@ -137,12 +139,16 @@ def adapter_of(weights: Mapping[str, Tensor]) -> Weights:
 
 def merged(weights: Mapping[str, Tensor], config: LoraConfig) -> Weights:
     """The weights of an adapted model as those of the plain model that computes the same; others as they are."""
-    plain = {
+    return with_adapter(base_of(weights), adapter_of(weights), config.alpha / max(config.rank, 1))
+
+
+def base_of(weights: Mapping[str, Tensor]) -> Weights:
+    """The weights of the plain model that an adapted one started from."""
+    return {
         "embed.weight" if name == KNOWN_ROWS else name.replace(".base_layer.", "."): value
         for name, value in weights.items()
         if ".lora_" not in name and name != ADDED_ROWS
     }
-    return with_adapter(plain, adapter_of(weights), config.alpha / max(config.rank, 1))
 
 
 def with_adapter(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor], scaling: float) -> Weights:
@@ -189,7 +195,8 @@ def check_adapter(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor], 
 def save_adapter(exp_dir: str | os.PathLike[str], weights: Mapping[str, Tensor], config: RunConfig) -> Path:
     """Write what an adapted model has beyond the one it started from, in peft's form, to `adapter` in the run's folder.
 
-    Returns that path. The run's model.json and tokens.txt are copied there too, so that the folder is complete.
+    Returns that path. The weights' file tells the sum of those it started from. The run's model.json and tokens.txt are
+    copied there too, so that the folder is complete.
     """
     directory, adapter = Path(exp_dir) / "adapter", adapter_of(weights)
     layers = {name.removeprefix(PREFIX).split(".lora_")[0] for name in adapter if ".lora_" in name}
@@ -197,7 +204,7 @@ def save_adapter(exp_dir: str | os.PathLike[str], weights: Mapping[str, Tensor],
     for name in MODEL_FILES:
         write_text(directory / name, (Path(exp_dir) / name).read_text(encoding="utf-8"))
     write_text(directory / SETTINGS_FILE, json.dumps(settings, indent=2) + "\n")
-    write_weights(adapter, directory / WEIGHTS_FILE)
+    write_weights(adapter, directory / WEIGHTS_FILE, {BASE: sum_of(base_of(weights))})
     return directory
 
 
@@ -206,7 +213,8 @@ def merge(options: MergeOptions) -> Path:
 
         merge(MergeOptions(adapter="exp/finetune/adapter", output_dir="my_voice"))
 
-    Raises ValueError or FileNotFoundError for a folder that holds no adapter, or a model that it does not fit.
+    Raises ValueError or FileNotFoundError for a folder that holds no adapter, or a model that it does not fit or that it
+    was not trained on.
     """
     folder = Path(options.adapter)
     if not (folder / SETTINGS_FILE).is_file():
@@ -229,6 +237,12 @@ def merge(options: MergeOptions) -> Path:
     file, table = read_json(ModelFile, folder / "model.json"), TokenTable.read(folder / "tokens.txt")
     check_extends(table, source.table, base)
     adapter = _read_adapter(folder, source.model.state_dict(), settings)
+    trained_on = read_notes(folder / WEIGHTS_FILE).get(BASE)  # which adapters did not tell at first
+    if not options.any_base and trained_on not in (None, sum_of(source.model.state_dict())):
+        raise ValueError(
+            f"{base} has other weights than the model that the adapter was trained on: --base tells where that is, and "
+            "--any-base merges it all the same"
+        )
     weights = with_adapter(source.model.state_dict(), adapter, settings["lora_alpha"] / settings["r"])
     load_strictly(ZipVoice(file.model, table.vocabulary, file.variant or source.variant), weights, f"the model {base}")
     save_pretrained(options.output_dir, weights, file, table)
