@@ -213,7 +213,7 @@ def merge(options: MergeOptions) -> Path:
 
         merge(MergeOptions(adapter="exp/finetune/adapter", output_dir="my_voice"))
 
-    Raises ValueError or FileNotFoundError for a folder that holds no adapter, or a model that it does not fit or that it
+    Raises ValueError or FileNotFoundError for a folder that holds no adapter, and for a model that it does not fit or
     was not trained on.
     """
     folder = Path(options.adapter)
