@@ -123,6 +123,11 @@ def test_tokens_of_the_data_are_added_and_told(base, adapted):
     assert told in (adapted / "train.log").read_text(encoding="utf-8")
 
 
+def test_recordings_that_are_validated_on_too_are_told(adapted):
+    log = (adapted / "train.log").read_text(encoding="utf-8")
+    assert log.count("6 of the 6 utterances in ") == log.count("are trained on too, such as ") == 1
+
+
 def test_unknown_tokens_are_refused_unless_they_are_to_be_added(base, manifest, tmp_path):
     config = run_config(base, manifest, tmp_path)
     with pytest.raises(ValueError, match="the model has no token for 'w'"):

@@ -19,12 +19,12 @@ from zipvoice.config.data import PrepareOptions
 from zipvoice.config.strict_json import read_json, write_json
 from zipvoice.config.vocoder import DiscriminatorConfig, VocoderRunConfig, VocosConfig
 from zipvoice.data.prepare import prepare
-from zipvoice.data.segments import CONTEXT, Recordings, SegmentBatch, SegmentBatches, Segments
+from zipvoice.data.segments import CONTEXT, Recordings, SegmentBatch, SegmentBatches, Segments, whole_recordings
 from zipvoice.training import checkpoint, run
 from zipvoice.training.distributed import ALONE
 from zipvoice.training.lr_scheduler import cosine
 from zipvoice.training.observation.logger import MetricLogger
-from zipvoice.training.run import train_vocoder, vocoder_trainer, whole_recordings
+from zipvoice.training.run import train_vocoder, vocoder_trainer
 from zipvoice.training.trainer import Trainer
 from zipvoice.utterances import read_list
 from zipvoice.vocoder.discriminators import Discriminators

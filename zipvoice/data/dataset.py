@@ -20,7 +20,7 @@ from zipvoice.config.data import DataConfig
 from zipvoice.config.model import FeatureConfig
 from zipvoice.data.collate import Batch, collate
 from zipvoice.data.cuts import extract_features, load_features
-from zipvoice.data.mux import TokenizedCut, TokenizedCuts
+from zipvoice.data.mux import Survey, TokenizedCut, TokenizedCuts
 from zipvoice.data.sampler import BucketSampler, bucket_begins, rounds
 from zipvoice.data.workers import fitting
 from zipvoice.text.token_table import TokenTable
@@ -49,6 +49,7 @@ class TrainingData:
 
     Attributes:
         epoch: Complete passes over the data so far; it rises when the last batch of a pass is handed out.
+        survey: What the first utterances are like.
 
     Raises:
         ValueError: naming the utterance, for one that has more tokens than frames or, unless they are to be skipped,
@@ -70,7 +71,8 @@ class TrainingData:
         self._position = _Position(0, world_size)
         self._rank, self._world_size, self._max_duration = rank, world_size, config.max_duration
         utterances = TokenizedCuts(config, config.train, table, tokenizer, report=rank == 0)
-        self._order = _Order(utterances, config, seed if config.shuffle else None)
+        self.survey = utterances.survey()
+        self._order = _Order(utterances, self.survey, config, seed if config.shuffle else None)
         self._dataset = _Loading(config, scale)
         self._num_workers = fitting(config.num_workers)
         self._loaded: Iterator[_Loaded] | None = None
@@ -131,7 +133,8 @@ class ValidationData:
         world_size: int = 1,
     ) -> None:
         utterances = TokenizedCuts(config, config.dev, table, tokenizer, report=rank == 0)
-        self._order = _Order(utterances, config, seed=None)
+        self.survey = utterances.survey()
+        self._order = _Order(utterances, self.survey, config, seed=None)
         self._rank, self._world_size = rank, world_size
         self._dataset = _Loading(config, scale)
         self._num_workers = min(fitting(config.num_workers), 2)
@@ -171,11 +174,11 @@ def _marked(batches: Iterator[list[TokenizedCut]]) -> Iterator["_Selection"]:
 class _Order:
     """The batches of each epoch, drawn with a seed. Without one they are the same in all epochs."""
 
-    def __init__(self, utterances: TokenizedCuts, config: DataConfig, seed: int | None) -> None:
+    def __init__(self, utterances: TokenizedCuts, survey: Survey, config: DataConfig, seed: int | None) -> None:
         self._utterances = utterances
         self._config = config
         self._seed = seed
-        self._survey = utterances.survey()
+        self._survey = survey
 
     def batches(self, epoch: int, position: _Position) -> Iterator[list[TokenizedCut]]:
         """The batches of an epoch from a position on."""

@@ -15,6 +15,7 @@ from zipvoice.config.data import DataConfig, ManifestConfig
 from zipvoice.data.corpus_list import listed
 from zipvoice.data.cuts import make_tokens, read_cuts, spoken, stored_tokens
 from zipvoice.data.manifest import Manifest, placed_lines
+from zipvoice.data.overlap import Sound
 from zipvoice.text.token_table import TokenTable
 from zipvoice.text.tokenizers import Tokenizer
 
@@ -49,6 +50,8 @@ class Survey:
     """Duration of each one that can be used."""
     whole: bool
     """Whether there are no others."""
+    sounds: list[Sound]
+    """Where the sound of each one is from."""
 
 
 class TokenizedCuts:
@@ -84,12 +87,13 @@ class TokenizedCuts:
     def survey(self) -> Survey:
         """Look at the first utterances. Raises ValueError that names all of them that cannot be used."""
         dropped: Counter[str] = Counter()
-        seconds, faults = [], []
+        seconds, sounds, faults = [], [], []
         for listed_cut in islice(mux(self._manifests, iter), SURVEYED):
             try:
                 cut = spoken(listed_cut)
                 if self._permitted(cut, dropped) and self._usable(cut, dropped):
                     seconds.append(cut.duration)
+                    sounds.append(Sound.of(cut))
             except ValueError as error:
                 faults.append(str(error))
         if faults:
@@ -103,7 +107,7 @@ class TokenizedCuts:
                 count, "" if whole else f" first {SURVEYED}", self._names(), self._config.max_duration,
             )  # fmt: skip
         self._tell(dropped, "" if whole else f" first {SURVEYED}")
-        return Survey(seconds, whole)
+        return Survey(seconds, whole, sounds)
 
     def _of(self, cuts: Iterable["Cut"], dropped: Counter[str]) -> Iterator[TokenizedCut]:
         """The usable ones of some cuts."""

@@ -12,9 +12,10 @@ import logging
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from glob import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ from zipvoice.data.cuts import (
     with_tokens,
     write_cuts,
 )
+from zipvoice.data.overlap import Sound, warn_of_shared
 from zipvoice.data.workers import worker_map
 from zipvoice.files import hold, make_folder, sweep, whole_file
 from zipvoice.text.g2p import espeak
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
 
 PIECE = 500
 """Utterances prepared at a time: minutes of work, which is what breaking off can lose."""
+
+TRAIN = "train"
+"""What the part of a corpus that is trained on is called."""
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +120,7 @@ def prepare(options: PrepareOptions) -> Prepared:
             _join([piece.manifest for piece in pieces], manifest)
         write_json(prepared, summary)
     shutil.rmtree(_parts(options))  # with the lock, which Windows does not let go of while it is open
+    _compare(manifest, options)
     return prepared
 
 
@@ -134,6 +140,17 @@ def _alone(parts: Path, options: PrepareOptions) -> Iterator[None]:
                 "it ends, or choose another prefix, subset or output_dir"
             )
         yield
+
+
+def _compare(manifest: Path, options: PrepareOptions) -> None:
+    """Warn of sound that is both in the part called train and in another of the same corpus."""
+    is_train = options.subset == TRAIN
+    before, _, after = manifest.name.rpartition(options.subset)
+    for other in manifest.parent.glob(escape(before) + ("*" if is_train else TRAIN) + after):
+        if other != manifest:
+            train, dev = (manifest, other) if is_train else (other, manifest)
+            with suppress(ValueError):  # what the other part is, is not asked here
+                warn_of_shared(map(Sound.of, read_cuts(train)), map(Sound.of, read_cuts(dev)), str(dev))
 
 
 def _up_to_date(manifest: Path, summary: Path, fingerprint: str) -> Prepared | None:

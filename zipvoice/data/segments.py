@@ -6,7 +6,7 @@ Shapes: B batch, N samples.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from zipvoice.audio.files import ENCODINGS, pcm16
-from zipvoice.audio.mel import N_FFT, SAMPLING_RATE
+from zipvoice.audio.mel import HOP, N_FFT, SAMPLING_RATE
 from zipvoice.config.vocoder import VocoderRunConfig
 from zipvoice.data.cuts import load_audio, make_cut, read_cuts, recording
+from zipvoice.data.overlap import Sound, warn_of_shared
 from zipvoice.data.workers import fitting
 from zipvoice.seeds import seed_of
 
@@ -61,11 +62,13 @@ class Recordings:
 
     Attributes:
         lengths: of each in samples at 24 kHz, int64.
+        sounds: where each is from.
     """
 
     def __init__(self, sources: Sequence[str], in_memory: bool) -> None:
         self._cuts = recordings(sources)
         self._decoded = [pcm16(load_audio(cut).mono())[:, 0] for cut in self._cuts] if in_memory else None
+        self.sounds = list(map(Sound.of, self._cuts))
         self.lengths = torch.tensor([round(cut.duration * SAMPLING_RATE) for cut in self._cuts])
 
     def part(self, number: int, start: int, length: int) -> Tensor:
@@ -94,6 +97,11 @@ class Segments(Dataset[Tensor]):
         self._config = config
         self._recordings = Recordings(config.train, config.in_memory)
         self._length = config.crop_samples + 2 * CONTEXT
+
+    @property
+    def sounds(self) -> list[Sound]:
+        """Where they are from."""
+        return self._recordings.sounds
 
     @property
     def batches_per_epoch(self) -> int:
@@ -137,6 +145,20 @@ class SegmentBatch:
     def to(self, device: torch.device | str) -> "SegmentBatch":
         """The batch with its samples on `device`."""
         return replace(self, samples=self.samples.to(device))
+
+
+def whole_recordings(config: VocoderRunConfig, trained: Iterable[Sound] = ()) -> list[SegmentBatch]:
+    """Each validation recording as a batch of its own; those that are `trained` on are told.
+
+    Raises ValueError for one that is too short for a spectrum.
+    """
+    cuts = recordings(config.dev)
+    warn_of_shared(trained, map(Sound.of, cuts), ", ".join(config.dev))
+    batches = [SegmentBatch(torch.from_numpy(whole(cut))[None], [cut.id]) for cut in cuts]
+    least = (max(N_FFT, *config.stft_windows) // 2 // HOP + 2) * HOP
+    if short := [batch.ids[0] for batch in batches if batch.samples.shape[1] < least]:
+        raise ValueError(f"validation needs recordings of {least / SAMPLING_RATE:.3f} s; leave out {', '.join(short)}")
+    return batches
 
 
 class SegmentBatches:

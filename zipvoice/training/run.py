@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 
 from zipvoice import heap
-from zipvoice.audio.mel import HOP, N_FFT, NUM_MELS, SAMPLING_RATE
+from zipvoice.audio.mel import NUM_MELS, SAMPLING_RATE
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import write_json
 from zipvoice.config.synthesis import MEAN_FLOW_SAMPLING, SamplingConfig
@@ -19,7 +19,8 @@ from zipvoice.config.training import LoopConfig, RunConfig
 from zipvoice.config.vocoder import VocoderRunConfig
 from zipvoice.data.collate import Batch
 from zipvoice.data.dataset import TrainingData, ValidationData
-from zipvoice.data.segments import SegmentBatch, SegmentBatches, Segments, recordings, whole
+from zipvoice.data.overlap import warn_of_shared
+from zipvoice.data.segments import SegmentBatch, SegmentBatches, Segments, whole_recordings
 from zipvoice.data.vocabulary import token_table
 from zipvoice.files import sweep
 from zipvoice.model.zipvoice import ZipVoice
@@ -235,7 +236,10 @@ class ModelRun(Run):
         batches = TrainingData(config.data, self.table, tokenizer, seed=config.seed, **share)
         valid_batches: Iterable[Batch] = []
         if config.data.dev:
-            valid_batches = ValidationData(config.data, self.table, tokenizer, **share)
+            valid_batches = dev = ValidationData(config.data, self.table, tokenizer, **share)
+            if world.is_first:
+                names = ", ".join(item.path for item in config.data.dev)
+                warn_of_shared(batches.survey.sounds, dev.survey.sounds, names)
         elif world.is_first:
             logger.warning("no validation data is given (data.dev), so no validation loss will be known")
         return model_trainer(config, prepared(config, model, world), objective, batches, valid_batches, world)
@@ -359,8 +363,9 @@ class VocoderRun(Run):
         vocos = load_vocos(config.init_from) if config.init_from else Vocos(config.vocos)
         if vocos.config != config.vocos:
             raise ValueError(f"the vocoder in {config.init_from} has other sizes: {vocos.config}, not {config.vocos}")
-        batches = SegmentBatches(Segments(config), world.rank, world.size)
-        dev = whole_recordings(config) if world.is_first else []
+        segments = Segments(config)
+        batches = SegmentBatches(segments, world.rank, world.size)
+        dev = whole_recordings(config, segments.sounds) if world.is_first else []
         return vocoder_trainer(config, vocos.to(world.device), discriminators.to(world.device), batches, dev, world)
 
     def observe(self, trainer: Trainer, metrics: MetricLogger) -> None:
@@ -389,12 +394,3 @@ def vocoder_trainer(
     objective = VocoderObjective(config, vocos, discriminators, world)
     optimizer = torch.optim.AdamW(vocos.parameters(), config.lr, config.betas)
     return Trainer(config, vocos, objective, optimizer, CosineSchedule(config), batches, dev, world=world)
-
-
-def whole_recordings(config: VocoderRunConfig) -> list[SegmentBatch]:
-    """Each validation recording as a batch of its own. Raises ValueError for one that is too short for a spectrum."""
-    batches = [SegmentBatch(torch.from_numpy(whole(cut))[None], [cut.id]) for cut in recordings(config.dev)]
-    least = (max(N_FFT, *config.stft_windows) // 2 // HOP + 2) * HOP
-    if short := [batch.ids[0] for batch in batches if batch.samples.shape[1] < least]:
-        raise ValueError(f"validation needs recordings of {least / SAMPLING_RATE:.3f} s; leave out {', '.join(short)}")
-    return batches
