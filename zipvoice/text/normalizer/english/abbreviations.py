@@ -27,6 +27,8 @@ def abbreviation(text: str, start: int) -> Said | None:
         return _title(text, start, end, lower, dotted)
     after = end + dotted
     is_street = written in _STREETS and _is_street(text, start, end, written, dotted)
+    if written == "Gen" and (generation := _GENERATION.match(text, after)):
+        return Said(generation.start(1), "gen ", "abbreviation")
     if written in _BEFORE_NAMES and _NAME_AHEAD.match(text, after) and not (is_street and _is_no_name(text, after)):
         return Said(after, _BEFORE_NAMES[written], "title")
     if is_street:
@@ -147,6 +149,7 @@ _JOINING = ("-", "'", "@", "_", "/", "\\", "&", "–")
 _PARTY = re.compile(r"[A-Z][\w.,&'’]*\s\Z")
 _PARTIES = re.compile(r"v\.?(?=\s[A-Z])")
 _NAME_AHEAD = re.compile(r"\s+[A-Z]")
+_GENERATION = re.compile(r"\s+([XYZ](?![\w.])|Alpha\b)")
 _LETTER_AHEAD = re.compile(r"\s(?![AI]\s[a-z])[A-Z](?!['\w]|\.\w|\.\s[A-Z][a-z])")
 _CODE_AHEAD = re.compile(r"\s[A-Z]{1,4}-?\d")
 _CLOCK = re.compile(r"(?:[aApP]\.?[mM]\.?|:\d\d)\s\Z")

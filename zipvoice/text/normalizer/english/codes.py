@@ -35,6 +35,8 @@ _TELEPHONES = tuple(
         r"\d{3}-\d{4}",
         r"\(0\d{1,4}\)(?:[ -]?\d{3,4}){1,3}",
         r"0\d{2,4}(?:[ -]\d{3,4}){1,3}",
+        r"0\d{3,4} \d{5,6}",
+        r"\(0\)\d{2,4}(?: \d{3,4}){1,3}",
         r"\d{4}(?:[ -]\d{4}){2,4}",
         r"\d{1,6}(?:-\d{1,7}){2,6}",
     )
@@ -149,7 +151,7 @@ def room(text: str, start: int) -> Said | None:
 
 _JETS = re.compile(r"(7[0-8]7)(?:-([1-9]00|[789]|10)\b(?!-|[.,/]\d|\s?[=%])|(?:-([1-9]00|[789]|10))?'?s\b)")
 _THREE = re.compile(r"(\d{3})(?:-(\d{3}))?(?![\d/:%-]|[.,]\d|[a-zA-Z](?!\b)|[a-z])")
-_FLIGHT = re.compile(r"(?i:flight) [A-Z]{2} \Z")
+_FLIGHT = re.compile(r"(?i:flight) [A-Z]{2} ?\Z")
 _STATUS = re.compile(r"\ban? (?:40[0134]|50[0234])(?=[.,;!?]|\Z)")
 _HOUSE = re.compile(
     r"\d{3,4}(?=[A-Z]? (?:(?:[NS]\.?)?[NSEW]\.? )?(?:[A-Z][a-z]+ ){1,3}"

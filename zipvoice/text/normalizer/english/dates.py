@@ -232,15 +232,18 @@ _O_CLOCK = re.compile(r"\s?o['’]\s?clock")
 
 
 def duration(text: str, start: int) -> Said | None:
-    """3h 20m, 5h30, 2m30s; 1:59:40.2, the time of a race."""
+    """3h 20m, 5h30, 2m30s; 1:59:40.2, the time of a race; 00:03:15, a place in a film."""
     if race := _RACE.match(text, start):
         hours, minutes, seconds, fraction = race.groups()
         larger = f"{_counted(hours, 'hour')} " if hours else ""
         exact = f"{cardinal(seconds)} point {digit_by_digit(fraction)} seconds"
         return Said(race.end(), f"{larger}{_counted(minutes, 'minute')} {exact}", "duration")
-    if (clock := _CLOCKED.match(text, start)) and just_before(_TOOK, text, start):
+    if (clock := _CLOCKED.match(text, start)) and (
+        just_before(_TOOK, text, start) or (clock[1] == "00" and not just_before(_DAY_BEFORE, text, start))
+    ):
         counted = zip(clock.groups(), ("hour", "minute", "second"), strict=True)
-        return Said(clock.end(), " ".join(_counted(n, name) for n, name in counted if int(n)), "duration")
+        words = " ".join(_counted(n, name) for n, name in counted if int(n)) or "zero seconds"
+        return Said(clock.end(), words, "duration")
     found = _DURATION.match(text, start) or _MINUTES.match(text, start)
     if not found:
         return None
@@ -253,8 +256,9 @@ def duration(text: str, start: int) -> Said | None:
 
 _DURATION = re.compile(r"(\d{1,4})\s?h(?:rs?)?\s?([0-5]?\d)(?:\s?m(?:ins?)?(?:\s?([0-5]?\d)\s?s(?:ecs?)?)?)?(?!\w)")
 _RACE = re.compile(r"(?:(\d{1,2}):)?(\d{1,2}):([0-5]\d)\.(\d{1,3})(?![\w:]|[.,]\d)")
-_CLOCKED = re.compile(r"(\d{1,2}):([0-5]\d):([0-5]\d)(?![\d:]|\.\d)")
+_CLOCKED = re.compile(r"(\d{1,2}):([0-5]\d):([0-5]\d)(?![\d:]|\.\d|\s(?:UTC|GMT|[ECMP][SD]?T)\b)")
 _TOOK = re.compile(r"(?i)\b(?:in|time(?: of)?|ran|took|lasted|record of|duration|clocked|length):?\s\Z")
+_DAY_BEFORE = re.compile(r"(?:\d|\d(?:st|nd|rd|th)|y),?(?:\s|T)(?:at\s)?\Z")
 _MINUTES = re.compile(r"(\d{1,4})\s?m\s?([0-5]?\d)\s?s(?!\w)")
 
 

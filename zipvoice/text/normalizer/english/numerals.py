@@ -2,7 +2,7 @@
 """Numbers as they are written.
 
 number   = [digits] digits "/" digits | digits [decimals] [exponent]
-digits   = 1234 | 1,234 | 1,00,000 | 1 000 000
+digits   = 1234 | 1,234 | 1,00,000 | 1 000 000 | 1_000_000
 exponent = "e" digits | "x 10^" digits
 """
 
@@ -29,10 +29,11 @@ class Number:
 _GROUPED = r"\d{1,3}(?:,\d{3})+(?!\d|,\d)"
 _INDIAN = r"\d{1,2}(?:,\d{2})+,\d{3}(?!\d|,\d)"
 _SPACED = r"\d{1,3}(?:(?: \d{3}){2,}(?!\d|[ ]\d)| \d{3}(?= ?(?:€|EUR\b|kr\b)))"
+_JOINED = r"\d{1,3}(?:_\d{3})+(?!\w)"
 _EURO = r"\d{1,3}(?:(?: \d{3})+|(?:\.\d{3})+)|\d+"  # 1 234,50 €; 1.234,50 €; 12,50 €
 _NUMBER = re.compile(
     rf"(?P<euro>{_EURO}),(?P<d5>\d\d)(?=\s?(?:€|EUR\b|kr\b))"
-    rf"|(?P<comma>{_GROUPED})(?P<d1>\.\d+)?|(?P<indian>{_INDIAN})(?P<d2>\.\d+)?|(?P<spaced>{_SPACED})"
+    rf"|(?P<comma>{_GROUPED})(?P<d1>\.\d+)?|(?P<indian>{_INDIAN})(?P<d2>\.\d+)?|(?P<spaced>{_SPACED})|(?P<joined>{_JOINED})"
     r"|(?P<plain>\d+)(?P<d3>\.\d+(?!\.\d))?|(?P<d4>\.\d+)"
 )
 _EXPONENT = re.compile(r"[eE]([+-]?\d{1,3})(?![\w.])|\s?[x×*·]\s?10(?:\^|\*\*)([-−+]?\d{1,3})(?!\d)")
@@ -50,9 +51,9 @@ def parse_number(text: str, start: int) -> tuple[Number, int] | None:
         whole = re.sub(r"\D", "", euro)
         return Number(whole, found["d5"], grouping="comma" if whole != euro else ""), found.end()
     decimals = (found["d1"] or found["d2"] or found["d3"] or found["d4"] or "")[1:]
-    whole = found["comma"] or found["indian"] or found["spaced"] or found["plain"] or ""
-    grouping = "comma" if found["comma"] or found["spaced"] else "indian" if found["indian"] else ""
-    number = Number(whole.replace(",", "").replace(" ", ""), decimals, grouping=grouping)
+    whole = found["comma"] or found["indian"] or found["spaced"] or found["joined"] or found["plain"] or ""
+    grouping = "comma" if found["comma"] or found["spaced"] or found["joined"] else "indian" if found["indian"] else ""
+    number = Number(re.sub("[, _]", "", whole), decimals, grouping=grouping)
     end = found.end()
     if found["plain"] and not decimals:
         return _with_fraction(text, end, number)

@@ -170,14 +170,14 @@ _CURRENCY = re.compile(rf"({_alternatives(SIGNS)}|(?<!/)(?:{_alternatives(CODES)
 _LOSS = re.compile(rf"({_alternatives(SIGNS)})\((?=[\d.,]{{1,16}}\))")
 _LOSS_END = re.compile(r"\)(?= (?:million|billion|trillion|thousand)\b)")
 _MAGNITUDE = re.compile(
-    r"(?P<word>[\s-]?(?:hundred thousand|hundred million|hundred billion|thousand|million|billion|trillion|hundred"
+    r"(?P<word>[\s-]?(?:hundred thousand|hundred million|hundred billion|thousand|(?:m|b|tr)illions?|hundred"
     r"|lakhs?|crores?)\b)|\s?(?P<letter>mn|bn|tn|tr|MM|mm|[kKmMbBtT])\b(?!')"
 )
 _CURRENCY_AFTER = re.compile(rf"\s?({_alternatives(AFTER)})(?![\w$€£]|\.\w)")
 _PERCENT = re.compile(r"\s?(%|‰)(?!\w)|\s?%(?=\w)")
 _UNIT = re.compile(
     rf"(?P<gap>[ ]{{0,2}}|-)(?P<unit>{_alternatives(UNITS)})(?P<power>\^?[23]|[²³])?(?![\w^])"
-    rf"(?:[·⋅*](?P<times>{_alternatives(UNITS)})(?!\w))?"
+    rf"(?:[·⋅*](?P<times>{_alternatives(UNITS)})(?P<beside>\^?[23]|[²³])?(?!\w))?"
     rf"(?:/(?P<per>{_alternatives(UNITS)}|{_alternatives(PERIODS)})(?P<below>\^?[23]|[²³])?(?!\w))?"
 )
 _PER = re.compile(rf"(?:\s|[·⋅*])?({_alternatives(UNITS)})(?:\^?\{{?-|[⁻-])([1-3¹²³])\}}?(?![\w¹²³])")
@@ -241,7 +241,7 @@ def _magnitude(text: str, end: int, quantity: Quantity) -> tuple[Quantity, int]:
         return quantity, end
     if word := found["word"]:
         hyphen = word[0] == "-"
-        if hyphen and not quantity.currency:
+        if (hyphen or word.endswith("illions")) and not quantity.currency:
             return quantity, end
         return replace(quantity, magnitude=word.strip(" -").rstrip("s"), before_noun=hyphen), found.end()
     letter = found["letter"]
@@ -326,7 +326,8 @@ def _with_unit(text: str, end: int, quantity: Quantity, found: re.Match[str]) ->
     if power := (found["power"] or "").lstrip("^"):
         name = powered(name, power)
     if found["times"]:
-        name += f" {UNITS[found['times']]}"
+        beside = (found["beside"] or "").lstrip("^")
+        name += f" {powered(UNITS[found['times']], beside) if beside else UNITS[found['times']]}"
     if per := found["per"]:
         below = UNITS.get(per) or PERIODS[per]
         if exponent := (found["below"] or "").lstrip("^"):
@@ -371,7 +372,7 @@ _ARTICLE = re.compile(r"(?i)\b(?:an?|each)\s(?:[\d.]{1,5}[ -]?[a-zA-Z]{1,4},? )?
 _NOUN = re.compile(
     r"\s(?:\d{1,3} ?[a-zA-Z]{1,3} )?(?!(?:of|or|and|to|in|per|is|was|from|for|at|on|by|with|above|below)\b)[a-zA-Z]"
 )
-_VOLTS = re.compile(r"\d ?[mk]?[VW],? (?:and |at )?\d*\Z")
+_VOLTS = re.compile(r"\d ?[mk]?[VW](?:,? (?:and |at )?|/)\d*\Z")
 
 
 def _is_meant(symbol: str, found: re.Match[str], quantity: Quantity, text: str) -> bool:
@@ -382,6 +383,8 @@ def _is_meant(symbol: str, found: re.Match[str], quantity: Quantity, text: str) 
     if symbol in ("A", "J", "N", "K", "W", "V", "T", "F", "AU"):
         is_sure = not glued or symbol in ("W", "V") or bool(quantity.number.decimals)
         return found["gap"] != "-" and (is_sure or bool(just_before(_VOLTS, text, found.start())))
+    if symbol == "MP":
+        return glued
     if symbol in ("h", "g", "m", "l", "L", "t"):
         return found["gap"] != "-" and not text.startswith("'", found.end())
     if symbol in ("ac", "ha", "mo", "deg", "bar", "pt"):

@@ -53,6 +53,9 @@ def _in_context(text: str, start: int, found: re.Match[str], value: str) -> str 
         and just_before(_LINE_START, text, start)
     ):
         return cardinal(value)
+    is_ruler = previous[:1].isupper() and len(words) > 1 and words[-2] in _TITLES
+    if is_ruler and written in "IVX" and not (_THINKING.match(text, end) or _SURNAME.match(text, end)):
+        return f"the {ordinal(value)}"
     if not previous[:1].isupper() or (len(written) == 1 and not _may_be_single(text, end, written, previous)):
         return None
     if previous.lower() in _NAMES:
@@ -89,8 +92,28 @@ _LINE_START = re.compile(r"(?:\A|\n|  )\Z")
 _HEADING = re.compile(r"\.(?:\s|\Z)|\s*\Z")
 _CENTURY = re.compile(r"\s(?:century|centuries|Century|Olympi(?:c|ad)|Congress|Corps|Dynasty|dynasty|Summit)")
 _PRONOUN = re.compile(
-    r"\s(?:am|was not|think|thought|have|had|will|would|shall|should|can|could|do|did|know|knew|want|said|saw|see|love"
+    r"\s(?:am|was not|think|thought|have|had|will|would|shall|should|can|could|do|did|know|knew|guess|want|said|saw|see|love"
     r"|like|need|never|really|went|got|feel|felt|mean|may|might|must|just|\w{2,6}n't|\w{3,8}ed)\b|'(?:m|ve|d|ll)\b"
+)
+_THINKING = re.compile(r"\s(?:am|have|do|think|thought|know|knew|want|saw|see|love|like|need|feel|felt|mean|guess)\b|'")
+_TITLES = frozenset(
+    [
+        "King",
+        "Queen",
+        "Emperor",
+        "Empress",
+        "Pope",
+        "Tsar",
+        "Czar",
+        "Tsarina",
+        "Kaiser",
+        "Sultan",
+        "Shah",
+        "Pharaoh",
+        "Prince",
+        "Duke",
+        "Patriarch",
+    ]
 )
 _SURNAME = re.compile(r"\. (?!(?:The|He|She|It|In|At|They|His|Her|We|But|And|This|That)\b)[A-Z][a-z]")
 _WORDS = frozenset((

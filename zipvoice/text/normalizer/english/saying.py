@@ -118,6 +118,7 @@ _PAIRS = {
     ("9", "11"): "nine eleven",
     ("7", "11"): "seven eleven",
     ("50", "60"): "fifty or sixty",
+    ("1", "1"): "one over one",
 }
 _OUT_OF = ("5", "10", "100")
 _NAMED_BELOW = (*range(2, 17), 32, 64, 100, 128, 1000)

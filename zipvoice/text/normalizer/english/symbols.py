@@ -60,7 +60,9 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
     ("range", re.compile(rf"(?<=\d )[–—-]\s(?=\d{{1,2}}(?:st|nd|rd|th)? {MONTH})"), "to"),
     (
         "factorial",
-        re.compile(r"!(?<=[\d)]!)(?=\s*[=+*/×]\s*[\w(])|!(?<=\b[a-z]!)(?=\s*[=+*/×])|!(?<=[-+][a-z\d]\)!)"),
+        re.compile(
+            r"!(?<=[\d)]!)(?=\s*[=+*/×]\s*[\w(])|!(?<=\b[a-z]!)(?=\s*[=+*/×<>≤≥])|!(?<=\bn!)(?= [a-z]{2})|!(?<=[-+][a-z\d]\)!)"
+        ),
         "factorial",
     ),
     ("emoticon", re.compile(r"(?<![\w/])(?:[:;=]-?[)(\]DPpO|*/\\]{1,4}|[:;]'\(|<3+(?= *(?:\Z|[.!?])))(?!\w)"), ""),
@@ -82,20 +84,26 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
     ("arithmetic", re.compile(r"[-−](?<=[(=+*/^{\s][a-z][-−])(?=(?:[a-z]|\d{1,2})[)}])"), "minus"),
     ("arithmetic", re.compile(r"(?<=[\w)\]%!\s])=(?=[\s\w.$(√+-])"), "equals"),
     ("arithmetic", re.compile(r"\*\*(?=\s?\d)(?<=[\w\s)]\*\*)\s?(\d{1,3})(?!\w)"), _power),
-    ("arithmetic", re.compile(r"(?<=[\d)])[*×·⋅]\s?(?=[\w(])|(?<=[\w)%] )[*×·⋅]\s(?=[\w(])"), "times"),
+    (
+        "arithmetic",
+        re.compile(r"(?<=[\d)])(?:\*(?! [a-z]{2}| \()|[×·⋅])\s?(?=[\w(])|(?<=[\w)%] )[*×·⋅]\s(?=[\w(])"),
+        "times",
+    ),
     ("arithmetic", re.compile(r"(?<=\w)×(?=\w)"), "by"),
     ("arithmetic", re.compile(r"(?<=[\d)])÷\s?(?=[\d(])|(?<=[\w)] )÷(?=\s)"), "divided by"),
     ("arithmetic", re.compile(r"(?<=[\d)] )/(?=\s[\d(])|(?<=\b[a-z] )/(?=\s[a-z]\s?=)"), "divided by"),
     (
         "arithmetic",
         re.compile(
-            r"\+\s?(?=[\w($£€.√])(?<=[\w)]\+)|(?<=[\w)²³] )\+\s(?=[\w($£€.√])|\+\s(?=[\w($£€.√])(?<=[\w)²³]\+ )"
+            r"\+\s?(?=[\w($£€.√])(?<=[\w)]\+)|(?<=[\w)²³…] )\+\s(?=[\w($£€.√…])|\+\s(?=[\w($£€.√])(?<=[\w)²³]\+ )"
         ),
         "plus",
     ),
     (
         "arithmetic",
-        re.compile(r"(?<=[\d)²³] )[-−–]\s(?=\d{0,6}[a-z]\b|\d)|(?<=\b[a-zA-Z] )[-−]\s(?=\d+\b|[a-z]\b)|−\s?(?=[\w(])"),
+        re.compile(
+            r"(?<=[\d)²³] )[-−–]\s(?=\d{0,6}[a-z]\b|\d)|(?<=\b[a-zA-Z] )[-−]\s(?=\d+\b|[a-z]\b)|(?<=\d[nxyzt] )[-−]\s(?=\d|[a-z]\b)|−\s?(?=[\w(])"
+        ),
         "minus",
     ),
     (
@@ -110,7 +118,7 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
     ),
     ("arithmetic", re.compile(r"√\s?(?=[\w(])"), "square root of"),
     ("arithmetic", re.compile(r"∛\s?"), "cube root of"),
-    ("arithmetic", re.compile(r"\}\{"), "over"),
+    ("arithmetic", re.compile(r"\}\{|(?<=\))/(?=[\d(])"), "over"),
     *(("arithmetic", re.compile(sign), words) for sign, words in _MATHS.items()),
     ("arithmetic", re.compile(r"≈"), "is about"),
     ("arithmetic", re.compile(r"±"), "plus or minus"),
@@ -132,10 +140,15 @@ _SIGNS: list[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]] 
     ("number", re.compile(r"№\s?"), "number"),
     ("mark", re.compile(r"©\s?(?=\d|\w)"), "copyright"),
     ("mark", re.compile(r"[©®™♪♫♬♩℠☺☹]|(?<=s)~(?=[,;.])"), ""),
-    ("mark", re.compile(r"[★☆⭐]+"), "star"),
+    ("mark", re.compile(r"[★☆⭐]+|(?<=\d)(?<!\d\d)\*(?= [a-z]{3})(?! (?:off|from)\b)"), "star"),
+    ("score", re.compile(r"(?<=\d)\*(?= (?:off|from)\b| \(\d)"), "not out"),
     ("mark", re.compile(r"[✓✔☑✅]"), "check"),
     ("mark", re.compile(r"[•◦▪■□●○◆◇▶►]"), ","),
-    ("omission", re.compile(r"(?<=[a-zA-Z])\*{2,}|\*{2,}(?=\s|\Z)|(?<!\S)\*{2,}(?=[A-Za-z])"), ""),
+    (
+        "omission",
+        re.compile(r"(?<=[a-zA-Z])\*{2,}|(?<=\d)\*(?=[\s.,;)]|\Z)|\*{2,}(?=\s|\Z)|(?<!\S)\*{2,}(?=[A-Za-z])"),
+        "",
+    ),
     ("omission", re.compile(r"(?<=[A-Za-z])-{3,}|-{3,}(?=[a-z])|(?<=\b[A-Z])—(?=\W)"), ""),
     ("range", re.compile(rf"[-–—]\s?(?={_UNTIL})(?<=[\w.][-–—])"), "to"),
     ("range", re.compile(rf"(?<=[\w.] )[-–—]\s(?={_UNTIL})"), "to"),
@@ -366,8 +379,9 @@ def special_slash(text: str, start: int) -> Said | None:
 _SLASHED = {
     "w/o": "without", "w/": "with", "w/in": "within", "b/w": "between", "b/c": "because", "c/o": "care of",
     "n/a": "N eh", "and/or": "and or", "w/e": "whatever", "a/c": "air conditioning", "h/t": "hat tip",
+    "y/o": "year old",
 }  # fmt: skip
-_SPECIAL = re.compile(r"(?i)(?:w/o|w/in|b/w|b/c|c/o|n/a|and/or|a/c|h/t|w/e)(?!\w)|w/(?=\s|\d|[a-z]{3})")
+_SPECIAL = re.compile(r"(?i)(?:w/o|w/in|b/w|b/c|c/o|n/a|and/or|a/c|h/t|w/e|y/o)(?!\w)|w/(?=\s|\d|[a-z]{3})")
 
 
 def language_name(text: str, start: int) -> Said | None:

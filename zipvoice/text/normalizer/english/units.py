@@ -110,7 +110,7 @@ _UNITS = {
     "°F": "degree Fahrenheit", "℉": "degree Fahrenheit", "° C": "degree Celsius", "° F": "degree Fahrenheit",
     "ºC": "degree Celsius", "ºF": "degree Fahrenheit", "°N": "degree north", "°S": "degree south",
     "°E": "degree east", "°W": "degree west", "°": "degree", "Å": "angstrom", "IU": "I U",
-    "mmol/L": "millimole per liter",
+    "mmol/L": "millimole per liter", "MP": "megapixel",
     "kcal": "kilocalorie", "mcg": "microgram", "gtt": "drop", "Cal": "calorie", "dL": "deciliter", "deg": "degree",
 }  # fmt: skip
 
@@ -134,7 +134,7 @@ PERIODS = {
 """What may stand after the slash of a rate: $5/kg, 3 visits/day."""
 
 _NO_PLURAL = ("hertz", "horsepower", "lux", "I U", "molar", "siemens")
-_HEAD = re.compile(r"^(.*?)(?= per | of | Celsius| Fahrenheit| north| south| east| west|$)")
+_HEAD = re.compile(r"^(.*?)(?= per | of | squared| cubed| Celsius| Fahrenheit| north| south| east| west|$)")
 
 
 def plural_unit(name: str) -> str:
