@@ -91,7 +91,7 @@ DEFAULTS = {
     },
     ObjectiveConfig: {
         "condition_drop_ratio": 0.2, "time_power": 1.0, "exclusive_weight": 1.0, "ema_decay": 0.9999,
-        "instant_ratio": 0.5,
+        "instant_ratio": 0.5, "student_steps": 4, "temperature": (1.0, 1.0), "guidance_scale": (0.0, 2.0),
     },
     LoraConfig: {"rank": 0, "alpha": 16.0, "dropout": 0.0, "targets": ("*",)},
     LoopConfig: {

@@ -22,13 +22,17 @@ from zipvoice.config.synthesis import PUBLISHED_SAMPLING, SamplingConfig
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.config.training import ObjectiveConfig, OptimizerConfig, RunConfig
 from zipvoice.data.prepare import prepare
+from zipvoice.model.solver import time_grid
 from zipvoice.pretrained import load_pretrained
 from zipvoice.text.token_table import TokenTable
 from zipvoice.training import checkpoint, run
 from zipvoice.training.objectives import BASE_MASK, DIALOG_MASK
 from zipvoice.training.run import train
+from zipvoice.training.select import build_objective
 from zipvoice.training.settings import check_unchanged
 from zipvoice.training.trainer import Trainer
+
+SAMPLING = PUBLISHED_SAMPLING["zipvoice_distill"]
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +234,7 @@ def test_added_tokens_leave_the_others_as_they_were(corpus, finished, tmp_path):
 )
 def test_masks_follow_the_variant_or_the_settings(corpus, tmp_path, variant, mask, expected):
     config = run_config(corpus, tmp_path, variant=variant, objective=ObjectiveConfig(mask=mask))
-    objective = run.build_objective(config, None, torch.device("cpu"))
+    objective = build_objective(config, None, SAMPLING, torch.device("cpu"))
     flow = objective.flow if variant == "zipvoice_dialog_stereo" else objective
     assert (flow.mask.place, flow.mask.fraction) == expected
 
@@ -240,8 +244,8 @@ def test_the_objective_is_as_the_settings_say(corpus, tmp_path, variant):
     settings = ObjectiveConfig(
         condition_drop_ratio=0.3, time_power=2.5, exclusive_weight=0.75, mask_fraction=(0.1, 0.6)
     )
-    objective = run.build_objective(
-        run_config(corpus, tmp_path, variant=variant, objective=settings), None, torch.device("cpu")
+    objective = build_objective(
+        run_config(corpus, tmp_path, variant=variant, objective=settings), None, SAMPLING, torch.device("cpu")
     )
     if variant == "zipvoice_dialog_stereo":
         assert objective.exclusive_weight == 0.75
@@ -251,14 +255,33 @@ def test_the_objective_is_as_the_settings_say(corpus, tmp_path, variant):
 
 
 @pytest.mark.parametrize(
-    ("kind", "variant"), [(None, "zipvoice"), (None, "zipvoice_distill"), ("mean-flow", "zipvoice")]
+    ("kind", "variant"),
+    [
+        (None, "zipvoice"),
+        (None, "zipvoice_distill"),
+        ("mean-flow", "zipvoice"),
+        ("backward-distillation", "zipvoice"),
+    ],
 )
 def test_a_teacher_is_learnt_from_as_the_settings_say(corpus, tmp_path, kind, variant):
     model = torch.nn.Linear(2, 2)
     model.is_distilled = variant == "zipvoice_distill"
-    settings = ObjectiveConfig(kind, teacher="a", ema_decay=0.75, instant_ratio=0.25, mask_fraction=(0.1, 0.6))
+    settings = ObjectiveConfig(
+        kind,
+        teacher="a",
+        ema_decay=0.75,
+        instant_ratio=0.25,
+        mask_fraction=(0.1, 0.6),
+        temperature=(0.1, 0.4),
+        guidance_scale=(0.5, 1.5),
+    )
     config = run_config(corpus, tmp_path, variant="zipvoice_distill", objective=settings)
-    objective = run.build_objective(config, SimpleNamespace(model=model, variant=variant), torch.device("cpu"))
+    teacher = SimpleNamespace(model=model, variant=variant)
+    objective = build_objective(config, teacher, SAMPLING, torch.device("cpu"))
+    if kind == "backward-distillation":
+        assert objective.times == time_grid(SAMPLING.num_steps, SAMPLING.t_shift)
+        assert (objective.temperature, objective.guidance_scale) == ((0.1, 0.4), (0.5, 1.5))
+        objective = objective.forward
     assert (objective.mask.place, objective.mask.fraction) == ("span", (0.1, 0.6))
     if kind == "mean-flow":
         assert objective.instant_ratio == 0.25

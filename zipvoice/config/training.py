@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from zipvoice.config.data import DataConfig
 from zipvoice.config.model import FeatureConfig, ModelConfig, Variant
 from zipvoice.config.rules import is_above_zero, require
+from zipvoice.config.synthesis import MOST_STEPS
 from zipvoice.config.text import TokenizerConfig
 
 
@@ -40,10 +41,11 @@ class OptimizerConfig:
 class ObjectiveConfig:
     """What training minimises."""
 
-    kind: Literal["flow-matching", "distillation", "mean-flow"] | None = None
-    """flow-matching learns from recordings, distillation from pairs of steps of a teacher, and mean-flow from a
-    teacher's velocity its mean over steps of any length, for speech in one step or two. By default distillation with a
-    teacher, else flow matching."""
+    kind: Literal["flow-matching", "distillation", "backward-distillation", "mean-flow"] | None = None
+    """flow-matching learns from recordings, distillation from pairs of steps of a teacher, backward-distillation from a
+    teacher at the very states that the student's few steps lead to, and mean-flow from a teacher's velocity its mean
+    over steps of any length, for speech in one step or two. By default distillation with a teacher, else flow
+    matching."""
     condition_drop_ratio: float = 0.2
     """Probability that the text of an utterance is withheld, for classifier-free guidance."""
     time_power: float = 1.0
@@ -58,14 +60,20 @@ class ObjectiveConfig:
     """Stereo only: weight of the penalty on both speakers talking at once."""
     teacher: str | None = None
     """Distillation and mean-flow only: model directory of the teacher, a base model (the first stage of distillation)
-    or a distilled one (the second)."""
+    or a distilled one (the second, and never for backward distillation)."""
     ema_decay: float = 0.9999
     """Second stage of distillation: how slowly the teacher follows the student."""
     instant_ratio: float = 0.5
     """Mean-flow only: probability that a step has no length, so that the velocity itself is learnt."""
+    student_steps: int = 4
+    """Backward distillation only: steps that the student takes, with the t_shift of the model it starts from."""
+    temperature: tuple[float, float] = (1.0, 1.0)
+    """Backward distillation only: least and greatest standard deviation of the noise that the student starts from."""
+    guidance_scale: tuple[float, float] = (0.0, 2.0)
+    """Backward distillation only: least and greatest guidance scale."""
 
     def __post_init__(self) -> None:
-        needs_teacher = self.kind in ("distillation", "mean-flow")
+        needs_teacher = self.kind in ("distillation", "backward-distillation", "mean-flow")
         if self.kind is not None and needs_teacher != (self.teacher is not None):
             does = "needs a model to learn from: name its directory in" if needs_teacher else "has no use for"
             raise ValueError(f"objective.kind {self.kind} {does} objective.teacher")
@@ -75,6 +83,9 @@ class ObjectiveConfig:
             ("exclusive_weight", 0 <= self.exclusive_weight < math.inf, "0 or more"),
             ("ema_decay", 0 <= self.ema_decay <= 1, "from 0 to 1"),
             ("instant_ratio", 0 <= self.instant_ratio < 1, "at least 0 and below 1"),
+            ("student_steps", 1 <= self.student_steps <= MOST_STEPS, f"from 1 to {MOST_STEPS}"),
+            ("temperature", _is_range(self.temperature), "the least and the greatest value, 0 or more"),
+            ("guidance_scale", _is_range(self.guidance_scale), "the least and the greatest value, 0 or more"),
         )
         require(self, rules, "objective.")
         if self.mask_fraction is None:
@@ -84,6 +95,11 @@ class ObjectiveConfig:
                 "objective.mask_fraction takes the least and the greatest fraction, above 0 and at most 1, not "
                 f"{list(self.mask_fraction)}"
             )
+
+
+def _is_range(values: tuple[float, ...]) -> bool:
+    """Whether these are the least and the greatest of values that are finite and not below 0."""
+    return len(values) == 2 and 0 <= values[0] <= values[1] < math.inf
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from zipvoice import heap
 from zipvoice.audio.mel import NUM_MELS, SAMPLING_RATE
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import write_json
-from zipvoice.config.synthesis import MEAN_FLOW_SAMPLING, SamplingConfig
+from zipvoice.config.synthesis import MEAN_FLOW_SAMPLING, PUBLISHED_SAMPLING, SamplingConfig
 from zipvoice.config.training import LoopConfig, RunConfig
 from zipvoice.config.vocoder import VocoderRunConfig
 from zipvoice.data.collate import Batch
@@ -24,7 +24,6 @@ from zipvoice.data.segments import SegmentBatch, SegmentBatches, Segments, whole
 from zipvoice.data.vocabulary import token_table
 from zipvoice.files import sweep
 from zipvoice.model.zipvoice import ZipVoice
-from zipvoice.pretrained import Pretrained
 from zipvoice.runtime.select import load_vocoder
 from zipvoice.runtime.torch import fit_threads
 from zipvoice.seeds import seed_of
@@ -38,19 +37,11 @@ from zipvoice.training.distributed import ALONE, World, joined, num_restarts, ow
 from zipvoice.training.lora import merged
 from zipvoice.training.losses import Objective
 from zipvoice.training.lr_scheduler import CosineSchedule, EdenSchedule
-from zipvoice.training.mean_flow import MeanFlow
 from zipvoice.training.model_init import inherited, initial_model, source_model, teacher_model
-from zipvoice.training.objectives import (
-    BASE_MASK,
-    DIALOG_MASK,
-    ConditionMask,
-    Distillation,
-    FlowMatching,
-    StereoFlowMatching,
-    channels,
-)
+from zipvoice.training.objectives import channels
 from zipvoice.training.observation.logger import MetricLogger, Samples, log_to
 from zipvoice.training.optimizer import ScaledAdam, parameter_groups
+from zipvoice.training.select import build_objective
 from zipvoice.training.settings import check_same, check_unchanged
 from zipvoice.training.trainer import Batches, StopReason, Trainer
 from zipvoice.vocoder.discriminators import Discriminators
@@ -230,7 +221,7 @@ class ModelRun(Run):
     def trainer(self, world: World) -> Trainer:
         config = self.config
         model = initial_model(config, self.table, self.source)
-        objective = build_objective(config, self.teacher, world.device)
+        objective = build_objective(config, self.teacher, self.sampling, world.device)
         tokenizer = build_tokenizer(config.tokenizer, self.table.tags)
         share: dict[str, Any] = {"scale": config.feature.scale, "rank": world.rank, "world_size": world.size}
         batches = TrainingData(config.data, self.table, tokenizer, seed=config.seed, **share)
@@ -251,6 +242,9 @@ class ModelRun(Run):
         sampling = source.file.sampling if source is not None and source.variant == config.variant else None
         if config.objective.kind == "mean-flow" and (sampling is None or sampling.solver != "mean-flow"):
             sampling = MEAN_FLOW_SAMPLING
+        if config.objective.kind == "backward-distillation":
+            usual = sampling or PUBLISHED_SAMPLING[config.variant]
+            sampling = replace(usual, num_steps=config.objective.student_steps, time_grid=None)
         vocoder = source.file.vocoder if source is not None else None
         return ModelFile(config.model, config.feature, config.variant, config.tokenizer, sampling, vocoder)
 
@@ -324,23 +318,6 @@ def prepared(config: RunConfig, model: ZipVoice, world: World) -> ZipVoice:
     if config.compile:
         compile_elementwise(world.device)
     return model.to(world.device)
-
-
-def build_objective(
-    config: RunConfig, teacher: Pretrained | None, device: torch.device
-) -> FlowMatching | StereoFlowMatching | Distillation | MeanFlow:
-    """What is minimised."""
-    settings = config.objective
-    place = settings.mask or ("suffix" if "dialog" in config.variant else "span")
-    mask = ConditionMask(settings.mask_fraction or (BASE_MASK if place == "span" else DIALOG_MASK), place)
-    if teacher is not None and settings.kind == "mean-flow":
-        return MeanFlow(teacher.model.to(device), settings.instant_ratio, mask)
-    if teacher is not None:
-        ema_decay = settings.ema_decay if teacher.variant == "zipvoice_distill" else None
-        return Distillation(teacher.model.to(device), ema_decay, mask, shared_text=True)
-    if config.variant == "zipvoice_dialog_stereo":
-        return StereoFlowMatching(mask, settings.condition_drop_ratio, settings.exclusive_weight)
-    return FlowMatching(mask, settings.condition_drop_ratio, settings.time_power)
 
 
 # ---------------------------------------------------------------- vocoders
