@@ -5,7 +5,6 @@ import json
 import logging
 import re
 import shutil
-from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -406,11 +405,3 @@ def test_samples_are_recorded(corpus, tmp_path):
 
 def test_logging_is_left_as_it_was(finished):
     assert logging.getLogger("zipvoice").handlers == []
-
-
-def test_samples_are_made_of_validation_data():
-    waiting = SimpleNamespace(valid_batches=[], show=None)
-    for every in (0, 5):
-        of_run = SimpleNamespace(config=RunConfig(sample_every=every), sampling=None)
-        with nullcontext() if not every else pytest.raises(ValueError, match="sample_every needs validation data"):
-            run.ModelRun.observe(of_run, waiting, None)

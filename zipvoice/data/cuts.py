@@ -29,7 +29,7 @@ from zipvoice.audio.files import Audio, resample
 from zipvoice.audio.mel import HOP, NUM_MELS, SAMPLING_RATE, log_mel
 from zipvoice.audio.opened import read_span
 from zipvoice.data.manifest import Manifest
-from zipvoice.data.shar import SharFolder, features_with_data, is_shar, read_place, tar_writer
+from zipvoice.data.shar import SharFolder, check_manifest, features_with_data, is_shar, read_place, tar_writer
 from zipvoice.data.sources import check_transforms, decoded_sound, opened_sound, require_file, unknown_source
 from zipvoice.files import whole_file
 from zipvoice.text.tokenizers import EspeakTokenizer, Tokenizer
@@ -67,13 +67,8 @@ def read_cuts(path: str | os.PathLike[str], order: Random | None = None) -> Any:
         >>> sum(cut.duration for cut in read_cuts("corpus/train.jsonl.gz")) / 3600  # hours
     """
     cut_set = require_lhotse().CutSet
-    if is_shar(path):
-        return cut_set(SharFolder(path, order))
-    if not Path(path).is_file():
-        raise ValueError(f"there is no manifest {path}; make it with `zipvoice prepare`")
-    if Path(path).suffix in (".tsv", ".csv", ".txt"):
-        raise ValueError(f"{path} is no manifest (.jsonl, .jsonl.gz); make one of a list with `zipvoice prepare`")
-    return cut_set(Manifest(path))
+    check_manifest(path)
+    return cut_set(SharFolder(path, order) if is_shar(path) else Manifest(path))
 
 
 def write_cuts(path: str | os.PathLike[str], cuts: Iterable["Cut"]) -> None:

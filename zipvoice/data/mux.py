@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SURVEYED = 10_000
 """Utterances that the durations of the buckets are estimated from."""
 
+NO_MANIFEST = "data.train names no manifest; give one, as `zipvoice prepare` writes it"
+
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -71,7 +73,7 @@ class TokenizedCuts:
         report: bool,
     ) -> None:
         if not manifests:
-            raise ValueError("data.train names no manifest; give one, as `zipvoice prepare` writes it")
+            raise ValueError(NO_MANIFEST)
         self._config = config
         self._manifests = manifests
         self._table = table

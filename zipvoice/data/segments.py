@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 CONTEXT = N_FFT // 2
 """Samples read on either side of a segment, so that its features see no edge."""
 
+NO_RECORDINGS = "train names no recordings; give cut manifests or folders"
+
 
 def recordings(sources: Sequence[str]) -> list["Cut"]:
     """All cuts of manifests, and all audio files below folders.
@@ -93,7 +95,7 @@ class Segments(Dataset[Tensor]):
 
     def __init__(self, config: VocoderRunConfig) -> None:
         if not config.train:
-            raise ValueError("train names no recordings; give cut manifests or folders")
+            raise ValueError(NO_RECORDINGS)
         self._config = config
         self._recordings = Recordings(config.train, config.in_memory)
         self._length = config.crop_samples + 2 * CONTEXT

@@ -59,6 +59,16 @@ def is_shar(path: str | os.PathLike[str]) -> bool:
     return next(Path(path).glob("cuts.*.jsonl*"), None) is not None
 
 
+def check_manifest(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError unless there is a manifest or a Shar folder at a path; it is not read."""
+    if is_shar(path):
+        return
+    if not Path(path).is_file():
+        raise ValueError(f"there is no manifest {path}; make it with `zipvoice prepare`")
+    if Path(path).suffix in (".tsv", ".csv", ".txt"):
+        raise ValueError(f"{path} is no manifest (.jsonl, .jsonl.gz); make one of a list with `zipvoice prepare`")
+
+
 def _shards(folder: Path) -> list[dict[str, Path]]:
     by_number: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.iterdir()):

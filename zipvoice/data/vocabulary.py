@@ -20,15 +20,14 @@ logger = logging.getLogger(__name__)
 def token_table(config: RunConfig, known: TokenTable | None) -> TokenTable:
     """The table that the run names, else that of the model it starts from; extended by its data if that is wanted.
 
-    Tokens that are new to the model are told. Raises ValueError if there is neither table, or if a token of that model
-    has another id in the run's table.
+    Tokens that are new to the model are told. Raises ValueError if a token of that model has another id in the run's
+    table.
 
     Example:
         >>> table = token_table(read_json(RunConfig, "run.json"), known=None)
     """
     table = TokenTable.read(config.tokens) if config.tokens is not None else known
-    if table is None:
-        raise ValueError("training from scratch needs a token table: give the path of a tokens.txt (tokens)")
+    assert table is not None, "which `check_inputs` tells"
     counts: Counter[str] = Counter()
     if config.data.unknown_tokens == "add":
         counts = count_tokens(config, table)

@@ -86,9 +86,8 @@ def load_vocoder(source: str | os.PathLike[str], runtime: str = "auto", *, devic
     """
     if source == GRIFFIN_LIM:
         return griffin_lim
+    check_vocoder(source)
     folder = vocoder_folder(source)
-    if not folder.is_dir():
-        raise ValueError(f"there is no vocoder {source}{suggestion(str(source), (GRIFFIN_LIM, builtin.VOCODER), True)}")
     if runtime == "auto":
         has_graph = has_graphs(folder, "vocoder") or find_vocoder_graph(folder) is not None
         if not has_graph and has_graphs(folder, "vocoder", suffix=".xml"):
@@ -97,6 +96,12 @@ def load_vocoder(source: str | os.PathLike[str], runtime: str = "auto", *, devic
             runtime = "onnx" if has_graph and _for_graphs(device) else "torch"
     vocoder: Vocoder = _module(runtime).load_vocoder(folder, device=device)
     return vocoder
+
+
+def check_vocoder(source: str | os.PathLike[str]) -> None:
+    """Raise ValueError unless a vocoder is known by its name or has a folder."""
+    if source != GRIFFIN_LIM and not vocoder_folder(source).is_dir():
+        raise ValueError(f"there is no vocoder {source}{suggestion(str(source), (GRIFFIN_LIM, builtin.VOCODER), True)}")
 
 
 def default_vocoder(model: str | os.PathLike[str], directory: ModelDirectory, runtime: str) -> str | Path:

@@ -34,6 +34,7 @@ from zipvoice.training.adversarial import VocoderObjective
 from zipvoice.training.averaging import RunningAverage, on_cpu, publish
 from zipvoice.training.compile import compile_elementwise, recompute_activations
 from zipvoice.training.distributed import ALONE, World, joined, num_restarts, own_device
+from zipvoice.training.inputs import check_inputs, check_vocoder_inputs
 from zipvoice.training.lora import merged
 from zipvoice.training.losses import Objective
 from zipvoice.training.lr_scheduler import CosineSchedule, EdenSchedule
@@ -207,6 +208,7 @@ class ModelRun(Run):
     config: RunConfig
 
     def __init__(self, config: RunConfig) -> None:
+        check_inputs(config)
         self.teacher = teacher_model(config)
         self.source = source_model(config, self.teacher)
         self.config = inherited(config, self.source)
@@ -262,9 +264,7 @@ class ModelRun(Run):
         config = self.config
         if not config.sample_every:
             return
-        batch = next(iter(trainer.valid_batches), None)
-        if batch is None:
-            raise ValueError("sample_every needs validation data (data.dev) to make samples of; set it to 0 without")
+        batch = next(iter(trainer.valid_batches))
         if config.variant == "zipvoice_dialog_stereo":
             batch = channels(batch, slice(0, 2))
         vocoder = load_vocoder(config.vocoder, device="cpu")
@@ -331,6 +331,7 @@ class VocoderRun(Run):
     config: VocoderRunConfig
 
     def __init__(self, config: VocoderRunConfig) -> None:
+        check_vocoder_inputs(config)
         self.config = config
 
     def trainer(self, world: World) -> Trainer:
