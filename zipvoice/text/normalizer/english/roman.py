@@ -92,8 +92,8 @@ _LINE_START = re.compile(r"(?:\A|\n|  )\Z")
 _HEADING = re.compile(r"\.(?:\s|\Z)|\s*\Z")
 _CENTURY = re.compile(r"\s(?:century|centuries|Century|Olympi(?:c|ad)|Congress|Corps|Dynasty|dynasty|Summit)")
 _PRONOUN = re.compile(
-    r"\s(?:am|was not|think|thought|have|had|will|would|shall|should|can|could|do|did|know|knew|guess|want|said|saw|see|love"
-    r"|like|need|never|really|went|got|feel|felt|mean|may|might|must|just|\w{2,6}n't|\w{3,8}ed)\b|'(?:m|ve|d|ll)\b"
+    r"\s(?:am|was not|think|thought|have|had|will|would|shall|should|can|could|do|did|know|knew|guess|want|said|saw|see"
+    r"|love|like|need|never|really|went|got|feel|felt|mean|may|might|must|just|\w{2,6}n't|\w{3,8}ed)\b|'(?:m|ve|d|ll)\b"
 )
 _THINKING = re.compile(r"\s(?:am|have|do|think|thought|know|knew|want|saw|see|love|like|need|feel|felt|mean|guess)\b|'")
 _TITLES = frozenset(
