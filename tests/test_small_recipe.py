@@ -33,6 +33,7 @@ from zipvoice.config.data import DataConfig, ManifestConfig, PrepareOptions
 from zipvoice.config.model import FeatureConfig
 from zipvoice.config.model_file import ModelFile
 from zipvoice.config.strict_json import read_json, write_json
+from zipvoice.config.synthesis import SamplingConfig
 from zipvoice.config.text import TokenizerConfig
 from zipvoice.config.training import RunConfig
 from zipvoice.model.condition import pad_tokens
@@ -883,6 +884,21 @@ def test_a_distilled_model_moves_as_its_teacher_has():
         "fm_decoder.guidance": 7.0,
         "fm_decoder.n": 4,
     }
+
+
+package = script("package")
+
+
+@pytest.mark.parametrize(("num_steps", "is_fast"), [(4, True), (3, False), (2, False)])
+def test_a_packaged_model_is_hurried_by_fewer_steps_only(tmp_path, monkeypatch, num_steps, is_fast):
+    monkeypatch.setattr(package, "write_model_graphs", lambda *given: None)  # they do not tell steps
+    make_model(tmp_path / "run", "zipvoice_distill")
+    (tmp_path / "shipped").mkdir()
+    three = SamplingConfig(3, 0.7)
+    write_json(ModelFile(variant="zipvoice_distill", fast=three), tmp_path / "shipped" / "model.json")
+    package.package(tmp_path / "run", tmp_path / "shipped", SamplingConfig(num_steps, 1.2))
+    file = read_json(ModelFile, tmp_path / "shipped" / "model.json")
+    assert (file.sampling, file.fast) == (SamplingConfig(num_steps, 1.2), three if is_fast else None)
 
 
 # ---------------------------------------------------------------- the commands

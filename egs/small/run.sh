@@ -139,7 +139,7 @@ if stage 9 "have a free synthesiser speak as the model lays texts out"; then
   done
 fi
 
-if stage 10 "train on, mostly on its speech, and distil"; then
+if stage 10 "train on, mostly on its speech, and distil, at last for three steps"; then
   leg heart 4900
   leg heart 5420 --optim.base-lr 0.002
   leg heart 5720 --optim.base-lr 0.0007 --save-every 20
@@ -148,11 +148,15 @@ if stage 10 "train on, mostly on its speech, and distil"; then
   leg heart_distill 500
   leg heart_distill 660 --optim.base-lr 0.001
   run zipvoice average --exp-dir exp/heart_distill --num 2
+  leg heart_backward 400
+  leg heart_backward 600 --optim.base-lr 0.001
+  leg heart_backward 700 --optim.base-lr 0.0003
+  run zipvoice average --exp-dir exp/heart_backward --num 3
 fi
 
 if stage 11 "put these models into the package instead, and voices"; then
   run python local/package.py exp/heart "$models/zipvoice_small"
-  run python local/package.py exp/heart_distill "$models/zipvoice_small_distill" 4 0.7 0.5 0.2 1 0.65 0.4
+  run python local/package.py exp/heart_backward "$models/zipvoice_small_distill" 3 1.5 0.5 0.2 1 0.65 0.4
   said="The evening train was late again."
   run python local/teacher_voice.py data/heart.wav "$said"
   export ZIPVOICE_VOICES=$models/voices

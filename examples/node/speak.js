@@ -19,7 +19,7 @@ const speaker = new sherpa.OfflineTts({
       featScale: 0.4,
       tShift: 0.5,
       targetRms: 0.1,
-      guidanceScale: 1.0,
+      guidanceScale: 1.5,
     },
     numThreads: 2,
   },
@@ -29,7 +29,7 @@ const generationConfig = new sherpa.GenerationConfig({
   referenceAudio: voice.samples,
   referenceSampleRate: voice.sampleRate,
   referenceText: transcript,
-  numSteps: 4,
+  numSteps: 3,
   speed: 1.0,
 });
 const sound = speaker.generate({ text, generationConfig });

@@ -32,7 +32,10 @@ def package(run: Path, folder: Path, sampling: SamplingConfig | None) -> None:
     if (run / "model.json").is_file():
         pretrained = load_pretrained(run)
         before = read_json(ModelFile, folder / "model.json") if (folder / "model.json").is_file() else pretrained.file
-        file = replace(pretrained.file, sampling=sampling or before.sampling, vocoder=MODELS_VOCODER, fast=before.fast)
+        usual, fast = sampling or before.sampling, before.fast
+        if fast and usual and fast.num_steps >= usual.num_steps:
+            fast = None
+        file = replace(pretrained.file, sampling=usual, vocoder=MODELS_VOCODER, fast=fast)
         save_pretrained(folder, pack_int8(pretrained.model.state_dict()), file, pretrained.table)
         write_model_graphs(pretrained.model, file, folder)
     else:
