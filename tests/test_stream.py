@@ -4,6 +4,7 @@
 import itertools
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -258,8 +259,11 @@ def test_chunk_sizes_grow_up_to_the_largest(prompt):
     slow, fast = (ChunkSizes.of(prompt, replace(options, speed=speed)) for speed in (0.5, 2.0))
     assert (slow.first, fast.first) == (6, 27) and (slow.largest, fast.largest) == (28, 115)
     assert slow.least == fast.least == 21  # of 1.6 s at the pace of the voice, where texts are short
-    tight = replace(options, max_chunk_seconds=0.9)  # a fifth of it is left to a text however long the voice is
-    assert [ChunkSizes.of(prompt, tight, dialogue).largest for dialogue in (False, True)] == [2, 3]
+    for tight in (0.01, 0.9, 2.3):  # 1.6 s are left to a text however long the voice is
+        assert ChunkSizes.of(prompt, replace(options, max_chunk_seconds=tight)).largest == 21
+    assert ChunkSizes.of(prompt, replace(options, max_chunk_seconds=2.5)).largest == 23
+    long = SimpleNamespace(seconds=20.0, tokens=200 * ["a"])  # and a fifth of a chunk
+    assert ChunkSizes.of(long, replace(options, max_chunk_seconds=20.0)).largest == 40
     longer = replace(options, first_chunk_seconds=9.0)
     assert ChunkSizes.of(prompt, longer).first == 57
 

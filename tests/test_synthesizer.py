@@ -131,12 +131,12 @@ def test_the_size_of_batches_does_not_change_the_speech(synthesizer, prompt):
 
 
 def test_chunks_and_their_lengths_follow_the_published_rule(synthesizer, prompt):
-    # The prompt of 0.8 s with 11 tokens leaves 1.2 s for a chunk of 2 s: 16 tokens.
+    # The prompt of 0.8 s with 11 tokens leaves 1.7 s for a chunk of 2.5 s: 23 tokens.
     assert prompt.num_frames == 75
-    options = replace(FAST, max_chunk_seconds=2.0, short_text_floor=False)
-    planned = chunks(synthesizer, "one two, three four, five six. seventeen.", prompt, options)
+    options = replace(FAST, max_chunk_seconds=2.5, short_text_floor=False)
+    planned = chunks(synthesizer, "one two three, four five six, seven eight. nineteen ten.", prompt, options)
     spoken = ["".join(synthesizer.table.tokens[i] for i in chunk.ids) for chunk in planned]
-    assert spoken == ["one two, ", "three four, ", "five six. ", "seventeen."]
+    assert spoken == ["one two three, ", "four five six, ", "seven eight. ", "nineteen ten."]
     for chunk in planned:
         natural = math.ceil(prompt.num_frames / 11 * len(chunk.ids))
         assert natural <= chunk.num_frames < natural + 2
@@ -155,8 +155,7 @@ def test_a_text_that_fits_into_one_chunk_is_spoken_in_one(synthesizer, prompt):
 def test_a_prompt_longer_than_a_chunk_leaves_room_for_text(synthesizer):
     prompt = synthesizer.prompt(tone(4.0), "a low tone that lasts for very long, for longer than the others")
     planned = chunks(synthesizer, LONG, prompt, replace(FAST, max_chunk_seconds=3.0))
-    assert max(len(chunk.ids) for chunk in planned) <= 0.2 * 3.0 / (prompt.seconds / len(prompt.tokens))
-    assert max(len(chunk.ids) for chunk in planned) > 4
+    assert 16 < max(len(chunk.ids) for chunk in planned) <= 1.6 / (prompt.seconds / len(prompt.tokens))
 
 
 def test_final_punctuation_is_added_where_it_is_missing_and_before_pauses(synthesizer, prompt):

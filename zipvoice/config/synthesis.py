@@ -174,7 +174,8 @@ class SynthesisOptions:
     seed: int = 666
     """Seed of the initial noise."""
     max_chunk_seconds: float | None = None
-    """A longer text is spoken in chunks of about this length, prompt included; by default 25, dialogues 40."""
+    """A longer text is spoken in chunks of about this length, prompt included; by default 25, dialogues 40. However
+    little that leaves beside the prompt, each takes up 1.6 seconds of text."""
     first_chunk_seconds: float | None = None
     """Length of the first chunk, without the prompt; the next ones grow. By default it is like the others, or 3 in a
     stream."""

@@ -42,7 +42,7 @@ CHAPTER_SECONDS = 1.5
 FIRST_CHUNK_SECONDS = 3.0
 """Of a stream, unless the options say otherwise."""
 LEAST_ROOM = 0.2
-"""Share of a chunk that text gets however long the prompt is."""
+"""Share of a chunk that text gets however long the prompt is, and at least `SHORT_SECONDS`: less is swallowed."""
 GROWTH = 2
 """From one chunk of a stream to the next."""
 
@@ -251,13 +251,14 @@ class ChunkSizes:
 
     @classmethod
     def of(cls, prompt: Prompt, options: ResolvedOptions, dialogue: bool = False) -> "ChunkSizes":
-        """Sizes such that prompt and chunk last about `options.max_chunk_seconds`."""
+        """Sizes such that prompt and chunk last about `options.max_chunk_seconds`, if that leaves room for words."""
         token_seconds = prompt.seconds / len(prompt.tokens) / options.speed
         room = max(options.max_chunk_seconds - prompt.seconds, LEAST_ROOM * options.max_chunk_seconds)
         smallest = 3 if dialogue else 1
-        largest = max(smallest, int(room / token_seconds))
+        least = int(SHORT_SECONDS / (token_seconds * options.speed))
+        largest = max(smallest, least, int(room / token_seconds))
         first = largest if options.first_chunk_seconds is None else int(options.first_chunk_seconds / token_seconds)
-        return cls(min(max(smallest, first), largest), largest, int(SHORT_SECONDS / (token_seconds * options.speed)))
+        return cls(min(max(smallest, first), largest), largest, least)
 
     def __iter__(self) -> Iterator[int]:
         size = self.first
