@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zipvoice.audio import files
@@ -269,6 +269,7 @@ def test_a_tone_above_the_new_nyquist_frequency_is_down_by_80_db_and_one_below_s
     st.sampled_from([8000, 11025, 16000, 22050, 24000, 44100, 48000]),
     st.sampled_from([16000, 24000, 44100]),
 )
+@example(1, 2, 8000, 16000)
 def test_resampling_keeps_the_duration_and_treats_channels_alike(num_samples, channels, source, target):
     samples = np.random.default_rng(num_samples).standard_normal((channels, num_samples), np.float32)
     audio = resample(Audio(samples, source), target)

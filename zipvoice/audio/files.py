@@ -199,7 +199,7 @@ def resample(audio: Audio, sampling_rate: int) -> Audio:
     """
     if sampling_rate == audio.sampling_rate:
         return audio
-    wave = np.ascontiguousarray(audio.samples.T)  # (N, channels)
+    wave = audio.samples.T.copy()  # (N, channels); of one sample, `ascontiguousarray` is none to soxr
     wave = soxr.resample(wave, audio.sampling_rate, sampling_rate, quality="VHQ")
     return Audio(np.ascontiguousarray(wave.T), sampling_rate, audio.words)
 

@@ -175,7 +175,7 @@ class SynthesisOptions:
     """Seed of the initial noise."""
     max_chunk_seconds: float | None = None
     """A longer text is spoken in chunks of about this length, prompt included; by default 25, dialogues 40. However
-    little that leaves beside the prompt, each takes up 1.6 seconds of text."""
+    little that leaves beside the prompt, each has room for 1.6 seconds of text."""
     first_chunk_seconds: float | None = None
     """Length of the first chunk, without the prompt; the next ones grow. By default it is like the others, or 3 in a
     stream."""
