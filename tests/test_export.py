@@ -58,7 +58,8 @@ def differences(network, graphs, batch, frames, seed=0):
     """Largest differences of text condition and velocities, in both halves of the way, with guidance and without.
 
     Those of velocities are relative to their standard deviation, where that is above one, and to (1 + w) + w, by which
-    guidance magnifies the rounding of the two velocities that it is made of.
+    guidance magnifies the rounding of the two velocities that it is made of. States are noise of the temperature that
+    the model is sampled with: of one that it has not met a network may magnify the rounding, also by PyTorch.
     """
     rng = np.random.default_rng(seed)
     lengths = np.array([max(1, frames - 2 * i) for i in range(batch)])
@@ -68,6 +69,7 @@ def differences(network, graphs, batch, frames, seed=0):
         row[:count] = rng.integers(1, network.description.vocabulary.size, count)
     channels = 100 * network.description.num_channels
     x, speech = rng.standard_normal((2, batch, frames, channels), dtype=np.float32)
+    x *= network.description.sampling.temperature
     conditions = [runtime.condition(tokens, num_tokens, lengths, 0.3 * speech) for runtime in (network, graphs)]
     real = (np.arange(frames) < lengths[:, None])[:, :, None]
     found = [np.abs(real * (network.numpy(conditions[0].text) - conditions[1].text)).max()]
@@ -419,7 +421,7 @@ def test_the_graphs_of_the_package_in_8_bits_are_small_and_close(tmp_path):
     speaker, asked = zipvoice.load(builtin.MODELS[0], runtime="onnx"), []
     speaker.model.velocity = lambda *inputs: (asked.append(inputs), exact.velocity(*inputs))[1]
     speaker.synthesize("The quick brown fox jumps over the lazy dog.", seed=1)
-    assert len(asked) == 4
+    assert len(asked) == 3
     for inputs in asked:  # of speech, where few frames of activations are far larger than the others
         wanted = exact.velocity(*inputs)
         assert np.linalg.norm(rounded.velocity(*inputs) - wanted) < 0.07 * np.linalg.norm(wanted)

@@ -35,7 +35,7 @@ def test_words_are_read_as_in_texts():
     for word in re.findall(r"\w+|,", TEXT.lower()):
         ids += [comma] if word == "," else [*([space] if ids else []), *speech["words"][word]]
     assert [*ids, stop] == synthesizer.table.ids(synthesizer.tokenizer.tokens(TEXT))
-    assert speech["times"][0] == 0 and speech["times"][-1] == 1 and len(speech["times"]) == 5
+    assert speech["times"][0] == 0 and speech["times"][-1] == 1 and len(speech["times"]) == 4
     assert speech["voice"]["ids"] == list(synthesizer.voice(default()).ids)
 
 
